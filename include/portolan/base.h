@@ -24,13 +24,20 @@ struct ptl_error {
     int code;        /* negative errno, 0 when unset */
     char text[1024]; /* NUL-terminated; cut with "…" when longer */
 };
-#define PTL_ERROR_INIT {0, {0}}
+#define PTL_ERROR_INIT                                                                                       \
+    {                                                                                                        \
+        0,                                                                                                   \
+        {                                                                                                    \
+            0                                                                                                \
+        }                                                                                                    \
+    }
 
 /* Writes `code` and the formatted sentence into err (NULL allowed). Returns `code`, so that
  * `return ptl_error_set(err, -EINVAL, "…")` reads well. Control bytes are replaced by '?', because a
  * sentence often quotes what came from outside. */
 int ptl_error_set(struct ptl_error *err, int code, const char *fmt, ...) PTL_PRINTF(3, 4);
-/* Puts "prefix: " in front of a sentence that a lower layer wrote. Returns err->code (or `code` if err is NULL). */
+/* Puts "prefix: " in front of a sentence that a lower layer wrote. Returns err->code (or `code` if err is
+ * NULL). */
 int ptl_error_prefix(struct ptl_error *err, int code, const char *fmt, ...) PTL_PRINTF(3, 4);
 
 /* PTL_CLEANUP(ptl_x_freep) struct ptl_x *x = NULL; runs ptl_x_freep(&x) when x leaves its scope. */

@@ -1,4 +1,5 @@
-/* buf.h - a growing byte buffer with a hard bound. Always NUL-terminated behind `len`. Not shared between threads. */
+/* buf.h - a growing byte buffer with a hard bound. Always NUL-terminated behind `len`. Not shared between
+ * threads. */
 #ifndef PORTOLAN_BUF_H
 #define PORTOLAN_BUF_H
 #include <portolan/base.h>
@@ -9,8 +10,14 @@ struct ptl_buf {
     size_t max; /* bytes; 0 means 1 GiB */
     int failed; /* sticky: first -ENOMEM or -E2BIG of any append, so that chains check once at the end */
 };
-#define PTL_BUF_INIT     {0}
-#define PTL_BUF_MAX(n)   {.max = (n)}
+#define PTL_BUF_INIT                                                                                         \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
+#define PTL_BUF_MAX(n)                                                                                       \
+    {                                                                                                        \
+        .max = (n)                                                                                           \
+    }
 
 void ptl_buf_done(struct ptl_buf *b);  /* frees the contents, leaves it empty and usable */
 void ptl_buf_clear(struct ptl_buf *b); /* len = 0, keeps the memory */

@@ -5,7 +5,7 @@
 
 int64_t ptl_mono_ms(void); /* CLOCK_MONOTONIC; for deadlines */
 int64_t ptl_mono_us(void);
-int64_t ptl_wall_ms(void); /* since 1970, UTC; for what people read */
+int64_t ptl_wall_ms(void);                            /* since 1970, UTC; for what people read */
 void ptl_wall_rfc3339(int64_t wall_ms, char ret[32]); /* 2026-11-23T06:47:00.123Z */
 
 /* "250ms", "20s", "30m", "2h", "1d", "1h30m", or a bare number of seconds ("90"). 0..366 days.

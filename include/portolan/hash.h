@@ -18,9 +18,12 @@ PTL_NODISCARD int ptl_sha256_file(const char *path, char ret_hex[PTL_SHA256_HEX]
                                   struct ptl_error *err);
 bool ptl_sha256_is_hex(const char *s); /* exactly 64 lower-case hex digits */
 
-/* `md` is "sha256" or "sha1"; writes lower-case hex (max 64 + NUL). Returns digest length in bytes, or -EINVAL. */
-int ptl_hmac_hex(const char *md, const void *key, size_t key_len, const void *data, size_t len, char ret_hex[PTL_SHA256_HEX]);
-int ptl_hmac_raw(const char *md, const void *key, size_t key_len, const void *data, size_t len, unsigned char ret[64]);
+/* `md` is "sha256" or "sha1"; writes lower-case hex (max 64 + NUL). Returns digest length in bytes, or
+ * -EINVAL. */
+int ptl_hmac_hex(const char *md, const void *key, size_t key_len, const void *data, size_t len,
+                 char ret_hex[PTL_SHA256_HEX]);
+int ptl_hmac_raw(const char *md, const void *key, size_t key_len, const void *data, size_t len,
+                 unsigned char ret[64]);
 
 /* True when both strings are equal; time depends on the lengths only. NULL never equals anything, and an
  * empty string never equals anything either: an absent signature must not pass. */

@@ -1,5 +1,5 @@
-/* loop.h - one event loop (libevent), one work pool. One loop thread owns all mutable shared state; what may block
- * (git, DNS, disk, compression, log scanning) runs on the pool and comes back as done(). */
+/* loop.h - one event loop (libevent), one work pool. One loop thread owns all mutable shared state; what may
+ * block (git, DNS, disk, compression, log scanning) runs on the pool and comes back as done(). */
 #ifndef PORTOLAN_LOOP_H
 #define PORTOLAN_LOOP_H
 #include <portolan/base.h>
@@ -8,11 +8,14 @@ struct event_base;
 struct ptl_loop;
 /* `threads` 1..64 workers, `queue_max` waiting items. NULL when the system refuses (logged). */
 struct ptl_loop *ptl_loop_new(unsigned threads, unsigned queue_max);
-struct ptl_loop *ptl_loop_free(struct ptl_loop *loop); /* joins the workers: queued work runs or is cancelled with -ECANCELED, each done() is called */
+struct ptl_loop *ptl_loop_free(struct ptl_loop *loop); /* joins the workers: queued work runs or is cancelled
+                                                          with -ECANCELED, each done() is called */
 struct event_base *ptl_loop_base(struct ptl_loop *loop);
-int ptl_loop_run(struct ptl_loop *loop); /* until ptl_loop_stop; SIGTERM and SIGINT stop it; SIGPIPE ignored */
+int ptl_loop_run(
+    struct ptl_loop *loop); /* until ptl_loop_stop; SIGTERM and SIGINT stop it; SIGPIPE ignored */
 void ptl_loop_stop(struct ptl_loop *loop);
-/* `fn` runs once on the loop thread when SIGTERM/SIGINT arrives, in place of stopping at once (graceful stop). A second signal stops. */
+/* `fn` runs once on the loop thread when SIGTERM/SIGINT arrives, in place of stopping at once (graceful
+ * stop). A second signal stops. */
 void ptl_loop_on_term(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx);
 /* `fn` at the end of the present turn of the loop: for batching what arrived in it. Loop thread only. */
 void ptl_loop_defer(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx);
@@ -26,10 +29,11 @@ void ptl_timer_stop(struct ptl_timer *t);
 
 /* Work owned by one side at a time. Put ids in it, not pointers to loop objects. */
 struct ptl_work {
-    void (*run)(struct ptl_work *w);  /* worker thread: may block, sees only *w */
-    void (*done)(struct ptl_work *w); /* loop thread: exactly once, owns w again; result may be -ECANCELED at shutdown */
-    int result;                       /* 0 or negative errno, set by run() */
-    struct ptl_work *next;            /* the pool's */
+    void (*run)(struct ptl_work *w); /* worker thread: may block, sees only *w */
+    void (*done)(struct ptl_work
+                     *w);  /* loop thread: exactly once, owns w again; result may be -ECANCELED at shutdown */
+    int result;            /* 0 or negative errno, set by run() */
+    struct ptl_work *next; /* the pool's */
 };
 /* 0: the pool owns w until done(). PTL_FULL: caller keeps w (503, or later). Loop thread only. */
 PTL_NODISCARD int ptl_loop_submit(struct ptl_loop *loop, struct ptl_work *w);
