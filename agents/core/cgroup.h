@@ -1,7 +1,7 @@
-/* cgroup.h - one control group for one sandboxed child: memory, process and CPU ceilings, and counters that can be
- * believed. Speaks v1 (memory, cpu, pids hierarchies) and v2, whichever of them this process may write to.
- * Groups are made below this process's own group, so a site's ceilings on the agent hold for its stages too.
- * Blocking file I/O; any thread, one thread per group. */
+/* cgroup.h - one control group for one sandboxed child: memory, process and CPU ceilings, and counters that
+ * can be believed. Speaks v1 (memory, cpu, pids hierarchies) and v2, whichever of them this process may write
+ * to. Groups are made below this process's own group, so a site's ceilings on the agent hold for its stages
+ * too. Blocking file I/O; any thread, one thread per group. */
 #ifndef PTL_AGENT_CGROUP_H
 #define PTL_AGENT_CGROUP_H
 #include <portolan/base.h>
@@ -14,10 +14,11 @@ struct ptl_cgroup_limits {
     unsigned pids;         /* tasks, threads included; 0 = none */
 };
 
-/* Makes the group `name` (letters, digits, '-', '_', '.'; an empty group of that name is taken over) and sets the limits.
- * 0: caller owns *ret. PTL_ABSENT: this host does not allow it, err says why; negative: refused limits or I/O. */
-PTL_NODISCARD int ptl_cgroup_new(const char *name, const struct ptl_cgroup_limits *limits, struct ptl_cgroup **ret,
-                                 struct ptl_error *err);
+/* Makes the group `name` (letters, digits, '-', '_', '.'; an empty group of that name is taken over) and sets
+ * the limits. 0: caller owns *ret. PTL_ABSENT: this host does not allow it, err says why; negative: refused
+ * limits or I/O. */
+PTL_NODISCARD int ptl_cgroup_new(const char *name, const struct ptl_cgroup_limits *limits,
+                                 struct ptl_cgroup **ret, struct ptl_error *err);
 int ptl_cgroup_add(struct ptl_cgroup *cg, pid_t pid); /* 0 or negative errno */
 /* Moves the calling process. Async-signal-safe: for ptl_proc_spec.in_child. 0 or negative errno. */
 int ptl_cgroup_enter_self(struct ptl_cgroup *cg);
@@ -27,12 +28,17 @@ struct ptl_cgroup_usage {
     uint64_t oom_kills;  /* processes of this group that the kernel killed for memory */
 };
 int ptl_cgroup_usage(struct ptl_cgroup *cg, struct ptl_cgroup_usage *ret); /* 0 or negative errno */
-int ptl_cgroup_kill(struct ptl_cgroup *cg); /* SIGKILL to every member until none is left (bounded); 0 or -EBUSY */
+int ptl_cgroup_kill(
+    struct ptl_cgroup *cg); /* SIGKILL to every member until none is left (bounded); 0 or -EBUSY */
 struct ptl_cgroup *ptl_cgroup_free(struct ptl_cgroup *cg); /* kills and removes; NULL ok; returns NULL */
 PTL_DEFINE_FREEP(struct ptl_cgroup, ptl_cgroup_free)
 
-/* "cgroup1", "cgroup2", or NULL when the host allows neither (err, may be NULL, says why). Tries for real, once. */
+const char *ptl_cgroup_name(const struct ptl_cgroup *cg); /* "cgroup1" or "cgroup2"; static */
+
+/* "cgroup1", "cgroup2", or NULL when the host allows neither (err, may be NULL, says why). Tries for real,
+ * once. */
 const char *ptl_cgroup_kind(struct ptl_error *err);
-/* Removes groups whose name starts with `prefix` and their members: what a killed attempt process left behind. */
+/* Removes groups whose name starts with `prefix` and their members: what a killed attempt process left
+ * behind. */
 void ptl_cgroup_sweep(const char *prefix);
 #endif
