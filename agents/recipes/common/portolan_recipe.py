@@ -117,6 +117,13 @@ def source_path(relative: str, what: str) -> Path:
     return path
 
 
+def refuse_lfs_pointer(path: Path) -> None:
+    """A pointer that Git LFS did not replace is no weights file, and frameworks' errors about it mislead."""
+    with path.open("rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs"):
+            fail(f"\"{path.name}\" is a Git LFS pointer and not the file itself: the LFS object was not fetched")
+
+
 def load_script(relative: str) -> Any:
     """Import a Python file of the repository, with its own folder importable; its exceptions keep their traceback."""
     path = source_path(relative, "script").resolve()
@@ -313,8 +320,7 @@ def read_golden(directory: Path | None = None) -> tuple[dict[str, np.ndarray], d
 def read_npz(relative: str, what: str) -> dict[str, np.ndarray]:
     """Arrays of an .npz of the repository, by name; pickles inside are refused."""
     path = source_path(relative, what)
-    if path.read_bytes()[:40].startswith(b"version https://git-lfs"):
-        fail(f"{what}: \"{relative}\" is a Git LFS pointer and not the file itself: the LFS object was not fetched")
+    refuse_lfs_pointer(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
