@@ -104,6 +104,12 @@ class Positional(torch.nn.Module):
         self.inputs = inputs
         self.by_keyword = by_keyword
         self.outputs: list[str] = []
+        self.returns_mapping = False
+
+    def to_export(self) -> torch.nn.Module:
+        """The bare module where that gives the same graph: its nodes then carry the names of its own parts."""
+        in_order = not self.by_keyword or list(inspect.signature(self.module.forward).parameters)[:len(self.inputs)] == self.inputs
+        return self.module if in_order and not self.returns_mapping else self
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         answer = self.module(**dict(zip(self.inputs, tensors))) if self.by_keyword else self.module(*tensors)
@@ -116,7 +122,7 @@ class Positional(torch.nn.Module):
         for name, value in zip(names, values):
             if not isinstance(value, torch.Tensor):
                 recipe.fail(f"forward() returns {type(value).__name__} as \"{name}\"; tensors, a tuple or a dict of tensors are needed")
-        self.outputs = names
+        self.outputs, self.returns_mapping = names, isinstance(answer, Mapping)
         return tuple(values)
 
 
@@ -197,7 +203,7 @@ def export(module: Positional, inputs: Arrays, outputs: list[str], opset: int, d
         warnings.simplefilter("always", torch.jit.TracerWarning)
         warnings.showwarning = keep
         try:
-            torch.onnx.export(module, tuple(traced), str(path), opset_version=opset, input_names=list(inputs),
+            torch.onnx.export(module.to_export(), tuple(traced), str(path), opset_version=opset, input_names=list(inputs),
                               output_names=outputs,
                               dynamic_axes={name: {0: "batch"} for name in names} if dynamic else None)
         except torch.onnx.errors.UnsupportedOperatorError as error:
