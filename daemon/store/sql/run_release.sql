@@ -1,0 +1,24 @@
+-- run_release: let go what is ready in run $1 and in the running runs of its group.
+-- State: stage waiting -> queued, gated, skipped.
+-- @write
+-- @repeatable
+WITH RECURSIVE runs AS (
+    SELECT r.id FROM run me JOIN run r ON r.state = 'running' AND (r.id = me.id OR (r.project_id = me.project_id AND r.concurrency_group = me.concurrency_group)) WHERE me.id = $1::bigint
+), hopeless (id) AS (
+    SELECT s.id FROM stage s JOIN runs ON runs.id = s.run_id WHERE s.state IN ('red', 'cancelled', 'skipped')
+    UNION
+    SELECT n.stage_id FROM hopeless h JOIN stage_need n ON n.needs_id = h.id JOIN stage s ON s.id = n.stage_id AND s.state = 'waiting'
+), due AS (
+    SELECT s.id, h.id IS NOT NULL AS skip,
+           (SELECT string_agg(b.name || ' is ' || b.state, ', ' ORDER BY b.position) FROM stage_need n JOIN stage b ON b.id = n.needs_id WHERE n.stage_id = s.id AND b.state <> 'green') AS why
+      FROM stage s JOIN runs ON runs.id = s.run_id LEFT JOIN hopeless h ON h.id = s.id
+     WHERE s.state = 'waiting'
+       AND (h.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM stage_need n JOIN stage b ON b.id = n.needs_id WHERE n.stage_id = s.id AND b.state <> 'green'))
+)
+UPDATE stage s SET state = CASE WHEN due.skip THEN 'skipped' WHEN s.manual AND s.approved_by IS NULL THEN 'gated' ELSE 'queued' END,
+       queued_at = CASE WHEN NOT due.skip THEN now() END,
+       first_queued_at = CASE WHEN NOT due.skip AND NOT (s.manual AND s.approved_by IS NULL) THEN COALESCE(s.first_queued_at, now()) ELSE s.first_queued_at END,
+       ended_at = CASE WHEN due.skip THEN now() END,
+       message = CASE WHEN due.skip THEN 'needs ' || due.why END
+  FROM due WHERE s.id = due.id
+RETURNING s.id, s.name, s.state;

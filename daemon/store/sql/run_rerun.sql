@@ -1,0 +1,9 @@
+-- run_rerun: once more from the first stage that did not turn green; what is green keeps its artifacts.  $1 bigint run.
+-- State: stage red, cancelled, skipped -> waiting. run red, cancelled -> running.
+-- @write
+WITH open AS (
+    UPDATE run SET state = 'running', ended_at = NULL, message = NULL WHERE id = $1::bigint AND state IN ('red', 'cancelled') AND plan IS NOT NULL RETURNING id
+)
+UPDATE stage s SET state = 'waiting', message = NULL, retries = 0, losses = 0, ended_at = NULL, started_at = NULL, queued_at = NULL, first_queued_at = NULL, not_before = now()
+  FROM open WHERE s.run_id = open.id AND s.state IN ('red', 'cancelled', 'skipped')
+RETURNING s.id;

@@ -1,0 +1,18 @@
+-- sweep_clocks: the clocks that the daemon keeps: queue wait, total, and start-to-close where the agent did not keep it (with a minute to spare).
+-- State: stage queued, running, gated -> red; waiting stays.
+-- @write
+-- @repeatable
+WITH late AS (
+    SELECT s.id, s.attempt_id, s.state, CASE
+               WHEN s.state = 'queued' AND now() > s.queued_at + s.queue_timeout_ms * interval '1 ms' THEN 'waited in the queue for longer than its queue-timeout'
+               WHEN s.state = 'queued' AND now() > s.first_queued_at + s.total_timeout_ms * interval '1 ms' THEN 'ran out of its total time over all attempts'
+               WHEN s.state = 'running' AND now() > s.started_at + (s.timeout_ms + s.grace_ms + 60000) * interval '1 ms' THEN 'ran past its timeout and the agent did not end it'
+           END AS why
+      FROM stage s WHERE s.state IN ('queued', 'running') ORDER BY s.id LIMIT 5000
+), due AS (
+    SELECT s.id, late.why, late.attempt_id FROM late JOIN stage s ON s.id = late.id AND s.state = late.state WHERE late.why IS NOT NULL LIMIT 500 FOR UPDATE OF s SKIP LOCKED
+), ended AS (
+    UPDATE attempt a SET ok = false, end_reason = 'timeout', ended_at = now(), message = due.why, diagnosis_state = 'pending' FROM due WHERE a.id = due.attempt_id AND a.ended_at IS NULL
+)
+UPDATE stage s SET state = 'red', message = due.why, ended_at = now(), lease_until = NULL FROM due WHERE s.id = due.id
+RETURNING s.run_id, s.id, s.name, s.state;
