@@ -106,6 +106,9 @@ json_t *ptl_row_json(const struct ptl_rows *r, int row,
                      const char *col); /* new reference; NULL for SQL null */
 /* bigint[] / text[] of one dimension as a new JSON array; NULL for SQL null. */
 json_t *ptl_row_array(const struct ptl_rows *r, int row, const char *col);
+/* A row as an object of all its columns by their types (times as RFC 3339, bytea left out: never secrets); all rows as an array. New references. */
+json_t *ptl_row_object(const struct ptl_rows *r, int row);
+json_t *ptl_rows_array(const struct ptl_rows *r);
 
 /* Exactly once, on the loop thread, later than the call that asked. Either rows (borrowed) and err NULL, or
  * err and rows NULL. err is borrowed; its code is one of -EEXIST      a conflict:
