@@ -14,12 +14,12 @@
 struct ptl_driver_job {
     const char *attempt_dir, *inputs_dir, *outputs_dir, *src_dir, *scratch_dir; /* absolute */
     const char *recipe_dir, *toolchain_dir; /* absolute; toolchain_dir may be NULL */
-    const json_t *job, *recipe, *with;      /* borrowed; recipe = recipe.yml as JSON; with = checked parameters */
-    const char *const *env;                 /* environment for children, NULL-ended */
-    int log_fd;                             /* the attempt's log; write whole lines */
-    int64_t deadline_mono_ms;               /* ptl_mono_ms() scale */
-    uint64_t memory_bytes;                  /* ceiling, 0 = the driver's default */
-    bool private_net;                       /* true: own netns, any loopback port is free */
+    const json_t *job, *recipe, *with; /* borrowed; recipe = recipe.yml as JSON; with = checked parameters */
+    const char *const *env;            /* environment for children, NULL-ended */
+    int log_fd;                        /* the attempt's log; write whole lines */
+    int64_t deadline_mono_ms;          /* ptl_mono_ms() scale */
+    uint64_t memory_bytes;             /* ceiling, 0 = the driver's default */
+    bool private_net;                  /* true: own netns, any loopback port is free */
     const volatile sig_atomic_t *cancelled; /* set by SIGTERM; poll it in every wait */
 };
 
