@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def convert(arguments: list[str]) -> None:
     sys.stderr.flush()
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        last = lines[-1] if lines else "it printed nothing"
+        raised = [i for i, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception): ", line)]
+        last = " ".join(lines[raised[-1] if raised else -1 :]) or "it printed nothing"
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
         recipe.fail(f"tensorflowjs_converter refused the model ({how}): {last[:400]}")
 
