@@ -6,7 +6,7 @@ it; sessions run on one thread, so that the same model gives the same bits on ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,8 @@ MODEL_NAMES = ("model.onnx", "model.ort")
 
 def find_model(directory: Path, suffixes: tuple[str, ...] = (".onnx",)) -> Path:
     """The one model among the inputs: model.onnx (or model.ort), else the only file with one of the suffixes."""
-    for name in MODEL_NAMES:
-        if Path(name).suffix in suffixes and (directory / name).is_file():
-            return directory / name
-    found = sorted(path for path in directory.rglob("*") if path.suffix in suffixes and path.is_file())
+    found = [directory / name for name in MODEL_NAMES if Path(name).suffix in suffixes and (directory / name).is_file()][:1]
+    found = found or sorted(path for path in directory.rglob("*") if path.suffix in suffixes and path.is_file())
     if len(found) != 1:
         there = sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
         recipe.fail(f"{len(found) or 'no'} files that end in {' or '.join(suffixes)} among the model's files "
@@ -48,6 +46,14 @@ def open_session(path: Path, *, optimize: bool = True) -> ort.InferenceSession:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise recipe.RecipeError(f"ONNX Runtime {ort.__version__} cannot load {path.name}: {_first_line(error)}") from error
+
+
+def feed_for(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The golden inputs that the model asks for, in its order."""
+    for node in session.get_inputs():
+        if node.name not in inputs:
+            recipe.fail(f"the golden set has no input \"{node.name}\" that the model needs; it has {', '.join(inputs)}")
+    return {node.name: inputs[node.name] for node in session.get_inputs()}
 
 
 def run_session(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], batch: int | None = None) -> dict[str, np.ndarray]:
@@ -86,13 +92,22 @@ def difference(name: str, got: np.ndarray, expected: np.ndarray, atol: float, rt
             f"the worst at {place}: expected {right[index]:.6g}, got {left[index]:.6g}")
 
 
-def describe(session: ort.InferenceSession) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Inputs and outputs as entries of a signature: name, dtype, shape (-1 for a dimension that is not fixed)."""
-    def entry(node: ort.NodeArg) -> dict[str, Any]:
-        dtype = {"tensor(float)": "float32", "tensor(double)": "float64"}.get(node.type, node.type[7:-1])
-        return {"name": node.name, "tensor": node.name, "dtype": dtype,
-                "shape": [dim if isinstance(dim, int) else -1 for dim in node.shape]}
-    return [entry(node) for node in session.get_inputs()], [entry(node) for node in session.get_outputs()]
+def agreement(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """A converted model's answers against the original's: a line for each output, a failure for one that cannot be compared."""
+    for name, reference in expected.items():
+        value = got.get(name)
+        if value is None or value.shape != reference.shape:
+            found = "missing" if value is None else f"of shape {list(value.shape)}"
+            recipe.fail(f"after the conversion output \"{name}\" is {found}; the original gave {list(reference.shape)}")
+        if value.dtype.kind != "f":
+            continue
+        if not np.isfinite(value).all():
+            recipe.fail(f"after the conversion output \"{name}\" has {int((~np.isfinite(value)).sum())} of {value.size} values "
+                        "that are NaN or infinite on the golden inputs")
+        words = f"\"{name}\" differs from the original by at most {np.abs(value.astype(np.float64) - reference).max():.4g}"
+        if value.ndim == 2 and value.shape[1] > 1:
+            words += f", top-1 agreement {(value.argmax(1) == reference.argmax(1)).mean():.4f}"
+        yield words
 
 
 def save_model(model: Any, path: Path) -> None:

@@ -18,6 +18,7 @@ An expected failure is fail("one sentence that says what to change"): exit statu
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -67,6 +68,14 @@ def main(run: Callable[[], None]) -> Callable[[], None]:
             traceback.print_exception(cause)
         sys.stdout.flush()
         print(f"portolan: error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        traceback.print_exc()
+        sys.stdout.flush()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"portolan: error: no space left on the device{where}: nothing was published", file=sys.stderr, flush=True)
         sys.exit(1)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,7 +8,6 @@ cause when the answers differ. Nothing is published before all of that has passe
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
 import os
@@ -209,10 +208,8 @@ def export(module: Positional, inputs: Arrays, outputs: list[str], opset: int, d
         except torch.onnx.errors.UnsupportedOperatorError as error:
             raise recipe.RecipeError(f"the model cannot be exported: {str(error).split(' Please feel free')[0]} "
                                      f"(torch {TORCH}, opset {opset})") from error
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise recipe.RecipeError("no space left on the device while the model was written; nothing was published") from error
+        except OSError:
+            raise  # the disk is full, most likely: recipe.main has the sentence
         except Exception as error:
             raise recipe.RecipeError(f"torch {TORCH} could not export the model to opset {opset}: "
                                      f"{type(error).__name__}: {error}") from error
