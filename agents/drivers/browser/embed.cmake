@@ -1,0 +1,17 @@
+# embed.cmake - turns files into a C source with the table that ptl_pageserver_start() takes as assets.
+# cmake -DOUT=page.c -DSYMBOL=ptl_browser_assets -DPREFIX=portolan/ -DFILES=a;b -P embed.cmake
+set(table "")
+set(text "/* Generated from the files of drivers/browser/page. */\n#include \"pageserver.h\"\n#include \"browser-private.h\"\n\n")
+set(i 0)
+foreach(file IN LISTS FILES)
+    get_filename_component(name ${file} NAME)
+    file(READ ${file} hex HEX)
+    string(LENGTH "${hex}" length)
+    math(EXPR bytes "${length} / 2")
+    string(REGEX REPLACE "([0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])" "\\1\n" hex "${hex}")
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+    string(APPEND text "static const unsigned char file_${i}[] = {\n${hex}0};\n")
+    string(APPEND table "    {\"${PREFIX}${name}\", (const char *)file_${i}, ${bytes}},\n")
+    math(EXPR i "${i} + 1")
+endforeach()
+file(WRITE ${OUT} "${text}\nconst struct ptl_pageserver_asset ${SYMBOL}[] = {\n${table}    {NULL, NULL, 0},\n};\n")
