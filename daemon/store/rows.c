@@ -1,6 +1,6 @@
-/* rows.c - reads one result by column names. Counted references over a PGresult; decoded bytea lives beside it. A column
- * that is not there, or that is read as what it is not, is a mistake between a .sql file and its decoder: it aborts, because a
- * silent 0 would be believed. */
+/* rows.c - reads one result by column names. Counted references over a PGresult; decoded bytea lives beside
+ * it. A column that is not there, or that is read as what it is not, is a mistake between a .sql file and its
+ * decoder: it aborts, because a silent 0 would be believed. */
 #include "store-private.h"
 #include <portolan/log.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ struct ptl_rows {
         int row, col;
         size_t len;
         unsigned char data[];
-    } *bytes;
+    } * bytes;
 };
 
 struct ptl_rows *ptl_rows_take(PGresult *res, const char *statement)
@@ -48,8 +48,9 @@ struct ptl_rows *ptl_rows_unref(struct ptl_rows *r)
 
 _Noreturn static void mistake(const struct ptl_rows *r, int row, const char *col, const char *what)
 {
-    ptl_log_error("db: statement %s, row %d, column '%s': %s; this program and its statement disagree, stopping here",
-                  r->statement, row, col, what);
+    ptl_log_error(
+        "db: statement %s, row %d, column '%s': %s; this program and its statement disagree, stopping here",
+        r->statement, row, col, what);
     abort();
 }
 
@@ -166,13 +167,13 @@ json_t *ptl_row_json(const struct ptl_rows *r, int row, const char *col)
     const char *s = ptl_row_str(r, row, col);
     if (!s)
         return NULL;
-    /* Not ptl_json_parse: a json column may hold a bare value. What jsonb can hold and jansson cannot (1e400) is data, not
-     * a mistake of ours: told and read as null. */
+    /* Not ptl_json_parse: a json column may hold a bare value. What jsonb can hold and jansson cannot (1e400)
+     * is data, not a mistake of ours: told and read as null. */
     json_error_t e;
     json_t *j = json_loads(s, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
     if (!j)
-        ptl_log_error("db: statement %s, row %d, column '%s': JSON that cannot be read (%s), taken as null", r->statement,
-                      row, col, e.text);
+        ptl_log_error("db: statement %s, row %d, column '%s': JSON that cannot be read (%s), taken as null",
+                      r->statement, row, col, e.text);
     return j;
 }
 
@@ -221,8 +222,21 @@ json_t *ptl_row_array(const struct ptl_rows *r, int row, const char *col)
 }
 
 /* PostgreSQL's built-in type OIDs (pg_type.dat; stable). */
-enum { OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_JSON = 114, OID_FLOAT4 = 700, OID_FLOAT8 = 701,
-       OID_TEXT_ARRAY = 1009, OID_INT8_ARRAY = 1016, OID_TIMESTAMPTZ = 1184, OID_NUMERIC = 1700, OID_JSONB = 3802 };
+enum {
+    OID_BOOL = 16,
+    OID_BYTEA = 17,
+    OID_INT8 = 20,
+    OID_INT2 = 21,
+    OID_INT4 = 23,
+    OID_JSON = 114,
+    OID_FLOAT4 = 700,
+    OID_FLOAT8 = 701,
+    OID_TEXT_ARRAY = 1009,
+    OID_INT8_ARRAY = 1016,
+    OID_TIMESTAMPTZ = 1184,
+    OID_NUMERIC = 1700,
+    OID_JSONB = 3802
+};
 
 /* "2026-11-23 07:25:30.12+00" as RFC 3339. The session's time zone is UTC (connect.c). */
 static json_t *json_time(const char *s)

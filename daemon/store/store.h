@@ -20,7 +20,7 @@
 #include <portolan/buf.h>
 #include <portolan/json.h>
 #include <portolan/loop.h>
-#include "store_sql.h" /* generated: enum ptl_sql { PTL_SQL_…, PTL_SQL_COUNT } from the names of daemon/store/sql/*.sql */
+#include "store_sql.h" /* generated: enum ptl_sql { PTL_SQL_…, PTL_SQL_COUNT } from the names of daemon/store/sql/NAME.sql */
 
 struct ptl_store;
 struct ptl_sql_set;       /* statements; sql_set.h. NULL means the built-in ones */
@@ -106,7 +106,8 @@ json_t *ptl_row_json(const struct ptl_rows *r, int row,
                      const char *col); /* new reference; NULL for SQL null */
 /* bigint[] / text[] of one dimension as a new JSON array; NULL for SQL null. */
 json_t *ptl_row_array(const struct ptl_rows *r, int row, const char *col);
-/* A row as an object of all its columns by their types (times as RFC 3339, bytea left out: never secrets); all rows as an array. New references. */
+/* A row as an object of all its columns by their types (times as RFC 3339, bytea left out: never secrets);
+ * all rows as an array. New references. */
 json_t *ptl_row_object(const struct ptl_rows *r, int row);
 json_t *ptl_rows_array(const struct ptl_rows *r);
 
