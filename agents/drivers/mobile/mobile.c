@@ -153,13 +153,39 @@ static int collect_script(struct payload *pl, const struct ptl_driver_job *job, 
     return payload_add(pl, real, *ret_name, NULL);
 }
 
-/* What the runner is told; `files` without our own paths. */
-static json_t *job_for_device(const struct payload *pl, const struct ptl_driver_job *job,
-                              const json_t *golden, const json_t *signature)
+/* A whole number among the parameters, within bounds that the recipe cannot state. */
+static int bounded(const json_t *with, const char *name, int64_t dflt, int64_t min, int64_t max, int64_t *ret,
+                   struct ptl_error *err)
 {
-    json_t *files = json_array();
+    int64_t v = ptl_json_i64(with, name, dflt);
+    if (v < min || v > max)
+        return ptl_error_set(err, -EINVAL, "%s: %lld: expected %lld..%lld", name, (long long)v,
+                             (long long)min, (long long)max);
+    *ret = v;
+    return 0;
+}
+
+/* What the runner is told; `files` without our own paths. */
+static int job_for_device(const struct payload *pl, const struct ptl_driver_job *job, json_t *golden,
+                          json_t *signature, json_t **ret, struct ptl_error *err)
+{
+    static const struct {
+        const char *name;
+        int64_t dflt, min, max;
+    } numbers[] = {
+        {"threads", 1,  1, 8    },
+        {"batch",   1,  0, 65536},
+        {"repeats", 30, 1, 1000 },
+        {"warmup",  2,  1, 1000 },
+    };
+    json_t *outputs;
+    int r = ptl_json_req_arr(golden, "golden/manifest.json", "outputs", &outputs, err);
+    if (r < 0)
+        return r;
+    PTL_JSON *j = json_object();
+    json_t *files = json_array(), *f;
     size_t i;
-    json_t *f;
+    json_object_set_new(j, "files", files);
     json_array_foreach(pl->files, i, f)
     {
         json_t *copy = json_copy(f);
@@ -167,14 +193,19 @@ static json_t *job_for_device(const struct payload *pl, const struct ptl_driver_
         json_array_append_new(files, copy);
     }
     PTL_FREE char *model = ptl_fs_join("model", pl->model);
-    json_t *j = json_pack("{s:s, s:o, s:O, s:O, s:i, s:i, s:i}", "model", model, "files", files, "inputs",
-                          json_object_get(golden, "inputs"), "outputs", json_object_get(golden, "outputs"),
-                          "threads", (int)ptl_json_i64(job->with, "threads", 1), "repeats",
-                          (int)ptl_json_i64(job->with, "repeats", 30), "warmup",
-                          (int)ptl_json_i64(job->with, "warmup", 2));
-    if (j && signature)
-        json_object_set(j, "signature", (json_t *)(uintptr_t)signature);
-    return j;
+    json_object_set_new(j, "model", json_string(model));
+    json_object_set(j, "inputs", json_object_get(golden, "inputs"));
+    json_object_set(j, "outputs", outputs);
+    json_object_set(j, "signature", signature ? signature : json_null());
+    for (i = 0; i < PTL_ARRAY_LEN(numbers); i++) {
+        int64_t v = 0;
+        r = bounded(job->with, numbers[i].name, numbers[i].dflt, numbers[i].min, numbers[i].max, &v, err);
+        if (r < 0)
+            return r;
+        json_object_set_new(j, numbers[i].name, json_integer(v));
+    }
+    *ret = PTL_TAKE(j);
+    return 0;
 }
 
 /* ---- what comes back while it runs ---- */
@@ -245,8 +276,8 @@ static void output_done(struct output *o)
 struct verify {
     const struct ptl_driver_job *job;
     struct ptl_adb_wait wait;
-    const json_t *keys; /* recipe's `driver` */
-    json_t *golden, *signature;
+    const json_t *keys;                /* recipe's `driver` */
+    json_t *golden, *signature, *told; /* told: what the runner gets */
     struct payload payload;
     const char *runner, *backend; /* names on the device */
     struct ptl_phone phone;
@@ -279,6 +310,8 @@ static int prepare(struct verify *v, struct ptl_error *err)
         r = collect_script(&v->payload, job, v->keys, "runner", &v->runner);
     if (r == 0)
         r = collect_script(&v->payload, job, v->keys, "backend", &v->backend);
+    if (r == 0)
+        r = job_for_device(&v->payload, job, v->golden, v->signature, &v->told, err);
     return r;
 }
 
@@ -287,7 +320,6 @@ static int push_all(struct verify *v, struct ptl_error *err)
     size_t i;
     json_t *f;
     int r = 0;
-    PTL_JSON *told = job_for_device(&v->payload, v->job, v->golden, v->signature);
     PTL_FREE char *job_file = ptl_fs_join(v->job->scratch_dir, "phone-job.json");
     PTL_FREE char *job_remote = ptl_fs_join(v->phone.work, "job.json");
     json_array_foreach(v->payload.files, i, f)
@@ -298,7 +330,7 @@ static int push_all(struct verify *v, struct ptl_error *err)
         if (r < 0)
             return r;
     }
-    r = ptl_json_save(job_file, told, 0644, err);
+    r = ptl_json_save(job_file, v->told, 0644, err);
     return r < 0 ? r : ptl_adb_push(v->phone.adb, v->phone.serial, job_file, job_remote, 0644, &v->wait, err);
 }
 
@@ -508,6 +540,7 @@ static int mobile_run(const struct ptl_driver_job *job, struct ptl_driver_result
     json_decref(v.payload.files);
     json_decref(v.golden);
     json_decref(v.signature);
+    json_decref(v.told);
     if (r < 0) {
         if (err)
             *err = own;
