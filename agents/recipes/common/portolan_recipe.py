@@ -183,6 +183,7 @@ def publish_dir(name: str) -> Iterator[Path]:
         for path in files:
             if path.stat().st_size == 0 and path.name != "__init__.py":
                 fail(f"{name}/{path.relative_to(partial)} is empty: not published")
+            path.chmod(path.stat().st_mode | 0o444)  # some tools write through a private temporary file
             fd = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(fd)
