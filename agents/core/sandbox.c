@@ -180,10 +180,23 @@ static void add_etc(struct args *a, bool network, int passwd_fd, int group_fd)
     args_add(a, "/etc/group");
 }
 
+/* bubblewrap makes the missing parents of a mount point with mode 0700, which uid 65534 could not pass. */
+static void add_parents(struct args *a, const char *path)
+{
+    char parent[PATH_MAX];
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
+        args_add2(a, "--perms", "0755");
+        args_add2(a, "--dir", parent);
+    }
+}
+
 static void add_binds(struct args *a, const char *option, const char *const *paths)
 {
-    for (size_t i = 0; paths && paths[i]; i++)
+    for (size_t i = 0; paths && paths[i]; i++) {
+        add_parents(a, paths[i]);
         args_add3(a, option, paths[i], paths[i]);
+    }
 }
 
 static int text_fd(const char *name, const char *text)
