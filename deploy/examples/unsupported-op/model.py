@@ -1,4 +1,4 @@
-"""A digit classifier whose first layer is a learned morphological dilation, with its data."""
+"""A digit classifier with a learned morphological dilation in it, and its data."""
 
 import gzip
 from pathlib import Path
