@@ -157,6 +157,17 @@ static void add_system(struct args *a)
     }
 }
 
+/* bubblewrap makes the missing parents of a mount point with mode 0700, which uid 65534 could not pass. */
+static void add_parents(struct args *a, const char *path)
+{
+    char parent[PATH_MAX];
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
+        args_add2(a, "--perms", "0755");
+        args_add2(a, "--dir", parent);
+    }
+}
+
 /* The little of /etc that programs stumble without. Nothing that could hold a secret of the host. */
 static void add_etc(struct args *a, bool network, int passwd_fd, int group_fd)
 {
@@ -168,6 +179,7 @@ static void add_etc(struct args *a, bool network, int passwd_fd, int group_fd)
     };
     static const char *const online[] = {"/etc/resolv.conf", "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
                                          "/etc/ca-certificates.conf"};
+    add_parents(a, "/etc/passwd");
     for (size_t i = 0; i < PTL_ARRAY_LEN(always); i++)
         args_add3(a, "--ro-bind-try", always[i], always[i]);
     for (size_t i = 0; network && i < PTL_ARRAY_LEN(online); i++)
@@ -178,17 +190,6 @@ static void add_etc(struct args *a, bool network, int passwd_fd, int group_fd)
     args_add3(a, "--perms", "0644", "--ro-bind-data");
     args_num(a, group_fd);
     args_add(a, "/etc/group");
-}
-
-/* bubblewrap makes the missing parents of a mount point with mode 0700, which uid 65534 could not pass. */
-static void add_parents(struct args *a, const char *path)
-{
-    char parent[PATH_MAX];
-    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
-        args_add2(a, "--perms", "0755");
-        args_add2(a, "--dir", parent);
-    }
 }
 
 static void add_binds(struct args *a, const char *option, const char *const *paths)
@@ -246,11 +247,13 @@ static void bwrap_command(struct args *a, const char *bwrap, const char *init,
     add_system(a);
     args_add2(a, "--proc", "/proc");
     args_add2(a, "--dev", "/dev");
+    add_parents(a, "/sys/devices/system");
     args_add3(a, "--ro-bind-try", "/sys/devices/system", "/sys/devices/system");
     args_add2(a, "--perms", "1777");
     args_add(a, "--size");
     args_num(a, (long long)(spec->tmp_bytes ? spec->tmp_bytes : TMP_DEFAULT));
     args_add2(a, "--tmpfs", "/tmp");
+    add_parents(a, "/var/tmp");
     args_add3(a, "--symlink", "../tmp", "/var/tmp");
     add_etc(a, spec->network, passwd_fd, group_fd);
     args_add3(a, "--ro-bind", init, INIT_INSIDE);

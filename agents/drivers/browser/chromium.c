@@ -177,7 +177,8 @@ static void watch_memory(struct ptl_chromium *c)
 static int make_work_dir(const char *dir, struct ptl_error *err)
 {
     int r = ptl_fs_remove_tree(dir, err);
-    r = r < 0 ? r : ptl_fs_mkdirs(dir, 0700, err);
+    r = r < 0 ? r
+              : ptl_fs_mkdirs(dir, 0711, err); /* x: bubblewrap, without its capabilities, enters it too */
     if (r < 0)
         return r;
     if (geteuid() == 0 && chown(dir, 65534, 65534) < 0)
@@ -241,7 +242,7 @@ int ptl_chromium_start(const struct ptl_chromium_spec *spec, struct ptl_chromium
     PTL_FREE char *path = ptl_xasprintf("PATH=%s", spec->path ? spec->path : "/usr/local/bin:/usr/bin:/bin");
     const char *const env[] = {
         home, tmp, path, "LANG=C.UTF-8", "TZ=UTC", "DBUS_SESSION_BUS_ADDRESS=disabled:", NULL};
-    const char *const argv[] = {spec->chromedriver, "--port=0", NULL};
+    const char *const argv[] = {spec->chromedriver, "--port=0", "--enable-chrome-logs", NULL};
     const char *const rw[] = {spec->work_dir, NULL};
     PTL_FREE char *driver_dir = folder_to_mount(spec->chromedriver);
     PTL_FREE char *browser_dir = folder_to_mount(spec->browser);

@@ -284,11 +284,19 @@ static int map_error(const char *code, const char *message)
     return wd_codes[i].outcome;
 }
 
-/* The first line: chromedriver appends "(Session info: …)" and a stack that says nothing about the page. */
-static int first_line(const char *message)
+/* The message on one line: chromedriver puts the cause on later lines ("from unknown error: …"), and the
+ * versions of everything behind it. */
+static void one_line(const char *message, char *ret, size_t size)
 {
-    size_t n = strcspn(message, "\n");
-    return n > 600 ? 600 : (int)n;
+    size_t n = 0;
+    for (const char *p = message; *p && n + 4 < size;) {
+        size_t len = strcspn(p, "\n");
+        if (strncmp(p, "  (Session info", 15) != 0 && strncmp(p, "  (Driver info", 14) != 0 && len > 0)
+            n += (size_t)snprintf(ret + n, size - n, "%s%.*s", n ? " | " : "", (int)(len > 2000 ? 2000 : len),
+                                  p);
+        p += len + (p[len] == '\n');
+    }
+    ret[n < size ? n : size - 1] = 0;
 }
 
 static int judge(long status, json_t *root, const char *what, json_t **ret_value, struct ptl_error *err)
@@ -304,8 +312,9 @@ static int judge(long status, json_t *root, const char *what, json_t **ret_value
         return ptl_error_set(err, PTL_WD_BAD_ANSWER,
                              "webdriver: %s was answered with HTTP %ld and no WebDriver error", what, status);
     int outcome = map_error(code, message);
-    return ptl_error_set(err, outcome, "webdriver: %s: %s%s%.*s", what, code, *message ? ": " : "",
-                         first_line(message), message);
+    char line[700];
+    one_line(message, line, sizeof(line));
+    return ptl_error_set(err, outcome, "webdriver: %s: %s%s%s", what, code, *line ? ": " : "", line);
 }
 
 static int call(struct ptl_webdriver *wd, const char *method, const char *path, const json_t *body,
