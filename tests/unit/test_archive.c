@@ -232,6 +232,8 @@ static void test_links(void **state)
         {"l",     "a//b",        true },
         {"a/l",   "./../b",      true },
         {"a/l",   "..//..//x",   false},
+        {"d/q",   "p/../../x",   false},
+        {"d/q",   "a/../b",      false},
         {"l",     "...",         true },
         {"l",     "..a",         true },
     };
