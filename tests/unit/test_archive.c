@@ -62,7 +62,7 @@ static void tar_header(struct ptl_buf *b, const struct tar *e)
     bool link = e->type == '1' || e->type == '2';
     size_t len = link || !e->data ? 0 : strlen(e->data);
     memcpy(h, e->name, strnlen(e->name, 100));
-    snprintf(h + 100, 8, "%07o", e->mode ? e->mode : 0644);
+    snprintf(h + 100, 8, "%07o", (e->mode ? e->mode : 0644) & 07777);
     snprintf(h + 108, 8, "%07o", 0u);
     snprintf(h + 116, 8, "%07o", 0u);
     snprintf(h + 124, 12, "%011o", (unsigned)len);
@@ -360,11 +360,14 @@ static void test_damaged(void **state)
         assert_int_equal(teardown(state), 0);
         assert_int_equal(setup(state), 0);
     }
-    save("noise", "\x28\xb5\x2f\xfd this is not zstd at all", 30, false);
+    static const char noise[] = "\x28\xb5\x2f\xfd this is not zstd at all";
+    static const char zip[] = "PK\x03\x04 a zip would need another reader";
+    static const char gz[] = "\x1f\x8b\x08 nor is gzip known";
+    save("noise", noise, sizeof(noise), false);
     assert_int_equal(extract("noise", NULL, &err), -EBADMSG);
-    save("zip", "PK\x03\x04 a zip would need another reader", 40, false);
+    save("zip", zip, sizeof(zip), false);
     assert_int_equal(extract("zip", NULL, &err), -EBADMSG);
-    save("gz", "\x1f\x8b\x08 nor is gzip known", 24, false);
+    save("gz", gz, sizeof(gz), false);
     assert_int_equal(extract("gz", NULL, &err), -EBADMSG);
     assert_int_equal(extract("absent", NULL, &err), -ENOENT);
     assert_int_equal(extract("out", NULL, &err), -EINVAL); /* a directory */
