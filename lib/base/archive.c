@@ -116,7 +116,7 @@ int ptl_archive_writer_new(const char *path, struct ptl_archive_writer **ret, st
     if (archive_write_set_format_gnutar(w->a) != ARCHIVE_OK ||
         archive_write_add_filter_zstd(w->a) != ARCHIVE_OK ||
         archive_write_set_filter_option(w->a, "zstd", "compression-level", "3") != ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(w->a, 64 * 1024) != ARCHIVE_OK ||
+        archive_write_set_bytes_per_block(w->a, 0) != ARCHIVE_OK || /* zstd hands over large pieces itself */
         archive_write_set_bytes_in_last_block(w->a, 1) != ARCHIVE_OK) {
         const char *why = archive_error_string(w->a);
         r = ptl_error_set(err, -ENOTSUP, "archive %s: libarchive without tar or zstd: %s", path,
@@ -273,7 +273,8 @@ void ptl_archive_writer_abort(struct ptl_archive_writer *w)
     if (!w)
         return;
     unlink(w->path);
-    archive_write_fail(w->a); /* no trailer into the file that is gone */
+    if (w->broken) /* else libarchive would fill the cut entry up with zeros first */
+        archive_write_fail(w->a);
     writer_free(w);
 }
 
