@@ -215,12 +215,26 @@ struct output {
     struct ptl_buf line[2]; /* stdout, stderr: unfinished lines */
     json_t *console;        /* stderr lines in which the runtime reports errors */
     char last[400];         /* last line of stderr with text: the reason, when the runner fails */
+    char exception[400];    /* the better reason: what a Python traceback ended in */
+    bool in_traceback;
 };
 
 static bool is_console_error(const char *line)
 {
     return ptl_str_starts(line, "ERROR") || strstr(line, "[E:onnxruntime") != NULL ||
            ptl_str_starts(line, "E0000");
+}
+
+/* An exception's text may have many lines; its first, the one after the indented frames, says most. */
+static void note_reason(struct output *o, const char *line)
+{
+    snprintf(o->last, sizeof(o->last), "%s", line);
+    if (ptl_str_starts(line, "Traceback (most recent call last)")) {
+        o->in_traceback = true;
+    } else if (o->in_traceback && line[0] != ' ') {
+        snprintf(o->exception, sizeof(o->exception), "%s", line);
+        o->in_traceback = false;
+    }
 }
 
 static void output_line(struct output *o, bool is_stderr)
@@ -232,7 +246,7 @@ static void output_line(struct output *o, bool is_stderr)
     if (b->len)
         b->data[--b->len] = '\0';
     if (is_stderr && b->len) {
-        snprintf(o->last, sizeof(o->last), "%s", b->data);
+        note_reason(o, b->data);
         if (is_console_error(b->data) && json_array_size(o->console) < CONSOLE_LINES_MAX) {
             PTL_FREE char *text = ptl_json_text_utf8(b->data, b->len);
             json_array_append_new(o->console, json_string(text));
@@ -475,7 +489,9 @@ static void end_by_status(struct verify *v, int code, struct ptl_driver_result *
                  code - 128 == 4 ? ": an instruction that this CPU does not have" : "");
     } else {
         snprintf(ret->message, sizeof(ret->message), "the runtime ended with exit status %d: %.400s", code,
-                 v->out.last[0] ? v->out.last : "without a word on stderr");
+                 v->out.exception[0] ? v->out.exception
+                 : v->out.last[0]    ? v->out.last
+                                     : "without a word on stderr");
     }
 }
 
@@ -497,6 +513,17 @@ static int end_without_status(struct verify *v, int r, bool began, struct ptl_dr
     }
     ret->exit_code = -1;
     snprintf(ret->message, sizeof(ret->message), "%.500s", err->text);
+    return 0;
+}
+
+/* Status 0 of a program that left no result, or a broken one, is no success: EX_SOFTWARE stands in its place.
+ */
+static int end_without_result(struct ptl_driver_result *ret, const struct ptl_error *err)
+{
+    ret->end_reason = PTL_END_EXIT;
+    ret->exit_code = 70;
+    snprintf(ret->message, sizeof(ret->message),
+             "the runner ended with status 0 but its result is missing or broken: %.400s", err->text);
     return 0;
 }
 
@@ -522,7 +549,11 @@ static int run_steps(struct verify *v, struct ptl_driver_result *ret, struct ptl
     if (code != 0)
         return 0;
     r = pull_all(v, err);
-    return r < 0 ? end_without_status(v, r, true, ret, err) : 0;
+    if (r == 0)
+        return 0;
+    if (r == -ENOENT || r == -EIO || r == -EINVAL)
+        return end_without_result(ret, err);
+    return end_without_status(v, r, true, ret, err);
 }
 
 static int mobile_run(const struct ptl_driver_job *job, struct ptl_driver_result *ret, struct ptl_error *err)

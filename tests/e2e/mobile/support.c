@@ -55,10 +55,14 @@ struct ptl_device *start_device(const char *profile, uint64_t memory_bytes)
     struct ptl_device *dev = NULL;
     struct ptl_error err = PTL_ERROR_INIT;
     PTL_FREE char *dir = ptl_xasprintf("%s/device-%d", scratch, serial++);
+    PTL_FREE char *python = ptl_fs_join(phone_dir, "python");
+    struct ptl_device_bind bind = {python, "/data/local/tmp/python"};
     struct ptl_device_spec spec = {.phone_dir = phone_dir,
                                    .dir = dir,
                                    .profile = ptl_device_profile_find(profile),
-                                   .memory_bytes = memory_bytes};
+                                   .memory_bytes = memory_bytes,
+                                   .binds = &bind,
+                                   .n_binds = 1};
     struct ptl_adb_wait wait = in_ms(60000);
     int r = ptl_device_start(&spec, &wait, &dev, &err);
     if (r != 0)

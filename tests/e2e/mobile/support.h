@@ -22,7 +22,8 @@ int scratch_setup(void **state);
 int scratch_teardown(void **state);
 
 struct ptl_adb_wait in_ms(int64_t ms); /* not cancelled */
-/* Fails the test when it does not come up. memory_bytes 0: the profile's. */
+/* The phone's python is at /data/local/tmp/python. Fails the test when it does not come up. memory_bytes 0:
+ * the profile's. */
 struct ptl_device *start_device(const char *profile, uint64_t memory_bytes);
 struct said {
     int r, code;

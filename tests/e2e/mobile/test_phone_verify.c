@@ -192,33 +192,24 @@ static void signature_of_another_name(const char *inputs)
     assert_int_equal(ptl_fs_write_atomic(path, text, strlen(text), 0644, NULL), 0);
 }
 
+/* clang-format off */
+static const struct {
+    struct attempt a;
+    double tolerance;
+} greens[] = {
+    {{"TFLite, float", "litert/run", "digits.tflite"}, 1e-6},
+    {{"TFLite, int8 at both ends", "litert/run", "digits-int8.tflite", .with = "{\"device\":\"entry-a53-2g\"}"}, 0.06},
+    {{"TFLite, all samples at once", "litert/run", "digits.tflite", .with = "{\"batch\":0,\"repeats\":25}"}, 1e-6},
+    {{"ONNX, float", "onnxruntime/run", "digits.onnx"}, 1e-6},
+    {{"ONNX, renamed input", "onnxruntime/run", "digits.onnx", .spoil = signature_of_another_name,
+      .with = "{\"device\":\"mid-a55-3g\",\"threads\":2}"}, 1e-6},
+};
+/* clang-format on */
+
 static void test_green(void **state PTL_UNUSED)
 {
-    static const struct {
-        struct attempt a;
-        double tolerance;
-    } cases[] = {
-        {{.label = "TFLite, float", .recipe = "litert/run", .model = "digits.tflite"},  1e-6},
-        {{.label = "TFLite, int8 at both ends",
-          .recipe = "litert/run",
-          .model = "digits-int8.tflite",
-          .with = "{\"device\":\"entry-a53-2g\"}"},
-         0.06                                                                               },
-        {{.label = "TFLite, all samples at once",
-          .recipe = "litert/run",
-          .model = "digits.tflite",
-          .with = "{\"batch\":0,\"repeats\":25}"},
-         1e-6                                                                               },
-        {{.label = "ONNX, float", .recipe = "onnxruntime/run", .model = "digits.onnx"}, 1e-6},
-        {{.label = "ONNX, renamed input",
-          .recipe = "onnxruntime/run",
-          .model = "digits.onnx",
-          .spoil = signature_of_another_name,
-          .with = "{\"device\":\"mid-a55-3g\",\"threads\":2}"},
-         1e-6                                                                               },
-    };
-    for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++)
-        want_green(&cases[i].a, cases[i].tolerance);
+    for (size_t i = 0; i < PTL_ARRAY_LEN(greens); i++)
+        want_green(&greens[i].a, greens[i].tolerance);
 }
 
 /* ---- failures ---- */
@@ -273,127 +264,38 @@ struct failure {
     const char *want_log;       /* in the log, or in err when want_r < 0 */
 };
 
+/* clang-format off */
+#define LITERT .recipe = "litert/run", .model = "digits.tflite"
+#define ONNX   .recipe = "onnxruntime/run"
 static const struct failure failures[] = {
-    {{.label = "a model of 0 bytes", .recipe = "litert/run", .content = "", .name = "model.tflite"},
-     0,                                                                                                          PTL_END_EXIT,
-     1,                                                                                                                                0,
-     "ValueError: "                                                                                                                                                                },
-    {{.label = "a model that is text",
-      .recipe = "litert/run",
-      .content = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
-      .name = "m.tflite"},
-     0,                                                                                                          PTL_END_EXIT,
-     1,                                                                                                                                0,
-     "should be 'TFL3'"                                                                                                                                                            },
-    {{.label = "an operator that the runtime lacks", .recipe = "litert/run", .model = "custom.tflite"},
-     0,                                                                                                          PTL_END_EXIT,
-     1,                                                                                                                                0,
-     "unresolved custom op: "                                                                                                                                                      },
-    {{.label = "int64 for float32, TFLite",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .spoil = int64_input},
-     0,                                                                                                          PTL_END_EXIT,
-     1,                                                                                                                                0,
-     "Got value of type INT64 but expected type FLOAT32"                                                                                                                           },
-    {{.label = "two golden inputs for one",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .spoil = second_input},
-     0,                                                                                                          PTL_END_EXIT,
-     1,                                                                                                                                0,
-     "input names do not fit"                                                                                                                                                      },
-    {{.label = "ONNX of 0 bytes", .recipe = "onnxruntime/run", .content = "", .name = "model.onnx"},
-     0,                                                                                                          PTL_END_EXIT,
-     1,                                                                                                                                0,
-     "onnxruntime"                                                                                                                                                                 },
-    {{.label = "int64 for float32, ONNX",
-      .recipe = "onnxruntime/run",
-      .model = "digits.onnx",
-      .spoil = int64_input},
-     0,                                                                                                          PTL_END_EXIT,
-     1,                                                                                                                                0,
-     "Unexpected input data type"                                                                                                                                                  },
-    {{.label = "more memory than the device has",
-      .recipe = "onnxruntime/run",
-      .model = "big.onnx",
-      .with = "{\"memory\":\"300MiB\"}"},
-     0,                                                                                                          PTL_END_OOM,
-     -2,
-     0,                                                                                                                                        "killed for memory"                 },
-    {{.label = "an instruction that the CPU lacks",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .backend = "sigill.py",
-      .with = "{\"device\":\"entry-a53-2g\"}"},
-     0,                                                                                                          PTL_END_SIGNAL,
-     132,                                                                                                                              SIGILL,
-     "SIGILL"                                                                                                                                                                      },
-    {{.label = "the device goes away",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .backend = "killer.py"},
-     0,                                                                                                          PTL_END_SETUP,
-     -1,
-     0,                                                                                                                                        "went away"                         },
-    {{.label = "status 0 and nothing written",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .backend = "silent.py"},
-     0,                                                                                                          PTL_END_SETUP,
-     -1,
-     0,                                                                                                                                        "manifest.json is not on the device"},
-    {{.label = "the deadline passes",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .backend = "killer.py",
-      .deadline_ms = 1,
-      .with = "{}"},
-     0,                                                                                                          PTL_END_TIMEOUT,
-     -1,
-     0,                                                                                                                                        ""                                  },
-    {{.label = "cancelled", .recipe = "litert/run", .model = "digits.tflite", .cancelled = true},
-     0,                                                                                                          PTL_END_CANCELLED,
-     -1,
-     0,                                                                                                                                        ""                                  },
-    {{.label = "no model", .recipe = "litert/run"},                                                     -ENOENT, PTL_END_SETUP,     0, 0,      "expected one"                      },
-    {{.label = "a model of another kind", .recipe = "litert/run", .model = "digits.onnx"},
-     -ENOENT,
-     PTL_END_SETUP,                                                                                                                 0,
-     0,                                                                                                                                        ".tflite"                           },
-    {{.label = "a named model that is not there",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .with = "{\"model\":\"../x.tflite\"}"},
-     -ENOENT,
-     PTL_END_SETUP,                                                                                                                 0,
-     0,                                                                                                                                        "not among the files"               },
-    {{.label = "no golden set", .recipe = "litert/run", .model = "digits.tflite", .spoil = no_golden},
-     -ENOENT,
-     PTL_END_SETUP,                                                                                                                 0,
-     0,                                                                                                                                        "manifest.json"                     },
-    {{.label = "no such profile",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .with = "{\"device\":\"nokia\"}"},
-     -EINVAL,
-     PTL_END_SETUP,                                                                                                                 0,
-     0,                                                                                                                                        "entry-a53-2g"                      },
-    {{.label = "threads out of range",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .with = "{\"threads\":99}"},
-     -EINVAL,
-     PTL_END_SETUP,                                                                                                                 0,
-     0,                                                                                                                                        "expected 1..8"                     },
-    {{.label = "a real device without a server",
-      .recipe = "litert/run",
-      .model = "digits.tflite",
-      .with = "{\"serial\":\"X\",\"adb_server\":\"unix:/nonexistent\"}"},
-     -ENOENT,
-     PTL_END_SETUP,                                                                                                                 0,
-     0,                                                                                                                                        "no server at"                      },
+    {{"a model of 0 bytes", .recipe = "litert/run", .content = "", .name = "model.tflite"}, 0, PTL_END_EXIT, 1, 0, "ValueError: "},
+    {{"a model that is text", .recipe = "litert/run", .content = "version https://git-lfs.github.com/spec/v1\n", .name = "m.tflite"},
+     0, PTL_END_EXIT, 1, 0, "not a valid Flatbuffer"},
+    {{"an operator that the runtime lacks", .recipe = "litert/run", .model = "custom.tflite"},
+     0, PTL_END_EXIT, 1, 0, "exit status 1: RuntimeError: Encountered unresolved custom op"},
+    {{"int64 for float32, TFLite", LITERT, .spoil = int64_input}, 0, PTL_END_EXIT, 1, 0, "Got value of type INT64 but expected type FLOAT32"},
+    {{"two golden inputs for one", LITERT, .spoil = second_input}, 0, PTL_END_EXIT, 1, 0, "input names do not fit"},
+    {{"ONNX of 0 bytes", ONNX, .content = "", .name = "model.onnx"}, 0, PTL_END_EXIT, 1, 0, "onnxruntime"},
+    {{"int64 for float32, ONNX", ONNX, .model = "digits.onnx", .spoil = int64_input}, 0, PTL_END_EXIT, 1, 0, "Unexpected input data type"},
+    {{"more memory than the device has", ONNX, .model = "big.onnx", .with = "{\"memory\":\"300MiB\"}"},
+     0, PTL_END_OOM, -2, 0, "killed for memory"},
+    {{"an instruction that the CPU lacks", LITERT, .backend = "sigill.py", .with = "{\"device\":\"entry-a53-2g\"}"},
+     0, PTL_END_SIGNAL, 132, SIGILL, "SIGILL"},
+    {{"the device goes away", LITERT, .backend = "killer.py"}, 0, PTL_END_SETUP, -1, 0, "went away"},
+    {{"status 0 and nothing written", LITERT, .backend = "silent.py"}, 0, PTL_END_EXIT, 70, 0, "manifest.json is not on the device"},
+    {{"the deadline passes before the device is up", LITERT, .deadline_ms = 1}, 0, PTL_END_TIMEOUT, -1, 0, ""},
+    {{"the deadline passes in an inference", LITERT, .backend = "sleeper.py", .deadline_ms = 6000}, 0, PTL_END_TIMEOUT, -1, 0, "deadline"},
+    {{"cancelled", LITERT, .cancelled = true}, 0, PTL_END_CANCELLED, -1, 0, ""},
+    {{"no model", .recipe = "litert/run"}, -ENOENT, PTL_END_SETUP, 0, 0, "expected one"},
+    {{"a model of another kind", .recipe = "litert/run", .model = "digits.onnx"}, -ENOENT, PTL_END_SETUP, 0, 0, ".tflite"},
+    {{"a model outside", LITERT, .with = "{\"model\":\"../x.tflite\"}"}, -ENOENT, PTL_END_SETUP, 0, 0, "not among the files"},
+    {{"no golden set", LITERT, .spoil = no_golden}, -ENOENT, PTL_END_SETUP, 0, 0, "manifest.json"},
+    {{"no such profile", LITERT, .with = "{\"device\":\"nokia\"}"}, -EINVAL, PTL_END_SETUP, 0, 0, "entry-a53-2g"},
+    {{"threads out of range", LITERT, .with = "{\"threads\":99}"}, -EINVAL, PTL_END_SETUP, 0, 0, "expected 1..8"},
+    {{"a real device without a server", LITERT, .with = "{\"serial\":\"X\",\"adb_server\":\"unix:/nonexistent\"}"},
+     -ENOENT, PTL_END_SETUP, 0, 0, "no server at"},
 };
+/* clang-format on */
 
 static void test_failures(void **state PTL_UNUSED)
 {
@@ -487,5 +389,6 @@ int main(void)
         cmocka_unit_test(test_by_serial),
         cmocka_unit_test(test_inventory),
     };
+    cmocka_set_test_filter(getenv("ONLY"));
     return cmocka_run_group_tests(tests, setup, teardown);
 }
