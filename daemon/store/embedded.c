@@ -163,7 +163,7 @@ static void consider_path(struct ptl_embedded *e, int wanted, int *seen_major)
 static int cluster_major(const struct ptl_embedded *e)
 {
     PTL_FREE char *path = ptl_fs_join(e->data, "PG_VERSION");
-    PTL_BUF text = PTL_BUF_MAX(64);
+    PTL_BUF text = PTL_BUF_INIT;
     return ptl_fs_read(path, 63, &text, NULL) < 0 ? 0 : atoi(ptl_buf_str(&text));
 }
 
@@ -358,7 +358,7 @@ static int start_program(struct ptl_embedded *e, const char *const *argv, int ou
 /* The end of start.log on one line, for an error message. */
 static void last_words(const struct ptl_embedded *e, char *ret, size_t size)
 {
-    PTL_BUF text = PTL_BUF_MAX(1 << 20);
+    PTL_BUF text = PTL_BUF_INIT;
     *ret = 0;
     if (ptl_fs_read(e->start_log, 1 << 20, &text, NULL) < 0 || text.len == 0)
         return;
@@ -538,7 +538,7 @@ static int end_strays(struct ptl_embedded *e)
     int64_t now = ptl_mono_ms();
     if (e->strays_since_ms == 0) {
         PTL_FREE char *path = ptl_fs_join(e->data, "postmaster.pid");
-        PTL_BUF text = PTL_BUF_MAX(4096);
+        PTL_BUF text = PTL_BUF_INIT;
         long postmaster = ptl_fs_read(path, 4095, &text, NULL) == 0 ? atol(ptl_buf_str(&text)) : 0;
         int n = signal_strays(e, postmaster > 1 ? SIGINT : 0, postmaster);
         if (n == 0)
@@ -797,6 +797,8 @@ struct ptl_embedded *ptl_embedded_stop(struct ptl_embedded *e)
         if (r == PTL_AGAIN)
             ptl_proc_stop(&e->proc, 0, NULL);
     }
+    if (e->socket_dir && e->lock_fd >= 0 && !ptl_str_starts(e->socket_dir, e->dir))
+        (void)rmdir(e->socket_dir); /* the one in /tmp; empty once the server has ended */
     free_embedded(e);
     return NULL;
 }

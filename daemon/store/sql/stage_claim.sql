@@ -25,7 +25,6 @@ SELECT c.id AS stage_id, c.attempt_id, r.project_id, r.ref, c.name, c.spec, json
                        FROM stage m JOIN artifact f ON f.attempt_id = m.attempt_id WHERE m.id = c.model_stage_id AND m.state = 'green' AND f.path LIKE 'model/%'),
            'golden', (SELECT jsonb_build_object('files', COALESCE(jsonb_agg(jsonb_build_object('path', substr(f.path, 8), 'sha256', f.sha256, 'size_bytes', f.size_bytes, 'exec', f.exec) ORDER BY f.path), '[]'))
                        FROM stage m JOIN artifact f ON f.attempt_id = m.attempt_id WHERE m.id = c.golden_stage_id AND m.state = 'green' AND f.path LIKE 'golden/%'),
-           'model_spec', (SELECT m.spec FROM stage m WHERE m.id = c.model_stage_id),
            'baseline', (SELECT b.report FROM attempt b JOIN stage bs ON bs.id = b.stage_id JOIN run br ON br.id = bs.run_id
                          WHERE c.kind = 'verify' AND b.ok AND b.report IS NOT NULL AND bs.name = c.name AND br.project_id = r.project_id AND br.id < r.id
                            AND br.state = 'green' ORDER BY b.id DESC LIMIT 1)) AS job
