@@ -72,8 +72,8 @@ const json_t *ptl_spec_plan(const struct ptl_spec *s);
  * (unknown: a new branch). *ret_why_not (may be NULL) gets a static sentence when false. */
 bool ptl_spec_on_push(const struct ptl_spec *s, const char *ref, const char *const *changed_paths,
                       size_t n_paths, const char **ret_why_not);
-/* The concurrency group for a run of `ref`: {ref} and {branch} filled in (the short name), lower case, since
- * names of groups are compared without case. NULL: no group. Caller frees. */
+/* The concurrency group for a run of `ref`: ${{ ref }} and ${{ branch }} filled in (the short name), lower
+ * case, since names of groups are compared without case. NULL: no group. Caller frees. */
 char *ptl_spec_group(const struct ptl_spec *s, const char *ref);
 /* [skip ci], [ci skip], [no ci], [skip portolan] anywhere in the message, in any case. */
 bool ptl_commit_message_skips(const char *message);

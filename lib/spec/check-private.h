@@ -49,6 +49,9 @@ char *spec_value_text(const json_t *v); /* a matrix value as text; caller frees 
 /* [{axis: value}…] of a checked matrix, at most max; NULL with a finding. */
 json_t *spec_combinations(const json_t *matrix, size_t max, struct ptl_spec_diags *diags,
                           const json_t *places, const char *place);
+/* Is this ${{ ref }} or ${{ branch }} of a concurrency group? *ret_len (may be NULL) gets its length. */
+bool spec_group_word(const char *s, size_t *ret_len);
+
 /* Behind ptl_spec_check_recipes(). */
 int spec_check_recipes(const json_t *plan, const json_t *places, const json_t *recipes,
                        struct ptl_spec_diags *diags);

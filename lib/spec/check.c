@@ -149,6 +149,8 @@ void spec_range_text(const struct spec_key *k, char ret[160])
         snprintf(ret, 160, "minutes, at most %.0f", k->max / 60000);
     } else if (k->type == T_SIZE) {
         snprintf(ret, 160, "a size such as 200KiB");
+    } else if (k->min == k->max) {
+        snprintf(ret, 160, "%g", k->min);
     } else if (k->max >= 1e30) {
         snprintf(ret, 160, "a number of at least %g", k->min);
     } else {
@@ -262,8 +264,11 @@ static json_t *check_each(struct check *c, const struct spec_key *k, const struc
     size_t max = k->type == T_COMMANDS ? MAX_COMMANDS : MAX_LIST;
     json_t *list = made(c, json_array());
     if (n->kind != YAML_LIST) {
+        struct path q = item(p, 0);
+        memcpy(q.shown, p->shown, sizeof(q.shown));
+        remember(c, &q, n);
         if (!yaml_is_null(n))
-            fn(c, k, n, p, list);
+            fn(c, k, n, &q, list);
         else
             wrong(c, n, p, "a value or a list", NULL);
         return list;
@@ -595,6 +600,14 @@ static void check_pair(struct check *c, const struct spec_object *o, const struc
     struct path q = below(p, key->text, k ? k->out : key->text);
     if (!k) {
         unknown_key(c, o, key, &q);
+        const char *nearest = spec_key_foreign(o, key->text) ? NULL : spec_key_nearest(o, key->text);
+        const struct spec_key *meant = nearest ? spec_key_find(o, nearest) : NULL;
+        if (meant) { /* told once as misspelled, not again as missing */
+            PTL_FREE char *mark = ptl_xasprintf("?%s", meant->out);
+            struct path there = below(p, key->text, meant->out);
+            json_object_set_new(seen, mark, json_true());
+            remember(c, &there, key);
+        }
         return;
     }
     const char *twin = ptl_json_str(seen, k->out, NULL);
@@ -647,10 +660,12 @@ static json_t *check_object(struct check *c, const struct spec_object *o, const 
         json_decref(ret);
         return NULL;
     }
-    for (size_t i = 0; i < o->n; i++)
-        if (o->keys[i].required && !json_object_get(seen, o->keys[i].out))
+    for (size_t i = 0; i < o->n; i++) {
+        PTL_FREE char *mark = ptl_xasprintf("?%s", o->keys[i].out);
+        if (o->keys[i].required && !json_object_get(seen, o->keys[i].out) && !json_object_get(seen, mark))
             diag_add(c->diags, n->line, n->column, false, p->shown, o->keys[i].help, NULL,
                      "the key '%s' is missing", o->keys[i].name);
+    }
     return ret;
 }
 

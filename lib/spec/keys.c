@@ -114,7 +114,7 @@ static const struct spec_object on_object = {.id = "on", .what = "on", KEYS(on_k
 
 static const struct spec_key concurrency_keys[] = {
     {.name = "group", .out = "group", .type = T_TEXT, .min = 1, .max = 200, .required = true,
-     .help = "runs of one group wait for each other; {ref} and {branch} are filled in"},
+     .help = "runs of one group wait for each other; ${{ ref }} and ${{ branch }} are filled in"},
     {.name = "queue", .out = "queue", .type = T_WORD, .words = queues,
      .help = "all: every waiting run gets its turn (default); latest: a newer one replaces those that wait"},
     {.name = "cancel-in-progress", .out = "cancel_in_progress", .type = T_BOOL, .aliases = LIST("interruptible"),

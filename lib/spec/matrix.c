@@ -97,6 +97,8 @@ json_t *spec_combinations(const json_t *matrix, size_t max, struct ptl_spec_diag
     const char *axis;
     json_t *values, *list = json_array(), *v;
     size_t i, k;
+    bool faulty = json_object_size(axes) == 0;
+    json_object_foreach((json_t *)axes, axis, values) faulty |= json_array_size(values) == 0;
     if (json_object_size(axes)) {
         json_array_append_new(list, json_object());
         json_object_foreach((json_t *)axes, axis, values)
@@ -120,6 +122,10 @@ json_t *spec_combinations(const json_t *matrix, size_t max, struct ptl_spec_diag
     }
     exclude(list, json_object_get(matrix, "exclude"));
     include(list, json_object_get(matrix, "include"), axes);
+    if (json_array_size(list) == 0 && diags->errors && faulty) { /* told already, at the axis itself */
+        json_decref(list);
+        return NULL;
+    }
     if (json_array_size(list) == 0 || json_array_size(list) > max) {
         diag_at(diags, places, false, place, NULL, NULL,
                 json_array_size(list) ? "more than %zu combinations" : "no combination is left", max);

@@ -597,10 +597,10 @@ static json_t *plan_on(struct plan *p)
 
 static void check_group(struct plan *p, const char *group)
 {
-    for (const char *s = group; (s = strchr(s, '{')); s++)
-        if (!ptl_str_starts(s, "{ref}") && !ptl_str_starts(s, "{branch}")) {
-            fault(p, "concurrency.group", "text in which {ref} and {branch} are filled in",
-                  "'%.80s' has a placeholder that is not known", group);
+    static const char expected[] = "text in which ${{ ref }} and ${{ branch }} are filled in";
+    for (const char *s = group; (s = strstr(s, "${{")); s += 3)
+        if (!spec_group_word(s, NULL)) {
+            fault(p, "concurrency.group", expected, "'%.80s' has a placeholder that is not known", group);
             return;
         }
 }

@@ -102,6 +102,24 @@ bool ptl_spec_on_push(const struct ptl_spec *s, const char *ref, const char *con
     return !why;
 }
 
+bool spec_group_word(const char *s, size_t *ret_len)
+{
+    const char *p = s + 3;
+    if (!ptl_str_starts(s, "${{"))
+        return false;
+    p += strspn(p, " ");
+    size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz");
+    if (!(n == 3 && strncmp(p, "ref", n) == 0) && !(n == 6 && strncmp(p, "branch", n) == 0))
+        return false;
+    p += n;
+    p += strspn(p, " ");
+    if (!ptl_str_starts(p, "}}"))
+        return false;
+    if (ret_len)
+        *ret_len = (size_t)(p + 2 - s);
+    return true;
+}
+
 char *ptl_spec_group(const struct ptl_spec *s, const char *ref)
 {
     const char *group = ptl_json_str(json_object_get(s->plan, "concurrency"), "group", NULL);
@@ -110,14 +128,14 @@ char *ptl_spec_group(const struct ptl_spec *s, const char *ref)
     const char *name = ptl_str_starts(ref, "refs/heads/")  ? ref + 11
                        : ptl_str_starts(ref, "refs/tags/") ? ref + 10
                                                            : ref;
-    PTL_BUF b = PTL_BUF_MAX(1 << 16);
+    PTL_BUF b = PTL_BUF_MAX(1 << 20);
     for (const char *p = group; *p;) {
-        size_t skip = ptl_str_starts(p, "{ref}") ? 5 : ptl_str_starts(p, "{branch}") ? 8 : 0;
-        if (skip)
+        size_t skip = 1;
+        if (spec_group_word(p, &skip))
             ptl_buf_puts(&b, name);
         else
             ptl_buf_putc(&b, *p);
-        p += skip ? skip : 1;
+        p += skip;
     }
     for (size_t i = 0; i < b.len; i++)
         b.data[i] = (char)tolower((unsigned char)b.data[i]);

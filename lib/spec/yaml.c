@@ -309,7 +309,7 @@ static int on_end(struct build *b, yaml_mark_t at)
         f->anchor->open = false;
     struct yaml_node *n = f->node;
     b->depth--;
-    return place(b, n, at);
+    return place(b, n, (yaml_mark_t){.line = n->line - 1, .column = n->column - 1});
 }
 
 static int on_alias(struct build *b, const yaml_event_t *e)

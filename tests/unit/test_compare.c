@@ -553,20 +553,22 @@ static void budgets(void **state)
     static const struct {
         const char *job, *verdict, *codes, *says;
     } cases[] = {
+  /* clang-format off */
         {"{\"expect\":{\"latency_p95\":\"19ms\",\"load_time\":\"13ms\",\"artifact_size\":\"51KiB\"}}",
-         "green",                                                                                               "",       "latency p95 19 ms is within the limit of 19 ms"},
-        {"{\"expect\":{\"latency_p95\":\"18ms\"}}",                                                    "red",   "budget",
-         "latency p95 19 ms is above the limit of 18 ms"                                                                                                                  },
-        {"{\"expect\":{\"latency_p95_ms\":18.5}}",                                                     "red",   "budget", "above the limit of 18.5 ms"                    },
-        {"{\"expect\":{\"latency_p50\":\"9ms\"}}",                                                     "red",   "budget", "latency p50 10 ms"                             },
-        {"{\"expect\":{\"first_latency\":\"2ms\"}}",                                                   "red",   "budget", "first inference 3 ms"                          },
-        {"{\"expect\":{\"load_time\":\"12ms\"}}",                                                      "red",   "budget",
-         "load time 12.5 ms is above the limit of 12 ms"                                                                                                                  },
-        {"{\"expect\":{\"artifact_size\":\"50KiB\"}}",                                                 "red",   "budget", "artifact size 50.0 KiB is above"               },
-        {"{\"expect\":{\"artifact_size\":51234}}",                                                     "green", "",       "within"                                        },
-        {"{\"expect\":{\"artifact_bytes\":51233}}",                                                    "red",   "budget", "above"                                         },
-        {"{\"expect\":{\"peak_memory\":\"67MiB\"}}",                                                   "red",   "budget",
-         "peak memory 67.7 MiB is above the limit of 67.0 MiB"                                                                                                            },
+         "green", "", "latency p95 19 ms is within the limit of 19 ms"},
+        {"{\"expect\":{\"latency_p95\":\"18ms\"}}", "red", "budget",
+         "latency p95 19 ms is above the limit of 18 ms"},
+        {"{\"expect\":{\"latency_p95_ms\":18.5}}", "red", "budget", "above the limit of 18.5 ms"},
+        {"{\"expect\":{\"latency_p50\":\"9ms\"}}", "red", "budget", "latency p50 10 ms"},
+        {"{\"expect\":{\"first_latency\":\"2ms\"}}", "red", "budget", "first inference 3 ms"},
+        {"{\"expect\":{\"load_time\":\"12ms\"}}", "red", "budget",
+         "load time 12.5 ms is above the limit of 12 ms"},
+        {"{\"expect\":{\"artifact_size\":\"50KiB\"}}", "red", "budget", "artifact size 50.0 KiB is above"},
+        {"{\"expect\":{\"artifact_size\":51234}}", "green", "", "within"},
+        {"{\"expect\":{\"artifact_bytes\":51233}}", "red", "budget", "above"},
+        {"{\"expect\":{\"peak_memory\":\"67MiB\"}}", "red", "budget",
+         "peak memory 67.7 MiB is above the limit of 67.0 MiB"},
+  /* clang-format on */
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++)
         expect_report(compare(f, cases[i].job), cases[i].job, cases[i].verdict, cases[i].codes,

@@ -37,20 +37,22 @@ static void every_dtype_decodes(void **state)
         size_t size;
         double want[2];
     } cases[] = {
-        {"<f2", "float16", {0x00, 0xc0, 0xff, 0x7b},                                        2, {-2, 65504}               },
-        {"<f4", "float32", {0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc1},                            4, {1, -10}                  },
-        {"<f8", "float64", {0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0xc0},       8, {1, -2}                   },
-        {"|i1", "int8",    {0x80, 0x7f},                                                    1, {-128, 127}               },
-        {"<i2", "int16",   {0xff, 0xff, 0x00, 0x01},                                        2, {-1, 256}                 },
-        {"<i4", "int32",   {0xfe, 0xff, 0xff, 0xff, 0, 0, 1, 0},                            4, {-2, 65536}               },
+  /* clang-format off */
+        {"<f2", "float16", {0x00, 0xc0, 0xff, 0x7b}, 2, {-2, 65504}               },
+        {"<f4", "float32", {0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc1}, 4, {1, -10}                  },
+        {"<f8", "float64", {0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0xc0}, 8, {1, -2}                   },
+        {"|i1", "int8", {0x80, 0x7f}, 1, {-128, 127}               },
+        {"<i2", "int16", {0xff, 0xff, 0x00, 0x01}, 2, {-1, 256}                 },
+        {"<i4", "int32", {0xfe, 0xff, 0xff, 0xff, 0, 0, 1, 0}, 4, {-2, 65536}               },
         {"<i8",
-         "int64",          {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1},
-         8,                                                                                    {-1, 4294967296.0}        },
-        {"|u1", "uint8",   {0xff, 1},                                                       1, {255, 1}                  },
-        {"<u2", "uint16",  {0xff, 0xff, 1, 0},                                              2, {65535, 1}                },
-        {"<u4", "uint32",  {0xff, 0xff, 0xff, 0xff, 1},                                     4, {4294967295.0, 1}         },
-        {"<u8", "uint64",  {0, 0, 0, 0, 0, 0, 0, 0x80, 1},                                  8, {9223372036854775808.0, 1}},
-        {"|b1", "bool",    {0, 7},                                                          1, {0, 1}                    },
+         "int64", {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1},
+         8, {-1, 4294967296.0}        },
+        {"|u1", "uint8", {0xff, 1}, 1, {255, 1}                  },
+        {"<u2", "uint16", {0xff, 0xff, 1, 0}, 2, {65535, 1}                },
+        {"<u4", "uint32", {0xff, 0xff, 0xff, 0xff, 1}, 4, {4294967295.0, 1}         },
+        {"<u8", "uint64", {0, 0, 0, 0, 0, 0, 0, 0x80, 1}, 8, {9223372036854775808.0, 1}},
+        {"|b1", "bool", {0, 7}, 1, {0, 1}                    },
+  /* clang-format on */
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct blob b;
@@ -77,14 +79,16 @@ static void half_floats_to_the_edges(void **state)
         uint16_t bits;
         double want;
     } cases[] = {
-        {0x0001, 0x1p-24       },
+  /* clang-format off */
+        {0x0001, 0x1p-24},
         {0x03ff, 1023 * 0x1p-24},
-        {0x0400, 0x1p-14       },
+        {0x0400, 0x1p-14},
         {0x3555, 0.333251953125},
-        {0x8000, 0             },
+        {0x8000, 0},
         {0x7c00, INFINITY      },
         {0xfc00, -INFINITY     },
         {0x7e00, NAN           }
+  /* clang-format on */
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct blob b;
@@ -153,34 +157,36 @@ static void hostile_headers_are_refused(void **state)
         const char *label, *dict, *says;
         size_t data;
     } cases[] = {
-        {"code",        "__import__('os').system('id')",                                                          "not a dictionary",       4},
-        {"object",      "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",                                 "dtype '|O'",             4},
-        {"complex",     "{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}",                                "dtype '<c8'",            8},
-        {"big endian",  "{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}",                                "big endian",             4},
-        {"structured",  "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}",                       "not a plain one",
-         4                                                                                                                                   },
+  /* clang-format off */
+        {"code", "__import__('os').system('id')", "not a dictionary", 4},
+        {"object", "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", "dtype '|O'", 4},
+        {"complex", "{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", "dtype '<c8'", 8},
+        {"big endian", "{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", "big endian", 4},
+        {"structured", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", "not a plain one",
+         4},
         {"long dtype",
-         "{'descr': '<f4444444444444444444444444444444444444', 'fortran_order': False, 'shape': (1,)}",           "not a plain one",        4},
-        {"negative",    "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",                               "whole numbers",          4},
-        {"float dim",   "{'descr': '<f4', 'fortran_order': False, 'shape': (1.5,)}",                              "whole numbers",          4},
-        {"list",        "{'descr': '<f4', 'fortran_order': False, 'shape': [1]}",                                 "not a tuple",            4},
-        {"huge dim",    "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
-         "below 2^32",                                                                                                                      4},
-        {"overflow",    "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967295, 4294967295, 2)}",
-         "2^32 elements",                                                                                                                   4},
-        {"too many",    "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1)}",
-         "more than 16 dimensions",                                                                                                         4},
-        {"short",       "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}",
-         "ask for 8 bytes, the file holds 4",                                                                                               4},
-        {"long",        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",
-         "ask for 4 bytes, the file holds 5",                                                                                               5},
-        {"order",       "{'descr': '<f4', 'fortran_order': 1, 'shape': (1,)}",                                    "neither True nor False", 4},
-        {"twice",       "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",                "given twice",
-         4                                                                                                                                   },
-        {"unknown key", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}",                        "unknown",                4},
-        {"missing key", "{'descr': '<f4', 'shape': (1,)}",                                                        "lacks",                  4},
-        {"no end",      "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)",                                 "does not end",           4},
-        {"text behind", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} + 1",                            "text behind",            4},
+         "{'descr': '<f4444444444444444444444444444444444444', 'fortran_order': False, 'shape': (1,)}", "not a plain one", 4},
+        {"negative", "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", "whole numbers", 4},
+        {"float dim", "{'descr': '<f4', 'fortran_order': False, 'shape': (1.5,)}", "whole numbers", 4},
+        {"list", "{'descr': '<f4', 'fortran_order': False, 'shape': [1]}", "not a tuple", 4},
+        {"huge dim", "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+         "below 2^32", 4},
+        {"overflow", "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967295, 4294967295, 2)}",
+         "2^32 elements", 4},
+        {"too many", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1)}",
+         "more than 16 dimensions", 4},
+        {"short", "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}",
+         "ask for 8 bytes, the file holds 4", 4},
+        {"long", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",
+         "ask for 4 bytes, the file holds 5", 5},
+        {"order", "{'descr': '<f4', 'fortran_order': 1, 'shape': (1,)}", "neither True nor False", 4},
+        {"twice", "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", "given twice",
+         4},
+        {"unknown key", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}", "unknown", 4},
+        {"missing key", "{'descr': '<f4', 'shape': (1,)}", "lacks", 4},
+        {"no end", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)", "does not end", 4},
+        {"text behind", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} + 1", "text behind", 4},
+  /* clang-format on */
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct blob b;
