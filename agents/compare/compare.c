@@ -187,6 +187,7 @@ static json_t *number_or_null(double v)
     return isfinite(v) ? json_real(v) : json_null();
 }
 
+static json_t *text_of(const char *fmt, va_list ap) PTL_PRINTF(1, 0);
 static json_t *text_of(const char *fmt, va_list ap)
 {
     char text[1024];

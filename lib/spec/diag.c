@@ -34,6 +34,8 @@ void diags_reset(struct ptl_spec_diags *d, const char *file)
 }
 
 static void add(struct ptl_spec_diags *d, unsigned line, unsigned column, bool is_warning, const char *key,
+                const char *expected, const char *nearest, const char *fmt, va_list ap) PTL_PRINTF(8, 0);
+static void add(struct ptl_spec_diags *d, unsigned line, unsigned column, bool is_warning, const char *key,
                 const char *expected, const char *nearest, const char *fmt, va_list ap)
 {
     char message[512];

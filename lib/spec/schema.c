@@ -42,7 +42,10 @@ static json_t *number(const struct spec_key *k, const char *name)
     json_t *j = json_pack("{s:s,s:f}", "type", name, "minimum", k->min);
     if (k->max < 1e30)
         json_object_set_new(j, "maximum", json_real(k->max));
-    return j;
+    if (strcmp(name, "integer") == 0)
+        return j;
+    /* to an editor that reads YAML 1.1, 1e-5 without a dot is text */
+    return json_pack("{s:[o,o]}", "anyOf", j, text_pattern("^[0-9]+[eE][-+]?[0-9]+$"));
 }
 
 static json_t *reference(const struct spec_object *o)
@@ -199,11 +202,10 @@ static json_t *definition(const struct spec_object *o)
 {
     json_t *map = map_form(o), *forms = json_pack("[o]", map), *names = json_array();
     bool bare = json_object_get(map, "required") == NULL && json_object_get(map, "oneOf") == NULL;
-    for (size_t i = 0; o->from_words && i < o->n; i++) {
-        json_array_append_new(names, json_string(o->keys[i].name));
-        for (const char *const *a = o->keys[i].aliases; a && *a; a++)
-            json_array_append_new(names, json_string(*a));
-    }
+    json_t *properties = json_object_get(map, "properties"), *v;
+    const char *name;
+    if (o->from_words)
+        json_object_foreach(properties, name, v) json_array_append_new(names, json_string(name));
     if (o->from_words) {
         json_array_append_new(forms, json_pack("{s:O}", "enum", names));
         json_array_append_new(forms, json_pack("{s:s,s:{s:O}}", "type", "array", "items", "enum", names));
