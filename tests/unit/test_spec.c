@@ -183,6 +183,12 @@ static void needs_and_matrix(void **state)
          HEAD EXPORT "targets:\n"
                      "  a: {host: server, convert: {uses: a/b, needs: b}, verify: {uses: a/b}}\n"
                      "  b: {host: server, convert: {uses: a/b}, verify: {uses: a/b, needs: [a]}}\n", "f:5:42: targets.a.convert.needs: stages wait for each other: convert/a needs verify/b needs verify/a needs convert/a\n"},
+        {"cycle behind others",
+         HEAD EXPORT "targets:\n"
+                     "  z: {host: server, verify: {uses: a/b, needs: a}}\n"
+                     "  a: {host: server, verify: {uses: a/b, needs: b}}\n"
+                     "  b: {host: server, verify: {uses: a/b, needs: a}}\n",
+         "f:6:41: targets.a.verify.needs: stages wait for each other: verify/a needs verify/b needs verify/a\n"},
         {"cycle of one", HEAD EXPORT "targets:\n  a: {host: server, verify: {uses: a/b, needs: a}}\n",
          "f:5:41: targets.a.verify.needs: stages wait for each other: verify/a needs verify/a\n"},
         {"export waits", HEAD "export: {uses: a/b, needs: web}\n" TARGETS,
