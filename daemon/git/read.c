@@ -115,9 +115,14 @@ int ptl_git_resolve(const struct ptl_git_call *call, const char *mirror_dir, con
                     struct ptl_git_commit *ret, struct ptl_error *err)
 {
     struct ask a;
-    if (!rev || !(strcmp(rev, "HEAD") == 0 || ptl_git_ref_is_valid(rev)))
-        return ptl_error_set(err, -EINVAL, "\"%.200s\": not the name of a branch, tag or commit",
-                             rev ? rev : "");
+    if (!rev || !(strcmp(rev, "HEAD") == 0 || ptl_git_ref_is_valid(rev))) {
+        PTL_FREE char *shown = rev ? strndup(rev, 200) : NULL;
+        for (char *p = shown; p && *p; p++)
+            if (*p == '\n' || *p == '\t') /* an error's text may have them, a name in it not */
+                *p = '?';
+        return ptl_error_set(err, -EINVAL, "\"%s\": not the name of a branch, tag or commit",
+                             shown ? shown : "");
+    }
     int r = ask_begin(&a, call, mirror_dir, err);
     if (r < 0)
         return r;

@@ -545,21 +545,22 @@ static int put_in_order(struct snap *s)
         struct entry *e = &s->entries[i];
         if (i > 0 && strcmp(s->entries[i - 1].path, e->path) == 0)
             return ptl_error_set(s->err, -EBADMSG, "snapshot: the tree holds \"%s\" twice", e->path);
-        char *slash = strrchr(e->path, '/');
+        const char *slash = strrchr(e->path, '/');
         size_t len = slash ? (size_t)(slash - e->path) : 0;
         if (len == last_len && memcmp(last_dir, e->path, len) == 0)
             continue;
         last_dir = e->path;
         last_len = len;
-        for (char *p = slash; p; p = memrchr(e->path, '/', (size_t)(p - e->path))) {
-            *p = '\0';
-            struct entry key = {.path = e->path};
-            bool file = bsearch(&key, s->entries, s->n, sizeof(key), by_path) != NULL;
-            *p = '/';
-            if (file)
+        PTL_FREE char *dir = strndup(e->path, len);
+        if (!dir)
+            return no_memory(s);
+        while (*dir) {
+            struct entry key = {.path = dir};
+            if (bsearch(&key, s->entries, s->n, sizeof(key), by_path))
                 return ptl_error_set(s->err, -EBADMSG,
-                                     "snapshot: the tree holds \"%.*s\" as a file and as a directory",
-                                     (int)(p - e->path), e->path);
+                                     "snapshot: the tree holds \"%s\" as a file and as a directory", dir);
+            char *up = strrchr(dir, '/');
+            *(up ? up : dir) = '\0';
         }
     }
     return 0;

@@ -205,8 +205,9 @@ static int parse_any(const char *text, struct git_url *u, struct ptl_error *err)
     if (!text || !*text || strlen(text) > URL_BYTES_MAX)
         return ptl_error_set(err, -EINVAL, "repository URL: empty or longer than %d bytes", URL_BYTES_MAX);
     for (const char *p = text; *p; p++)
-        if ((unsigned char)*p <= 0x20 || *p == 0x7f)
-            return bad_url(text, err, "spaces and control bytes are not allowed, write them as %20");
+        if ((unsigned char)*p <= 0x20 || *p == 0x7f || *p == '\\') /* parsers disagree about a backslash */
+            return bad_url(text, err,
+                           "spaces, control bytes and backslashes are not allowed, write a space as %20");
     if (text[0] == '/')
         return parse_local(text, text, u, err);
     if (strncasecmp(text, "file://", 7) == 0) {
