@@ -176,17 +176,25 @@ fail:
     return ptl_loop_free(loop);
 }
 
-struct ptl_loop *ptl_loop_free(struct ptl_loop *loop)
+void ptl_loop_finish_work(struct ptl_loop *loop)
 {
     if (!loop)
-        return NULL;
+        return;
     pthread_mutex_lock(&loop->lock);
     loop->closing = true;
     pthread_cond_broadcast(&loop->more);
     pthread_mutex_unlock(&loop->lock);
     for (unsigned i = 0; i < loop->n_threads; i++)
         pthread_join(loop->threads[i], NULL);
+    loop->n_threads = 0;
     run_finished(loop);
+}
+
+struct ptl_loop *ptl_loop_free(struct ptl_loop *loop)
+{
+    if (!loop)
+        return NULL;
+    ptl_loop_finish_work(loop);
     while (loop->deferred_first && loop->base)
         run_deferred(-1, 0, loop);
     struct event *events[] = {loop->wake, loop->term, loop->intr, loop->defer_event};

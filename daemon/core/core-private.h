@@ -1,0 +1,49 @@
+/* core-private.h - what the files of core share. */
+#ifndef PTL_CORE_PRIVATE_H
+#define PTL_CORE_PRIVATE_H
+#include "core.h"
+#include "git.h"
+
+struct ptl_core {
+    struct ptl_loop *loop;
+    struct ptl_store *store;
+    struct ptl_http_pool *http;
+    struct ptl_core_options o; /* strings owned */
+    unsigned char key[32];
+    struct ptl_core_counters count;
+    atomic_bool stopping;
+    /* git policy, built once */
+    struct ptl_git_policy policy;
+    char **hosts, **roots;
+    /* dispatch */
+    struct ptl_core_claim *claims;
+    bool wake_planned;
+    unsigned wake_hosts; /* bits of ptl_host_kind */
+    /* periodic */
+    struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer;
+    unsigned preparing, polling, diagnosing;
+    bool prepare_asked;
+};
+
+/* trigger.c */ void ptl_core_poll_tick(void *core);
+/* prepare.c */ void ptl_core_prepare_tick(void *core);
+/* sweep.c */ void ptl_core_sweep_tick(void *core);
+/* diagnose.c */ void ptl_core_diagnose_tick(void *core);
+/* dispatch.c */ void ptl_core_queue_tick(void *core);
+void ptl_core_wake(struct ptl_core *core, unsigned hosts);
+void ptl_core_claims_stop(struct ptl_core *core);
+/* run.c */
+void ptl_core_batch_advance(struct ptl_batch *batch, int64_t run_id); /* adds release, settle, group_next, release */
+char *ptl_core_mirror_dir(const struct ptl_core *core, int64_t project_id);
+/* Answers with a store error as a core result. */
+int ptl_core_result_of(const struct ptl_error *err);
+
+/* Credentials of a project, opened for one worker call. */
+struct ptl_core_access {
+    struct ptl_git_credentials cred;
+    char *user, *secret;
+};
+void ptl_core_access_read(struct ptl_core *core, struct ptl_rows *rows, int row, struct ptl_core_access *ret);
+void ptl_core_access_done(struct ptl_core_access *a);
+int ptl_core_access_fn(void *ctx, const char *url, struct ptl_git_credentials *ret); /* ctx: struct ptl_core_access */
+#endif

@@ -1,0 +1,296 @@
+/* prepare.c - from a push to a plan: fetch the mirror, find the commit, read and check the pipeline file, apply its filters, make the source
+ * snapshot; then one transaction puts the stages in. The slow half runs on a worker; a daemon that dies over it is succeeded by another after
+ * its lease, at most three times. */
+#include "core-private.h"
+#include <portolan/clock.h>
+#include <portolan/fs.h>
+#include <portolan/log.h>
+#include <portolan/spec.h>
+
+enum { PREPARING_MAX = 4, CHANGED_PATHS_MAX = 10000 };
+
+struct prepare {
+    struct ptl_work work;
+    struct ptl_core *core;
+    /* asked */
+    int64_t run_id, project_id;
+    char *project, *url, *default_branch, *ref, *sha, *before, *trigger;
+    struct ptl_core_access access;
+    /* found */
+    enum { FOUND_PLAN, FOUND_NO_RUN, FOUND_INVALID } outcome;
+    char *message; /* why there is no plan or no run */
+    char *pipeline, *group;
+    struct ptl_git_commit commit;
+    json_t *plan;
+    struct ptl_git_snapshot_result snapshot;
+};
+
+static void prepare_free(struct prepare *p)
+{
+    char *strings[] = {p->project, p->url, p->default_branch, p->ref, p->sha, p->before, p->trigger, p->message, p->pipeline, p->group};
+    for (size_t i = 0; i < PTL_ARRAY_LEN(strings); i++)
+        free(strings[i]);
+    ptl_core_access_done(&p->access);
+    ptl_git_commit_done(&p->commit);
+    ptl_git_snapshot_result_done(&p->snapshot);
+    json_decref(p->plan);
+    free(p);
+}
+
+static void invalid(struct prepare *p, const char *fmt, ...) PTL_PRINTF(2, 3);
+static void invalid(struct prepare *p, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = NULL;
+    if (vasprintf(&text, fmt, ap) < 0)
+        text = NULL;
+    va_end(ap);
+    p->outcome = FOUND_INVALID;
+    p->message = text;
+}
+
+static int one_path(void *ctx, const char *path)
+{
+    json_array_append_new(ctx, json_string(path) ? json_string(path) : json_string("?"));
+    return 0;
+}
+
+/* True when the pipeline file does not ask for a run of this push; message says why. */
+static bool filtered(struct prepare *p, const struct ptl_spec *spec, const struct ptl_git_call *call, const char *mirror)
+{
+    if (ptl_str_eq(p->trigger, "manual"))
+        return false;
+    if (ptl_commit_message_skips(p->commit.message)) {
+        p->message = ptl_xstrdup("the commit message says to skip it");
+        return true;
+    }
+    PTL_JSON *paths = json_array();
+    struct ptl_error err = PTL_ERROR_INIT;
+    int r = ptl_git_changed_paths(call, mirror, p->before, p->commit.sha, CHANGED_PATHS_MAX, one_path, paths, &err);
+    size_t n = json_array_size(paths), i;
+    json_t *v;
+    PTL_FREE const char **list = ptl_xcalloc(n + 1, sizeof(*list));
+    json_array_foreach(paths, i, v) list[i] = json_string_value(v);
+    const char *why = NULL;
+    /* Unknown or cut lists count as "everything may have changed". */
+    if (ptl_spec_on_push(spec, p->ref, r == 0 ? list : NULL, r == 0 ? n : 0, &why))
+        return false;
+    p->message = ptl_xstrdup(why ? why : "the pipeline file's `on` leaves this push out");
+    return true;
+}
+
+static void plan(struct prepare *p, const struct ptl_git_call *call, const char *mirror)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_BUF text = PTL_BUF_INIT;
+    int r = ptl_git_read_file(call, mirror, p->commit.sha, PTL_SPEC_FILE_NAME, PTL_SPEC_MAX_BYTES, &text, &err);
+    if (r == PTL_ABSENT) {
+        invalid(p, "no " PTL_SPEC_FILE_NAME " at commit %.12s; `portolan init` in the repository writes one by looking at it", p->commit.sha);
+        return;
+    }
+    if (r < 0) {
+        invalid(p, PTL_SPEC_FILE_NAME ": %s", err.text);
+        return;
+    }
+    p->pipeline = ptl_json_text_utf8(ptl_buf_str(&text), text.len);
+    struct ptl_spec_diags diags = PTL_SPEC_DIAGS_INIT;
+    PTL_CLEANUP(ptl_spec_freep) struct ptl_spec *spec = NULL;
+    r = ptl_spec_parse(ptl_buf_str(&text), text.len, PTL_SPEC_FILE_NAME, &spec, &diags);
+    if (r < 0) {
+        PTL_FREE char *found = ptl_spec_diags_text(&diags);
+        invalid(p, "%s", found);
+    } else if (filtered(p, spec, call, mirror)) {
+        p->outcome = FOUND_NO_RUN;
+    } else {
+        p->plan = json_deep_copy(ptl_spec_plan(spec));
+        p->group = ptl_spec_group(spec, p->ref);
+    }
+    ptl_spec_diags_done(&diags);
+}
+
+static void snapshot(struct prepare *p, const struct ptl_git_call *call, const char *mirror, const struct ptl_git_access *access)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_FREE char *lfs = ptl_xasprintf("%s/lfs/%lld", p->core->o.state_dir, (long long)p->project_id);
+    PTL_FREE char *subs = ptl_xasprintf("%s/submodules/%lld", p->core->o.state_dir, (long long)p->project_id);
+    PTL_FREE char *out = ptl_xasprintf("%s/tmp/run-%lld.tar.zst", p->core->o.state_dir, (long long)p->run_id);
+    struct ptl_git_snapshot_options o = {.url = p->url, .lfs = true, .lfs_store = lfs, .submodules = true, .submodule_dir = subs};
+    int r = ptl_fs_mkdirs(lfs, 0700, &err);
+    if (r == 0)
+        r = ptl_fs_mkdirs(subs, 0700, &err);
+    if (r == 0)
+        r = ptl_git_snapshot(call, mirror, p->commit.sha, &o, access, out, &p->snapshot, &err);
+    if (r == 0)
+        r = ptl_blob_adopt(p->core, p->snapshot.sha256, out, &err);
+    if (r < 0) {
+        unlink(out);
+        invalid(p, "source snapshot of %.12s: %s", p->commit.sha, err.text);
+    }
+}
+
+static void run(struct ptl_work *w)
+{
+    struct prepare *p = (struct prepare *)w;
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_FREE char *mirror = ptl_core_mirror_dir(p->core, p->project_id);
+    struct ptl_git_call call = {.deadline_mono_ms = ptl_mono_ms() + p->core->o.prepare_timeout_ms, .cancelled = &p->core->stopping};
+    struct ptl_git_access access = {.policy = &p->core->policy, .credentials = ptl_core_access_fn, .credentials_ctx = &p->access};
+    struct ptl_git_fetch_result fetched = {0};
+    int r = ptl_git_mirror_fetch(&call, mirror, p->url, &access, &fetched, &err);
+    ptl_git_fetch_result_done(&fetched);
+    if (r == -ECANCELED) {
+        w->result = r;
+        return;
+    }
+    if (r < 0) {
+        invalid(p, "%s", err.text);
+        return;
+    }
+    const char *rev = p->sha ? p->sha : p->ref;
+    r = ptl_git_resolve(&call, mirror, rev, &p->commit, &err);
+    if (r < 0) {
+        invalid(p, "%s", err.text);
+        return;
+    }
+    plan(p, &call, mirror);
+    if (p->outcome == FOUND_PLAN)
+        snapshot(p, &call, mirror, &access);
+    if (atomic_load(&p->core->stopping))
+        w->result = -ECANCELED; /* the lease runs out and another daemon takes over */
+}
+
+static void on_stored(void *ctx, struct ptl_rows *const *rows PTL_UNUSED, size_t n PTL_UNUSED, const struct ptl_error *err)
+{
+    int64_t *run_id = ctx;
+    if (err)
+        ptl_log_warning("run=%lld: its plan could not be stored, another try follows: %s", (long long)*run_id, err->text);
+    free(run_id);
+}
+
+static void add_id(struct ptl_batch *b, enum ptl_sql sql, int64_t id)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, id);
+    ptl_batch_add(b, sql, &a);
+}
+
+static void store_plan(struct prepare *p, struct ptl_batch *b)
+{
+    const json_t *conc = json_object_get(p->plan, "concurrency");
+    PTL_FREE char *author = ptl_xasprintf("%s <%s>", p->commit.author_name ? p->commit.author_name : "?", p->commit.author_email ? p->commit.author_email : "");
+    PTL_FREE char *author_text = ptl_json_text_utf8(author, strlen(author));
+    PTL_FREE char *message = ptl_json_text_utf8(p->commit.message ? p->commit.message : "", p->commit.message ? strlen(p->commit.message) : 0);
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, p->run_id);
+    ptl_args_str(&a, p->commit.sha);
+    ptl_args_str(&a, message);
+    ptl_args_str(&a, author_text);
+    ptl_args_i64(&a, p->commit.time_wall_ms / 1000);
+    ptl_args_str(&a, ptl_json_str(p->plan, "model", NULL));
+    ptl_args_str(&a, p->pipeline);
+    ptl_args_json(&a, p->plan);
+    ptl_args_str(&a, p->snapshot.sha256);
+    ptl_args_i64(&a, (int64_t)p->snapshot.size_bytes);
+    ptl_args_str(&a, p->group);
+    ptl_args_str(&a, ptl_json_str(conc, "queue", "all"));
+    ptl_args_bool(&a, ptl_json_flag(conc, "cancel_in_progress", false));
+    ptl_batch_add(b, PTL_SQL_run_plan, &a);
+    add_id(b, PTL_SQL_run_plan_sources, p->run_id);
+    add_id(b, PTL_SQL_run_lock, p->run_id); /* now with its group known */
+    add_id(b, PTL_SQL_run_supersede, p->run_id);
+    ptl_core_batch_advance(b, p->run_id);
+}
+
+static void done(struct ptl_work *w)
+{
+    struct prepare *p = (struct prepare *)w;
+    struct ptl_core *core = p->core;
+    core->preparing--;
+    if (w->result == -ECANCELED) {
+        prepare_free(p);
+        return;
+    }
+    struct ptl_batch *b = ptl_batch_new(core->store);
+    struct ptl_args a;
+    ptl_args_init(&a);
+    switch (p->outcome) {
+    case FOUND_PLAN:
+        add_id(b, PTL_SQL_run_lock, p->run_id);
+        store_plan(p, b);
+        core->count.runs_prepared++;
+        ptl_log_info("run=%lld project=%s: planned %zu stages for commit %.12s", (long long)p->run_id, p->project, json_array_size(json_object_get(p->plan, "stages")), p->commit.sha);
+        break;
+    case FOUND_NO_RUN:
+        ptl_args_i64(&a, p->run_id);
+        ptl_args_str(&a, p->message);
+        ptl_batch_add(b, PTL_SQL_run_drop, &a);
+        ptl_log_info("run=%lld project=%s: no run of %s: %s", (long long)p->run_id, p->project, p->ref, p->message);
+        break;
+    case FOUND_INVALID:
+        ptl_args_i64(&a, p->run_id);
+        ptl_args_str(&a, p->message ? p->message : "out of memory");
+        ptl_args_str(&a, p->commit.sha[0] ? p->commit.sha : NULL);
+        ptl_args_str(&a, p->pipeline);
+        ptl_batch_add(b, PTL_SQL_run_invalid, &a);
+        core->count.runs_invalid++;
+        ptl_log_info("run=%lld project=%s: invalid: %s", (long long)p->run_id, p->project, p->message);
+        break;
+    }
+    int64_t *id = ptl_xcalloc(1, sizeof(*id));
+    *id = p->run_id;
+    if (ptl_batch_run(b, on_stored, id) != 0) {
+        ptl_log_warning("run=%lld: the database queue is full; another try follows", (long long)p->run_id);
+        free(id);
+    }
+    prepare_free(p);
+    ptl_core_prepare_tick(core); /* there may be more than one tick's worth */
+}
+
+static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    core->preparing--; /* the place held for the statement */
+    if (err) {
+        ptl_log_warning("runs to prepare: %s", err->text);
+        return;
+    }
+    for (int i = 0; i < ptl_rows_count(rows); i++) {
+        struct prepare *p = ptl_xcalloc(1, sizeof(*p));
+        p->work.run = run;
+        p->work.done = done;
+        p->core = core;
+        p->run_id = ptl_row_i64(rows, i, "id");
+        p->project_id = ptl_row_i64(rows, i, "project_id");
+        p->project = ptl_xstrdup(ptl_row_str(rows, i, "project"));
+        p->url = ptl_xstrdup(ptl_row_str(rows, i, "url"));
+        p->default_branch = ptl_xstrdup(ptl_row_str(rows, i, "default_branch"));
+        p->ref = ptl_xstrdup(ptl_row_str(rows, i, "ref"));
+        p->sha = ptl_xstrdup(ptl_row_str(rows, i, "commit_sha"));
+        p->before = ptl_xstrdup(ptl_row_str(rows, i, "before_sha"));
+        p->trigger = ptl_xstrdup(ptl_row_str(rows, i, "trigger"));
+        ptl_core_access_read(core, rows, i, &p->access);
+        core->preparing++;
+        if (ptl_loop_submit(core->loop, &p->work) != 0) {
+            core->preparing--;
+            prepare_free(p); /* its lease runs out */
+        }
+    }
+}
+
+void ptl_core_prepare_tick(void *ctx)
+{
+    struct ptl_core *core = ctx;
+    core->prepare_asked = false;
+    if (core->preparing >= PREPARING_MAX || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
+        return;
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, PREPARING_MAX - core->preparing);
+    ptl_args_i64(&a, core->o.prepare_timeout_ms + 60000);
+    core->preparing++;
+    if (ptl_store_query(core->store, PTL_SQL_run_prepare_claim, &a, on_claimed, core) != 0)
+        core->preparing--;
+}

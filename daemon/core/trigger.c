@@ -1,0 +1,234 @@
+/* trigger.c - pushes that hooks, people and polls tell of. A forge's webhook goes through delivery_add (daemon/http/webhook.c) because the
+ * delivery and its pushes are one fact. Polling: the first look at a repository only notes its refs (nobody wants a run for every old branch). */
+#include "core-private.h"
+#include <portolan/clock.h>
+#include <portolan/log.h>
+
+static const char ZERO[] = "0000000000000000000000000000000000000000";
+
+int ptl_core_url_check(struct ptl_core *core, const char *url, struct ptl_error *err)
+{
+    return ptl_git_url_check(url, &core->policy, err);
+}
+
+bool ptl_core_ref_ok(const char *ref)
+{
+    return ptl_git_ref_is_valid(ref);
+}
+
+struct told {
+    struct ptl_core *core;
+    ptl_core_fn *fn;
+    void *ctx;
+};
+
+static void on_pushed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct told *t = ctx;
+    if (err) {
+        if (t->fn)
+            t->fn(t->ctx, ptl_core_result_of(err), NULL, err);
+    } else if (t->fn) {
+        PTL_JSON *o = ptl_rows_count(rows) ? ptl_row_object(rows, 0) : json_pack("{s:n,s:n,s:s}", "push_id", "run_id", "outcome", "this push was told before");
+        t->fn(t->ctx, 0, o, NULL);
+    }
+    free(t);
+}
+
+void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, const char *before, const char *after, const char *source, const char *pusher, ptl_core_fn *fn, void *ctx)
+{
+    bool deleted = ptl_str_eq(after, ZERO);
+    if (ptl_str_eq(before, ZERO))
+        before = NULL;
+    struct ptl_args a;
+    struct told *t = ptl_xcalloc(1, sizeof(*t));
+    *t = (struct told){core, fn, ctx};
+    ptl_args_init(&a);
+    ptl_args_i64(&a, project_id);
+    ptl_args_str(&a, ref);
+    ptl_args_str(&a, before);
+    ptl_args_str(&a, deleted ? NULL : after);
+    ptl_args_str(&a, source);
+    ptl_args_str(&a, pusher);
+    ptl_args_bool(&a, false);
+    ptl_args_str(&a, deleted ? "the ref was deleted: nothing to run" : NULL);
+    if (ptl_store_query(core->store, PTL_SQL_push_add, &a, on_pushed, t) != 0) {
+        struct ptl_error err = PTL_ERROR_INIT;
+        ptl_error_set(&err, PTL_FULL, "the database queue is full, try again in a moment");
+        if (fn)
+            fn(ctx, PTL_FULL, NULL, &err);
+        free(t);
+        return;
+    }
+    if (after) { /* what polling compares with */
+        ptl_args_init(&a);
+        ptl_args_i64(&a, project_id);
+        ptl_args_str(&a, ref);
+        ptl_args_str(&a, deleted ? NULL : after);
+        (void)!ptl_store_query(core->store, PTL_SQL_ref_seen_put, &a, NULL, NULL);
+    }
+}
+
+struct ref_now {
+    char *ref, *sha;
+};
+
+struct poll {
+    struct ptl_work work;
+    struct ptl_core *core;
+    int64_t project_id;
+    char *project, *url;
+    struct ptl_core_access access;
+    struct ref_now *refs;
+    size_t n, cap;
+    struct ptl_error err;
+};
+
+static void poll_free(struct poll *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        free(p->refs[i].ref);
+        free(p->refs[i].sha);
+    }
+    free(p->refs);
+    free(p->project);
+    free(p->url);
+    ptl_core_access_done(&p->access);
+    free(p);
+}
+
+static int one_ref(void *ctx, const char *ref, const char *commit)
+{
+    struct poll *p = ctx;
+    if (!*commit || !(ptl_str_starts(ref, "refs/heads/") || ptl_str_starts(ref, "refs/tags/")))
+        return 0;
+    if (p->n == p->cap) {
+        p->cap = p->cap ? p->cap * 2 : 64;
+        struct ref_now *more = reallocarray(p->refs, p->cap, sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        p->refs = more;
+    }
+    p->refs[p->n++] = (struct ref_now){ptl_xstrdup(ref), ptl_xstrdup(commit)};
+    return 0;
+}
+
+static void poll_run(struct ptl_work *w)
+{
+    struct poll *p = (struct poll *)w;
+    PTL_FREE char *mirror = ptl_core_mirror_dir(p->core, p->project_id);
+    struct ptl_git_call call = {.deadline_mono_ms = ptl_mono_ms() + p->core->o.prepare_timeout_ms, .cancelled = &p->core->stopping};
+    struct ptl_git_access access = {.policy = &p->core->policy, .credentials = ptl_core_access_fn, .credentials_ctx = &p->access};
+    struct ptl_git_fetch_result fetched = {0};
+    w->result = ptl_git_mirror_fetch(&call, mirror, p->url, &access, &fetched, &p->err);
+    ptl_git_fetch_result_done(&fetched);
+    if (w->result == 0)
+        w->result = ptl_git_list_refs(&call, mirror, one_ref, p, &p->err);
+}
+
+static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct poll *p = ctx;
+    int known = err ? -1 : ptl_rows_count(rows);
+    for (size_t i = 0; known >= 0 && i < p->n; i++) {
+        const char *before = NULL;
+        bool same = false;
+        for (int row = 0; row < known; row++)
+            if (ptl_str_eq(ptl_row_str(rows, row, "ref"), p->refs[i].ref)) {
+                before = ptl_row_str(rows, row, "sha");
+                same = ptl_str_eq(before, p->refs[i].sha);
+            }
+        if (same)
+            continue;
+        if (known == 0) { /* the first look */
+            struct ptl_args a;
+            ptl_args_init(&a);
+            ptl_args_i64(&a, p->project_id);
+            ptl_args_str(&a, p->refs[i].ref);
+            ptl_args_str(&a, p->refs[i].sha);
+            (void)!ptl_store_query(p->core->store, PTL_SQL_ref_seen_put, &a, NULL, NULL);
+        } else {
+            ptl_core_push(p->core, p->project_id, p->refs[i].ref, before, p->refs[i].sha, "poll", "poll", NULL, NULL);
+        }
+    }
+    for (int row = 0; row < known; row++) { /* refs that are gone */
+        bool there = false;
+        for (size_t i = 0; i < p->n && !there; i++)
+            there = ptl_str_eq(ptl_row_str(rows, row, "ref"), p->refs[i].ref);
+        if (!there)
+            ptl_core_push(p->core, p->project_id, ptl_row_str(rows, row, "ref"), ptl_row_str(rows, row, "sha"), ZERO, "poll", "poll", NULL, NULL);
+    }
+    poll_free(p);
+}
+
+static void poll_done(struct ptl_work *w)
+{
+    struct poll *p = (struct poll *)w;
+    struct ptl_core *core = p->core;
+    core->polling--;
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, p->project_id);
+    ptl_args_str(&a, w->result < 0 ? p->err.text : NULL);
+    (void)!ptl_store_query(core->store, PTL_SQL_project_poll_done, &a, NULL, NULL);
+    if (w->result < 0) {
+        if (w->result != -ECANCELED)
+            ptl_log_warning("project=%s: poll failed, the next one tries again: %s", p->project, p->err.text);
+        poll_free(p);
+        return;
+    }
+    ptl_args_init(&a);
+    ptl_args_i64(&a, p->project_id);
+    if (ptl_store_query(core->store, PTL_SQL_ref_seen_list, &a, on_seen, p) != 0)
+        poll_free(p);
+}
+
+static void on_project(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    if (err || ptl_rows_count(rows) == 0) {
+        core->polling--;
+        return;
+    }
+    struct poll *p = ptl_xcalloc(1, sizeof(*p));
+    p->work.run = poll_run;
+    p->work.done = poll_done;
+    p->core = core;
+    p->project_id = ptl_row_i64(rows, 0, "id");
+    p->project = ptl_xstrdup(ptl_row_str(rows, 0, "name"));
+    p->url = ptl_xstrdup(ptl_row_str(rows, 0, "url"));
+    ptl_core_access_read(core, rows, 0, &p->access);
+    if (ptl_loop_submit(core->loop, &p->work) != 0) {
+        core->polling--;
+        poll_free(p);
+    }
+}
+
+static void on_due(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    core->polling--;
+    for (int i = 0; !err && i < ptl_rows_count(rows); i++) {
+        struct ptl_args a;
+        ptl_args_init(&a);
+        ptl_args_null(&a);
+        ptl_args_i64(&a, ptl_row_i64(rows, i, "id"));
+        core->polling++;
+        if (ptl_store_query(core->store, PTL_SQL_project_get, &a, on_project, core) != 0)
+            core->polling--;
+    }
+}
+
+void ptl_core_poll_tick(void *ctx)
+{
+    struct ptl_core *core = ctx;
+    enum { POLLING_MAX = 4 };
+    if (core->polling >= POLLING_MAX || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
+        return;
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, POLLING_MAX - core->polling);
+    core->polling++;
+    if (ptl_store_query(core->store, PTL_SQL_project_poll_claim, &a, on_due, core) != 0)
+        core->polling--;
+}

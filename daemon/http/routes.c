@@ -1,0 +1,84 @@
+/* routes.c - every route of the daemon in one table: method, path, who may, what is accepted. The OpenAPI document is made from it. */
+#include "server.h"
+#include <portolan/wire.h>
+
+#define READ    PTL_MAY_READ
+#define TRIGGER PTL_MAY_TRIGGER
+#define MANAGE  PTL_MAY_MANAGE
+#define ADMIN   PTL_MAY_ADMIN
+#define AGENT   PTL_MAY_AGENT
+#define OPEN    PTL_MAY_NOTHING
+#define H(x)    ptl_on_##x
+
+/* clang-format off */
+const struct ptl_route ptl_routes[] = {
+    /* method  path                                          may      handler             summary                                                       query                          body             answer        body_max */
+    {"GET",    "/healthz",                                   OPEN,    H(get_health),      "Is the process alive",                                       NULL,                          NULL,            NULL,         0},
+    {"GET",    "/readyz",                                    OPEN,    H(get_ready),       "Is the database reachable and the schema right",             NULL,                          NULL,            NULL,         0},
+    {"GET",    "/version",                                   OPEN,    H(get_version),     "Version of the program",                                     NULL,                          NULL,            "Version",    0},
+    {"GET",    "/metrics",                                   OPEN,    H(get_metrics),     "Prometheus metrics; token that may read, or the metrics token", NULL,                       NULL,            NULL,         0},
+    {"GET",    "/openapi.json",                              OPEN,    H(get_openapi),     "This document",                                              NULL,                          NULL,            NULL,         0},
+    {"GET",    "/schema/portolan.schema.json",               OPEN,    H(get_schema),      "JSON Schema of the pipeline file, for editors",              NULL,                          NULL,            NULL,         0},
+    {"GET",    "/badge/{project}.svg",                       OPEN,    H(get_badge),       "State of the newest run of a branch as a picture",           "branch,stage",                NULL,            NULL,         0},
+    {"GET",    "/badge/{project}.json",                      OPEN,    H(get_badge_json),  "The same for shields endpoints",                             "branch,stage",                NULL,            "Badge",      0},
+#ifndef PTL_NO_HOOK
+    {"POST",   "/hooks/{project}",                           OPEN,    H(post_hook),       "Webhook of GitHub, GitLab, Gitea, Forgejo, Standard Webhooks", NULL,                        NULL,            "Delivery",   8 << 20},
+#endif
+    {"GET",    "/api/v1/cc.xml",                             READ,    H(get_cctray),      "CCTray feed of all projects",                                NULL,                          NULL,            NULL,         0},
+    {"GET",    "/api/v1/whoami",                             READ | AGENT, H(get_whoami), "Whose token this is and what it may do",                     NULL,                          NULL,            "Identity",   0},
+    {"POST",   "/api/v1/lint",                               READ,    H(post_lint),       "Check a pipeline file",                                      NULL,                          "LintRequest",   "LintAnswer", 2 << 20},
+
+    {"GET",    "/api/v1/tokens",                             ADMIN,   H(get_list),        "Tokens, without their secrets",                              "after,limit",                 NULL,            "List",       0},
+    {"POST",   "/api/v1/tokens",                             ADMIN,   H(post_token),      "Make a token for a person; shown once",                      NULL,                          "TokenRequest",  "TokenMade",  0},
+    {"DELETE", "/api/v1/tokens/{id}",                        ADMIN,   H(delete_token),    "Revoke a token",                                             NULL,                          NULL,            NULL,         0},
+    {"GET",    "/api/v1/audit",                              ADMIN,   H(get_list),        "What people changed, newest first",                          "before,limit",                NULL,            "List",       0},
+
+    {"GET",    "/api/v1/agents",                             READ,    H(get_list),        "Agents with their inventories and load",                     "after,limit",                 NULL,            "List",       0},
+    {"POST",   "/api/v1/agents/enrol-tokens",                ADMIN,   H(post_enrol_token),"One-time token for a new agent; shown once",                 NULL,                          "EnrolRequest",  "TokenMade",  0},
+    {"POST",   "/api/v1/agents/{name}/{state}",              ADMIN,   H(post_agent_state),"state: activate, drain or remove",                           NULL,                          NULL,            "Agent",      0},
+
+    {"GET",    "/api/v1/projects",                           READ,    H(get_list),        "Projects by name",                                           "after,limit",                 NULL,            "List",       0},
+    {"POST",   "/api/v1/projects",                           MANAGE,  H(post_project),    "Register a repository",                                      NULL,                          "ProjectRequest","Project",    0},
+    {"GET",    "/api/v1/projects/{project}",                 READ,    H(get_one),         "One project",                                                NULL,                          NULL,            "Project",    0},
+    {"PATCH",  "/api/v1/projects/{project}",                 MANAGE,  H(patch_project),   "Change a project; what is absent stays",                     NULL,                          "ProjectRequest","Project",    0},
+    {"DELETE", "/api/v1/projects/{project}",                 MANAGE,  H(delete_project),  "Archive a project: runs and logs stay",                      NULL,                          NULL,            NULL,         0},
+    {"GET",    "/api/v1/projects/{project}/secrets",         MANAGE,  H(get_list),        "Names and policies of secrets",                              NULL,                          NULL,            "List",       0},
+    {"PUT",    "/api/v1/projects/{project}/secrets/{name}",  MANAGE,  H(put_secret),      "Set a secret and the refs and stages it is released to",     NULL,                          "SecretRequest", NULL,         0},
+    {"DELETE", "/api/v1/projects/{project}/secrets/{name}",  MANAGE,  H(delete_secret),   "Forget a secret",                                            NULL,                          NULL,            NULL,         0},
+    {"GET",    "/api/v1/projects/{project}/deliveries",      READ,    H(get_list),        "Webhook deliveries, newest first",                           "before,limit",                NULL,            "List",       0},
+    {"POST",   "/api/v1/projects/{project}/pushes",          TRIGGER, H(post_push),       "What a post-receive hook saw",                               NULL,                          "PushRequest",   "PushAnswer", 4 << 20},
+    {"POST",   "/api/v1/projects/{project}/runs",            TRIGGER, H(post_run),        "Start a run of a branch, tag or commit",                     NULL,                          "RunRequest",    "PushAnswer", 0},
+
+    {"GET",    "/api/v1/runs",                               READ,    H(get_list),        "Runs, newest first",                                         "project,state,ref,commit,before,limit", NULL,  "List",       0},
+    {"GET",    "/api/v1/runs/{id}",                          READ,    H(get_run),         "A run with its stages",                                      NULL,                          NULL,            "Run",        0},
+    {"POST",   "/api/v1/runs/{id}/cancel",                   TRIGGER, H(post_cancel),     "Cancel: ends in any case",                                   NULL,                          NULL,            NULL,         0},
+    {"POST",   "/api/v1/runs/{id}/rerun",                    TRIGGER, H(post_rerun),      "Once more from the first stage that is not green",           NULL,                          NULL,            NULL,         0},
+    {"GET",    "/api/v1/runs/{id}/why",                      READ,    H(get_why),         "Why each waiting stage waits",                               NULL,                          NULL,            "List",       0},
+    {"GET",    "/api/v1/runs/{id}/events",                   READ,    H(get_events),      "Events of a run as they happen (SSE, resumes by Last-Event-ID)", "since",                   NULL,            NULL,         0},
+    {"GET",    "/api/v1/runs/{id}/statuses",                 READ,    H(get_list),        "Commit statuses posted for a run",                           NULL,                          NULL,            "List",       0},
+    {"GET",    "/api/v1/events",                             READ,    H(get_events),      "All events as they happen (SSE, resumes by Last-Event-ID)",  "since,project",               NULL,            NULL,         0},
+    {"GET",    "/api/v1/stages/pending",                     READ,    H(get_why),         "Every waiting stage with its reason",                        "limit",                       NULL,            "List",       0},
+    {"GET",    "/api/v1/stages/{id}",                        READ,    H(get_one),         "One stage as planned",                                       NULL,                          NULL,            "Stage",      0},
+    {"GET",    "/api/v1/stages/{id}/attempts",               READ,    H(get_list),        "Attempts of a stage, newest first",                          "limit",                       NULL,            "List",       0},
+    {"POST",   "/api/v1/stages/{id}/approve",                TRIGGER, H(post_approve),    "Open a manual gate",                                         NULL,                          "Comment",       NULL,         0},
+    {"POST",   "/api/v1/stages/{id}/decline",                TRIGGER, H(post_decline),    "Close a manual gate: the stage turns red",                   NULL,                          "Comment",       NULL,         0},
+    {"GET",    "/api/v1/attempts/{id}",                      READ,    H(get_one),         "One attempt: end reason, report, diagnosis",                 NULL,                          NULL,            "Attempt",    0},
+    {"GET",    "/api/v1/attempts/{id}/log",                  READ,    H(get_log),         "Its log from an offset; X-Portolan-Next-Offset goes on",     "offset,limit",                NULL,            NULL,         0},
+    {"GET",    "/api/v1/attempts/{id}/log/stream",           READ,    H(get_log_stream),  "Its log as it grows (SSE; id is the offset)",                "offset",                      NULL,            NULL,         0},
+    {"GET",    "/api/v1/attempts/{id}/report",               READ,    H(get_report),      "What verify measured",                                       NULL,                          NULL,            "Report",     0},
+    {"GET",    "/api/v1/attempts/{id}/artifacts",            READ,    H(get_list),        "What it published",                                          "after,limit",                 NULL,            "List",       0},
+    {"GET",    "/api/v1/attempts/{id}/job",                  READ,    H(get_job),         "Its job, to reproduce it elsewhere; without secrets",        NULL,                          NULL,            NULL,         0},
+
+    {"HEAD",   "/api/v1/blobs/{sha256}",                     READ | AGENT, H(head_blob),  "Is a blob here, or how much of it",                          NULL,                          NULL,            NULL,         0},
+    {"GET",    "/api/v1/blobs/{sha256}",                     READ | AGENT, H(get_blob),   "A blob or a range of it",                                    NULL,                          NULL,            NULL,         0},
+    {"PUT",    "/api/v1/blobs/{sha256}",                     AGENT,   H(put_blob),        "A piece of a blob (Content-Range)",                          NULL,                          NULL,            NULL,         PTL_WIRE_BLOB_CHUNK_MAX},
+
+    {"POST",   "/api/v1/agent/enroll",                       OPEN,    H(agent_enrol),     "Trade a one-time token for the agent's own",                 NULL,                          "AgentEnrol",    "AgentToken", 0},
+    {"POST",   "/api/v1/agent/claim",                        AGENT,   H(agent_claim),     "Long poll for stages",                                       NULL,                          "AgentClaim",    NULL,         0},
+    {"POST",   "/api/v1/agent/heartbeat",                    AGENT,   H(agent_heartbeat), "Attempts are alive",                                         NULL,                          "AgentBeat",     NULL,         0},
+    {"POST",   "/api/v1/agent/attempts/{id}/start",          AGENT,   H(agent_start),     "An attempt begins",                                          NULL,                          NULL,            NULL,         0},
+    {"PUT",    "/api/v1/agent/attempts/{id}/log",            AGENT,   H(agent_log),       "Bytes of its log at an offset",                              "fence,offset",                NULL,            NULL,         PTL_WIRE_LOG_CHUNK_MAX},
+    {"POST",   "/api/v1/agent/attempts/{id}/finish",         AGENT,   H(agent_finish),    "How an attempt ended",                                       NULL,                          "Result",        NULL,         PTL_WIRE_BODY_MAX},
+};
+/* clang-format on */
+const size_t ptl_routes_count = PTL_ARRAY_LEN(ptl_routes);
