@@ -31,6 +31,7 @@ enum {
     CALL_MS = 10000,    /* small calls to an idle browser */
     CLOSE_MS = 3000,    /* politeness; the kill comes in any case */
     LATENCY_BUDGET_MS = 15000,
+    SAID_MAX = 30, /* lines of the browser's own output shown after a bad end */
     MANIFEST_MAX = 4 << 20,
     LOG_BUDGET = 8 << 20, /* what a page may print into the attempt's log */
     DEFAULT_MEMORY_MB =
@@ -56,6 +57,9 @@ struct verify {
     struct ptl_pageserver_faults faults;
     bool model_from_file, model_cross_origin, offline;
     char *file_base, *cross_base;
+    char *said[SAID_MAX]; /* a ring: the browser's own last lines */
+    unsigned n_said;
+    bool drained;
     int64_t stop_asking_ms; /* before the deadline by what killing and writing take */
     enum { CUT_NONE, CUT_DEADLINE, CUT_CANCELLED, CUT_BROWSER_GONE } cut;
 };
@@ -214,13 +218,40 @@ static int start_server(struct verify *v, const char *model_dir, const char *gol
 
 /* ---- the browser ---- */
 
+/* What chromedriver and the browser print is mostly the absence of desktop services, on every headless
+ * machine. The last lines of the rest are kept, and shown when the run does not end well: they say why a
+ * browser did not start, and repeat the console of a page whose console could not be drained any more. */
 static void on_browser_line(void *ctx, const char *line)
 {
-    /* Chromium complains about absent desktop services on every headless machine; what kills it is short and
-     * first. */
-    if (strstr(line, "dbus") || strstr(line, "DBus") || strstr(line, "security-considerations"))
-        return;
-    ptl_console_say(((struct verify *)ctx)->console, "chromedriver: %s", line);
+    static const char *const usual[] = {
+        "security-considerations",
+        "Only local connections",
+        "Starting ChromeDriver",
+        "was started successfully",
+        "DevTools listening",
+        "D-Bus",
+        "dbus",
+        "DBus",
+        "vaapi",
+        "Slow network is detected",
+        "chrome://",
+        "called with multiple threads in process gpu-process",
+        "drmGetDevices",
+    };
+    struct verify *v = ctx;
+    for (size_t i = 0; i < PTL_ARRAY_LEN(usual); i++)
+        if (strstr(line, usual[i]))
+            return;
+    free(v->said[v->n_said % SAID_MAX]);
+    v->said[v->n_said++ % SAID_MAX] = ptl_xstrdup(line);
+}
+
+static void show_browser_lines(struct verify *v, bool drained)
+{
+    unsigned n = v->n_said < SAID_MAX ? v->n_said : SAID_MAX;
+    for (unsigned i = v->n_said - n; i < v->n_said; i++)
+        if (!drained || !strstr(v->said[i % SAID_MAX], ":CONSOLE:"))
+            ptl_console_say(v->console, "chromium: %s", v->said[i % SAID_MAX]);
 }
 
 static int start_browser(struct verify *v, struct ptl_error *err)
@@ -356,7 +387,8 @@ static void drain_console(struct verify *v)
     PTL_JSON *entries = NULL;
     struct ptl_error err = PTL_ERROR_INIT;
     int r = ptl_webdriver_drain_log(v->wd, "browser", at_most(v, CALL_MS), &entries, &err);
-    if (r == PTL_WD_OK)
+    v->drained = r == PTL_WD_OK;
+    if (v->drained)
         ptl_console_add_drained(v->console, entries);
     else
         ptl_console_say(v->console, "the console could not be drained: %s", err.text);
@@ -471,6 +503,8 @@ static void conclude_cut(struct verify *v, int outcome, const struct ptl_error *
     else if (v->cut == CUT_DEADLINE || outcome == PTL_WD_DEADLINE || outcome == PTL_WD_SCRIPT_TIMEOUT ||
              (outcome == PTL_WD_PAGE_TIMEOUT && ptl_mono_ms() >= v->stop_asking_ms))
         conclude(ret, PTL_END_TIMEOUT, 1, "not finished by the deadline; the page was in phase \"%s\"", in);
+    else if (outcome == PTL_WD_TAB_CRASHED)
+        conclude(ret, PTL_END_EXIT, 1, "the tab crashed in phase \"%s\"; nothing was killed for memory", in);
     else if (v->cut == CUT_BROWSER_GONE)
         conclude(ret, PTL_END_EXIT, 1, "chromedriver ended while the page was in phase \"%s\"", in);
     else
@@ -558,8 +592,14 @@ static int browser_run(const struct ptl_driver_job *job, struct ptl_driver_resul
     if (!param(&v, "webdriver", NULL))
         v.browser = browser;
     int r = run_verify(&v, ret, err);
+    if (v.chromium)
+        ptl_chromium_stop(v.chromium);
+    if (r < 0 || ret->end_reason != PTL_END_EXIT || ret->exit_code != 0)
+        show_browser_lines(&v, v.drained);
     ptl_webdriver_free(v.wd);
     ptl_chromium_free(v.chromium);
+    for (size_t i = 0; i < SAID_MAX; i++)
+        free(v.said[i]);
     ptl_pageserver_free(v.server);
     json_decref(v.golden);
     json_decref(v.signature);

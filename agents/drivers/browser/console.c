@@ -15,7 +15,7 @@ struct ptl_console {
     pthread_mutex_t lock;
     int log_fd;
     size_t log_left;
-    unsigned left_out;
+    unsigned left_out, repeated;
     char *base_url;
     json_t *errors;
     unsigned more_errors;
@@ -151,15 +151,19 @@ static void tidy(const struct ptl_console *c, const char *text, struct ptl_buf *
     }
 }
 
-static void keep_error(struct ptl_console *c, const char *source, const char *text)
+/* True when this very line was kept before: a runtime may print the same error at every inference. */
+static bool keep_error(struct ptl_console *c, const char *source, const char *text)
 {
-    if (json_array_size(c->errors) >= MAX_ERRORS) {
-        c->more_errors++;
-        return;
-    }
     PTL_FREE char *line = ptl_xasprintf("ERROR %s: %s", source, text);
     PTL_FREE char *clean = ptl_json_text_utf8(line, strlen(line)); /* a cut may have halved a character */
-    json_array_append_new(c->errors, json_string(clean ? clean : "ERROR"));
+    for (size_t i = 0; clean && i < json_array_size(c->errors); i++)
+        if (strcmp(json_string_value(json_array_get(c->errors, i)), clean) == 0)
+            return true;
+    if (json_array_size(c->errors) >= MAX_ERRORS)
+        c->more_errors++;
+    else
+        json_array_append_new(c->errors, json_string(clean ? clean : "ERROR"));
+    return false;
 }
 
 /* The browser's own words about a request; what a runtime prints (console-api) stays the runtime's. */
@@ -187,20 +191,24 @@ static void add(struct ptl_console *c, const char *kind, const char *level, cons
         c->phase = ptl_xstrdup(ptl_buf_str(&words));
         ptl_buf_printf(&line, "page: %s\n", ptl_buf_str(&words));
     } else {
-        ptl_buf_printf(&line, "%s %s (%s): %s%s%s%s\n", kind, level_names[judged], source,
-                       ptl_buf_str(&words), *where ? " [" : "", where, *where ? "]" : "");
+        bool is_console =
+            strcmp(kind, "console") == 0; /* a "warning" or "rejection" says its level by its kind */
+        ptl_buf_printf(&line, "%s%s%s (%s): %s%s%s%s\n", kind, is_console ? " " : "",
+                       is_console ? level_names[judged] : "", source, ptl_buf_str(&words), *where ? " [" : "",
+                       where, *where ? "]" : "");
+    }
+    bool is_error = judged == PTL_CONSOLE_ERROR && strcmp(kind, "phase") != 0;
+    bool explains = is_error && explains_request(source, ptl_buf_str(&words));
+    if (is_error && !explains && keep_error(c, source, ptl_buf_str(&words))) {
+        c->repeated++;
+        return;
     }
     write_line(c, ptl_buf_str(&line), line.len);
     if (strcmp(kind, "warning") == 0 && json_array_size(c->warnings) < MAX_WARNINGS)
         json_array_append_new(c->warnings, json_string(text));
-    if (judged != PTL_CONSOLE_ERROR || strcmp(kind, "phase") == 0)
-        return;
-    if (explains_request(source, ptl_buf_str(&words))) {
-        if (!c->network_cause)
-            c->network_cause = ptl_xstrdup(ptl_buf_str(&words));
-        return; /* consequences for the run are the run's to tell; a stray 404 is no error of the runtime */
-    }
-    keep_error(c, source, ptl_buf_str(&words));
+    if (explains && !c->network_cause) /* what follows for the run is the run's to tell; a stray 404 is no
+                                          runtime error */
+        c->network_cause = ptl_xstrdup(ptl_buf_str(&words));
 }
 
 /* ---- the interface ---- */
@@ -221,10 +229,11 @@ struct ptl_console *ptl_console_free(struct ptl_console *c)
 {
     if (!c)
         return NULL;
-    if (c->left_out && c->log_fd >= 0) {
-        char line[96];
-        int n =
-            snprintf(line, sizeof(line), "browser: %u lines more were left out of this log\n", c->left_out);
+    if ((c->left_out || c->repeated) && c->log_fd >= 0) {
+        char line[160];
+        int n = snprintf(line, sizeof(line),
+                         "browser: left out of this log: %u repetitions of errors, %u lines past its bound\n",
+                         c->repeated, c->left_out);
         int ignored PTL_UNUSED = ptl_fs_write_all(c->log_fd, line, (size_t)n);
     }
     pthread_mutex_destroy(&c->lock);

@@ -302,9 +302,9 @@ static void one_line(const char *message, char *ret, size_t size)
 static int judge(long status, json_t *root, const char *what, json_t **ret_value, struct ptl_error *err)
 {
     json_t *value = json_object_get(root, "value");
-    if (status >= 200 && status < 300 && json_is_object(root)) {
+    if (status >= 200 && status < 300 && value) {
         if (ret_value)
-            *ret_value = value ? json_incref(value) : json_null();
+            *ret_value = json_incref(value);
         return PTL_WD_OK;
     }
     const char *code = ptl_json_str(value, "error", NULL), *message = ptl_json_str(value, "message", "");
@@ -317,11 +317,11 @@ static int judge(long status, json_t *root, const char *what, json_t **ret_value
     return ptl_error_set(err, outcome, "webdriver: %s: %s%s%s", what, code, *line ? ": " : "", line);
 }
 
-static int call(struct ptl_webdriver *wd, const char *method, const char *path, const json_t *body,
-                int64_t timeout_ms, json_t **ret_value, struct ptl_error *err)
+static int call(struct ptl_webdriver *wd, const char *method, const char *path, const char *label,
+                const json_t *body, int64_t timeout_ms, json_t **ret_value, struct ptl_error *err)
 {
     PTL_FREE char *url = ptl_xasprintf("%s%s", wd->base, path);
-    PTL_FREE char *what = ptl_xasprintf("%s %s", method, path);
+    PTL_FREE char *what = ptl_xasprintf("%s %s", method, label);
     PTL_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : strdup("{}");
     PTL_BUF answer = PTL_BUF_MAX(wd->max_answer);
     if (!text)
@@ -361,7 +361,7 @@ static int session_call(struct ptl_webdriver *wd, const char *method, const char
     if (!wd->session)
         return ptl_error_set(err, PTL_WD_SESSION_LOST, "webdriver: %s %s: no session is open", method, path);
     PTL_FREE char *full = ptl_xasprintf("/session/%s%s", wd->session, path);
-    return call(wd, method, full, body, timeout_ms, ret_value, err);
+    return call(wd, method, full, *path ? path : "/session", body, timeout_ms, ret_value, err);
 }
 
 /* ---- commands ---- */
@@ -383,7 +383,7 @@ int ptl_webdriver_open(struct ptl_webdriver *wd, const json_t *capabilities, int
     PTL_JSON *value = NULL;
     if (!body)
         return ptl_error_set(err, -ENOMEM, "webdriver: out of memory");
-    int r = call(wd, "POST", "/session", body, timeout_ms, &value, err);
+    int r = call(wd, "POST", "/session", "/session", body, timeout_ms, &value, err);
     if (r)
         return r;
     const char *id = ptl_json_str(value, "sessionId", NULL);

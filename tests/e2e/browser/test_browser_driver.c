@@ -1,7 +1,8 @@
-/* test_browser_driver.c - the browser driver against the real Chromium: three runtimes green, and every known way in which
- * a browser fails silently, hangs or eats the machine. Each test has its own attempt directory, and the whole program runs
- * in its own network namespace with only a loopback device where the kernel allows that.
- * Waits are bounded by the driver's deadline; durations are only checked against "not as long as the trap would take". */
+/* test_browser_driver.c - the browser driver against the real Chromium: three runtimes green, and every known
+ * way in which a browser fails silently, hangs or eats the machine. Each test has its own attempt directory,
+ * and the whole program runs in its own network namespace with only a loopback device where the kernel allows
+ * that. Waits are bounded by the driver's deadline; durations are only checked against "not as long as the
+ * trap would take". */
 #include <driver.h>
 
 #include <setjmp.h>
@@ -17,7 +18,9 @@
 #include <fcntl.h>
 #include <math.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -28,6 +31,7 @@
 static const char here[] = PTL_SOURCE_DIR "/tests/e2e/browser";
 static const char recipes[] = PTL_SOURCE_DIR "/agents/recipes";
 static bool has_own_net;
+static pid_t test_pid;
 
 struct attempt {
     char dir[256];
@@ -98,16 +102,19 @@ static void begin(struct attempt *a, const char *model, const char *with_json)
     PTL_FREE char *model_to = at(a, "inputs/model"), *golden_to = at(a, "inputs/golden");
     copy_tree(model_from, model_to);
     copy_tree(golden_from, golden_to);
-    a->job = json_pack("{s:i}", "attempt_id", (int)getpid());
-    a->recipe = json_pack("{s:{s:s,s:s,s:s}}", "driver", "kind", "browser", "page", "page.html", "run", "run.mjs");
+    a->job = json_pack("{s:i}", "attempt_id", (int)test_pid);
+    a->recipe =
+        json_pack("{s:{s:s,s:s,s:s}}", "driver", "kind", "browser", "page", "page.html", "run", "run.mjs");
     a->with = json_loads(with_json, 0, NULL);
     assert_non_null(a->with);
 }
 
-static void run_for(struct attempt *a, const char *recipe_dir, int64_t deadline_ms, const volatile sig_atomic_t *cancelled)
+static void run_for(struct attempt *a, const char *recipe_dir, int64_t deadline_ms,
+                    const volatile sig_atomic_t *cancelled)
 {
     static const char *const env[] = {"PATH=/usr/bin:/bin", NULL};
-    PTL_FREE char *inputs = at(a, "inputs"), *outputs = at(a, "outputs"), *src = at(a, "src"), *scratch = at(a, "scratch");
+    PTL_FREE char *inputs = at(a, "inputs"), *outputs = at(a, "outputs"), *src = at(a, "src"),
+                  *scratch = at(a, "scratch");
     PTL_FREE char *log_path = at(a, "log");
     PTL_CLOSE int log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     int64_t began = ptl_mono_ms();
@@ -135,54 +142,74 @@ static void run_for(struct attempt *a, const char *recipe_dir, int64_t deadline_
     if (ptl_fs_exists(manifest))
         assert_int_equal(ptl_json_load(manifest, 4 << 20, &a->manifest, NULL), 0);
     if (getenv("PTL_TEST_VERBOSE"))
-        fprintf(stderr, "--- rc %d, %s exit %d: %s | %s (%lld ms)\n%s---\n", a->rc, ptl_end_reason_name(a->result.end_reason),
-                a->result.exit_code, a->result.message, a->err.text, (long long)a->took_ms, ptl_buf_str(&a->log));
+        fprintf(stderr, "--- rc %d, %s exit %d: %s | %s (%lld ms)\n%s---\n", a->rc,
+                ptl_end_reason_name(a->result.end_reason), a->result.exit_code, a->result.message,
+                a->err.text, (long long)a->took_ms, ptl_buf_str(&a->log));
 }
 
 static void run_in(struct attempt *a, const char *recipe, int64_t deadline_ms)
 {
     static volatile sig_atomic_t never;
-    PTL_FREE char *shipped = ptl_fs_join(recipes, recipe), *mine = ptl_xasprintf("%s/recipes/%s", here, recipe);
+    PTL_FREE char *shipped = ptl_fs_join(recipes, recipe),
+                  *mine = ptl_xasprintf("%s/recipes/%s", here, recipe);
     run_for(a, ptl_fs_is_dir(mine) ? mine : shipped, deadline_ms, &never);
 }
 
 static void show(const struct attempt *a)
 {
-    fprintf(stderr, "rc %d, %s, exit %d, message: %s\nerror: %s\nlog:\n%s\n", a->rc, ptl_end_reason_name(a->result.end_reason),
-            a->result.exit_code, a->result.message, a->err.text, ptl_buf_str(&a->log));
+    fprintf(stderr, "rc %d, %s, exit %d, message: %s\nerror: %s\nlog:\n%s\n", a->rc,
+            ptl_end_reason_name(a->result.end_reason), a->result.exit_code, a->result.message, a->err.text,
+            ptl_buf_str(&a->log));
 }
 
-#define expect(a, condition)                                                                                           \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            show(a);                                                                                                   \
-            fail_msg("%s", #condition);                                                                                \
-        }                                                                                                              \
+#define expect(a, condition)                                                                                 \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            show(a);                                                                                         \
+            fail_msg("%s", #condition);                                                                      \
+        }                                                                                                    \
     } while (0)
-#define expect_in(a, text, part)                                                                                       \
-    do {                                                                                                               \
-        if (!strstr(text, part)) {                                                                                     \
-            show(a);                                                                                                   \
-            fail_msg("\"%s\" is not in \"%s\"", part, text);                                                           \
-        }                                                                                                              \
+#define expect_in(a, text, part)                                                                             \
+    do {                                                                                                     \
+        if (!strstr(text, part)) {                                                                           \
+            show(a);                                                                                         \
+            fail_msg("\"%s\" is not in \"%s\"", part, text);                                                 \
+        }                                                                                                    \
     } while (0)
 
-/* No process has its home in the attempt directory any more: chromedriver, browser, renderers, zygotes. */
-static bool somebody_lives_in(const char *dir)
+/* Reads /proc/PID/NAME; 0 bytes when the process is gone or not ours. */
+static size_t read_proc(const char *pid, const char *name, char *ret, size_t size)
 {
+    char path[300];
+    snprintf(path, sizeof(path), "/proc/%s/%s", pid, name);
+    PTL_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, ret, size) : 0;
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Calls `fn` for every process of this program's browsers: by their home in the attempt directory, or, as
+ * renderers overwrite their environment, by their cgroup. */
+static unsigned each_browser_process(const char *dir, void (*fn)(pid_t pid, const char *command, size_t len))
+{
+    static char text[65536], command[65536];
+    char group[64];
+    unsigned found = 0;
+    snprintf(group, sizeof(group), "portolan-browser-%d-", (int)test_pid);
     DIR *d = opendir("/proc");
-    struct dirent *e;
-    bool found = false;
-    while (d && !found && (e = readdir(d))) {
-        if (e->d_name[0] < '1' || e->d_name[0] > '9')
+    for (struct dirent *e; d && (e = readdir(d));) {
+        pid_t pid = (pid_t)atoi(e->d_name);
+        if (pid <= 0 || pid == test_pid || pid == getpid())
             continue;
-        char path[300], text[65536];
-        for (int i = 0; i < 2 && !found; i++) {
-            snprintf(path, sizeof(path), "/proc/%s/%s", e->d_name, i ? "cmdline" : "environ");
-            PTL_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-            ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
-            found = n > 0 && memmem(text, (size_t)n, dir, strlen(dir)) && atoi(e->d_name) != getpid();
-        }
+        size_t n = read_proc(e->d_name, "environ", text, sizeof(text));
+        bool is_ours = memmem(text, n, dir, strlen(dir)) != NULL;
+        n = read_proc(e->d_name, "cgroup", text, sizeof(text));
+        is_ours = is_ours || memmem(text, n, group, strlen(group)) != NULL;
+        if (!is_ours)
+            continue;
+        found++;
+        n = read_proc(e->d_name, "cmdline", command, sizeof(command));
+        if (fn)
+            fn(pid, command, n);
     }
     if (d)
         closedir(d);
@@ -191,7 +218,7 @@ static bool somebody_lives_in(const char *dir)
 
 static void end(struct attempt *a)
 {
-    expect(a, !somebody_lives_in(a->dir));
+    expect(a, each_browser_process(a->dir, NULL) == 0); /* chromedriver, browser, renderers, zygotes */
     PTL_FREE char *work = at(a, "scratch/browser");
     expect(a, !ptl_fs_exists(work)); /* 42 MB of profile each */
     assert_int_equal(ptl_fs_remove_tree(a->dir, NULL), 0);
@@ -227,12 +254,14 @@ static void expect_green(struct attempt *a, const char *runtime, const char *bac
 {
     expect(a, a->rc == 0 && a->result.end_reason == PTL_END_EXIT && a->result.exit_code == 0);
     expect(a, a->manifest != NULL);
-    const json_t *metrics = json_object_get(a->manifest, "metrics"), *rt = json_object_get(a->manifest, "runtime");
+    const json_t *metrics = json_object_get(a->manifest, "metrics"),
+                 *rt = json_object_get(a->manifest, "runtime");
     const json_t *o = json_array_get(json_object_get(a->manifest, "outputs"), 0);
     expect(a, json_array_size(json_object_get(a->manifest, "outputs")) == 1);
     expect(a, ptl_str_eq(ptl_json_str(o, "name", NULL), "probabilities"));
     expect(a, ptl_str_eq(ptl_json_str(o, "dtype", NULL), "float32"));
-    expect(a, ptl_str_eq(ptl_json_str(rt, "name", NULL), runtime) && ptl_str_eq(ptl_json_str(rt, "backend", NULL), backend));
+    expect(a, ptl_str_eq(ptl_json_str(rt, "name", NULL), runtime) &&
+                  ptl_str_eq(ptl_json_str(rt, "backend", NULL), backend));
     expect(a, *ptl_json_str(rt, "version", "") != 0);
     expect_in(a, ptl_json_str(rt, "device", ""), "Chromium 1");
     expect(a, ptl_json_flag(rt, "indicative_latency", false));
@@ -261,8 +290,9 @@ static void test_tfjs(void **state)
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct attempt a;
-        PTL_FREE char *with = ptl_xasprintf("{\"backend\":\"%s\",\"model\":\"model.json\",\"execute\":\"auto\"%s%s}",
-                                            cases[i].backend, *cases[i].extra ? "" : ",\"threads\":1", cases[i].extra);
+        PTL_FREE char *with =
+            ptl_xasprintf("{\"backend\":\"%s\",\"model\":\"model.json\",\"execute\":\"auto\"%s%s}",
+                          cases[i].backend, *cases[i].extra ? "" : ",\"threads\":1", cases[i].extra);
         begin(&a, cases[i].model, with);
         run_in(&a, "tfjs/run", 90000);
         expect_green(&a, "tfjs", cases[i].backend);
@@ -280,10 +310,10 @@ static void test_onnxruntime_web(void **state)
     static const struct {
         const char *model, *with;
     } cases[] = {
-        {"onnx",          "{\"threads\":1,\"optimize\":\"all\"}"               },
-        {"onnx",          "{\"threads\":2,\"optimize\":\"basic\",\"batch\":0}" },
-        {"onnx-external", "{\"threads\":1,\"optimize\":\"all\",\"batch\":5}"   },
-        {"onnx-renamed",  "{\"threads\":1,\"optimize\":\"all\"}"               },
+        {"onnx",          "{\"threads\":1,\"optimize\":\"all\"}"              },
+        {"onnx",          "{\"threads\":2,\"optimize\":\"basic\",\"batch\":0}"},
+        {"onnx-external", "{\"threads\":1,\"optimize\":\"all\",\"batch\":5}"  },
+        {"onnx-renamed",  "{\"threads\":1,\"optimize\":\"all\"}"              },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct attempt a;
@@ -352,13 +382,41 @@ static void test_cancel(void **state)
     end(&a);
 }
 
+static void kill_renderer(pid_t pid, const char *command, size_t len)
+{
+    if (memmem(command, len, "--type=renderer", 15))
+        kill(pid, SIGKILL);
+}
+
+/* A child that waits until the page has spoken and then kills the renderers of this attempt's browser. */
+static pid_t start_renderer_killer(const char *dir)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    PTL_FREE char *log = ptl_fs_join(dir, "log");
+    for (int i = 0; i < 600; i++) {
+        PTL_BUF text = PTL_BUF_INIT;
+        if (ptl_fs_read(log, 1 << 20, &text, NULL) == 0 && strstr(ptl_buf_str(&text), "the last words"))
+            break;
+        poll(NULL, 0, 50);
+    }
+    each_browser_process(dir, kill_renderer);
+    _exit(0);
+}
+
 static void test_crashed_tab(void **state)
 {
     (void)state;
     struct attempt a;
     begin(&a, "graph", "{}");
+    pid_t killer = start_renderer_killer(a.dir);
     run_in(&a, "crash", 60000);
+    int status;
+    waitpid(killer, &status, 0);
     expect(&a, a.rc == 0 && a.result.end_reason == PTL_END_EXIT && a.result.exit_code == 1);
+    expect_in(&a, a.result.message, "tab crashed");
     expect_in(&a, ptl_buf_str(&a.log), "the last words of the tab");
     expect(&a, a.took_ms < 45000);
     end(&a);
@@ -370,38 +428,45 @@ static void test_causes_are_named(void **state)
     static const struct {
         const char *label, *recipe, *model, *with, *message, *log;
     } cases[] = {
-        {"missing shard", "tfjs/run", "layers", "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"missing_shard=2\"]}",
-         "404 for model/group1-shard2of3.bin", "page server: 404 model/group1-shard2of3.bin"},
-        {"missing shard of a graph model", "tfjs/run", "graph",
+        {"missing shard",                   "tfjs/run",            "layers",
+         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"missing_shard=2\"]}",                                           "404 for model/group1-shard2of3.bin", "page server: 404 model/group1-shard2of3.bin"},
+        {"missing shard of a graph model",  "tfjs/run",            "graph",
          "{\"backend\":\"wasm\",\"threads\":1,\"model\":\"model.json\",\"execute\":\"auto\",\"faults\":[\"missing_shard=3\"]}",
-         "404 for model/group1-shard3of3.bin", "page server: 404"},
-        {"truncated shard", "tfjs/run", "layers",
-         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"truncated_shard=3\"]}", "", "failed in phase"},
-        {"missing external data", "onnxruntime-web/run", "onnx-external",
-         "{\"threads\":1,\"optimize\":\"all\",\"faults\":[\"missing_shard=2\"]}", "404 for model/weights.bin", "page server: 404"},
-        {"no such model", "tfjs/run", "graph", "{\"backend\":\"cpu\",\"model\":\"other.json\"}", "404 for", "page server: 404"},
-        {"file URL", "tfjs/run", "graph", "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"file_url\"]}",
-         "Not allowed to load local resource", "Failed to fetch"},
-        {"other origin", "tfjs/run", "graph", "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"cross_origin\"]}",
-         "blocked by CORS", "Failed to fetch"},
-        {"offline", "tfjs/run", "graph", "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"offline\"]}",
-         "ERR_INTERNET_DISCONNECTED", "fetch"},
-        {"wasm file absent", "tfjs/run", "graph",
-         "{\"backend\":\"wasm\",\"threads\":1,\"model\":\"model.json\",\"faults\":[\"missing_wasm\"]}",
-         "backend \"wasm\" did not start", "page server: 404 toolchain/tfjs"},
-        {"wasm file absent, onnx", "onnxruntime-web/run", "onnx",
-         "{\"threads\":1,\"optimize\":\"all\",\"faults\":[\"missing_wasm\"]}", "no available backend found", "page server: 404"},
-        {"threads without isolation", "onnxruntime-web/run", "onnx",
-         "{\"threads\":2,\"optimize\":\"all\",\"faults\":[\"drop_coop\"]}", "cross-origin isolated", "failed in phase"},
-        {"threads without isolation, tfjs", "tfjs/run", "graph",
-         "{\"backend\":\"wasm\",\"threads\":2,\"model\":\"model.json\",\"faults\":[\"drop_coop\"]}", "cross-origin isolated",
-         "failed in phase"},
-        {"unknown operator", "tfjs/run", "unknown-op",
-         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"execute\":\"auto\"}", "XlaSharding", "failed in phase"},
-        {"no model of that kind", "onnxruntime-web/run", "graph", "{\"threads\":1,\"optimize\":\"all\"}",
-         "0 .onnx or .ort files", "failed in phase"},
-        {"resolves with nothing", "garbage", "graph", "{\"answer\":\"nothing\"}", "resolved without any output", "failed"},
-        {"resolves with too little", "garbage", "graph", "{\"answer\":\"short\"}", "resolved with no usable tensor", "failed"},
+         "404 for model/group1-shard3of3.bin",                                                                                                                              "page server: 404"                           },
+        {"truncated shard",                 "tfjs/run",            "layers",
+         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"truncated_shard=3\"]}",                                         "",
+         "failed in phase"                                                                                                                                                                                               },
+        {"missing external data",           "onnxruntime-web/run", "onnx-external",
+         "{\"threads\":1,\"optimize\":\"all\",\"faults\":[\"missing_shard=2\"]}",                                                     "404 for model/weights.bin",
+         "page server: 404"                                                                                                                                                                                              },
+        {"no such model",                   "tfjs/run",            "graph",         "{\"backend\":\"cpu\",\"model\":\"other.json\"}", "404 for",
+         "page server: 404"                                                                                                                                                                                              },
+        {"file URL",                        "tfjs/run",            "graph",
+         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"file_url\"]}",                                                  "Not allowed to load local resource", "Failed to fetch"                            },
+        {"other origin",                    "tfjs/run",            "graph",
+         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"cross_origin\"]}",                                              "blocked by CORS",
+         "Failed to fetch"                                                                                                                                                                                               },
+        {"offline",                         "tfjs/run",            "graph",
+         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"faults\":[\"offline\"]}",                                                   "ERR_INTERNET_DISCONNECTED",          "fetch"                                      },
+        {"wasm file absent",                "tfjs/run",            "graph",
+         "{\"backend\":\"wasm\",\"threads\":1,\"model\":\"model.json\",\"faults\":[\"missing_wasm\"]}",                               "backend \"wasm\" did not start",     "page server: 404 toolchain/tfjs"            },
+        {"wasm file absent, onnx",          "onnxruntime-web/run", "onnx",
+         "{\"threads\":1,\"optimize\":\"all\",\"faults\":[\"missing_wasm\"]}",                                                        "no available backend found",
+         "page server: 404"                                                                                                                                                                                              },
+        {"threads without isolation",       "onnxruntime-web/run", "onnx",
+         "{\"threads\":2,\"optimize\":\"all\",\"faults\":[\"drop_coop\"]}",                                                           "cross-origin isolated",
+         "failed in phase"                                                                                                                                                                                               },
+        {"threads without isolation, tfjs", "tfjs/run",            "graph",
+         "{\"backend\":\"wasm\",\"threads\":2,\"model\":\"model.json\",\"faults\":[\"drop_coop\"]}",                                  "cross-origin isolated",              "failed in phase"                            },
+        {"unknown operator",                "tfjs/run",            "unknown-op",
+         "{\"backend\":\"cpu\",\"model\":\"model.json\",\"execute\":\"auto\"}",                                                       "XlaSharding",
+         "failed in phase"                                                                                                                                                                                               },
+        {"no model of that kind",           "onnxruntime-web/run", "graph",         "{\"threads\":1,\"optimize\":\"all\"}",
+         "0 .onnx or .ort files",                                                                                                                                           "failed in phase"                            },
+        {"resolves with nothing",           "garbage",             "graph",         "{\"answer\":\"nothing\"}",
+         "resolved without any output",                                                                                                                                     "failed"                                     },
+        {"resolves with too little",        "garbage",             "graph",         "{\"answer\":\"short\"}",
+         "resolved with no usable tensor",                                                                                                                                  "failed"                                     },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct attempt a;
@@ -420,15 +485,17 @@ static void test_wrong_mime_is_survived_and_told(void **state)
 {
     (void)state;
     struct attempt a;
-    begin(&a, "graph",
-          "{\"backend\":\"wasm\",\"threads\":1,\"model\":\"model.json\",\"execute\":\"auto\",\"faults\":[\"wrong_mime\"]}");
+    begin(
+        &a, "graph",
+        "{\"backend\":\"wasm\",\"threads\":1,\"model\":\"model.json\",\"execute\":\"auto\",\"faults\":[\"wrong_mime\"]}");
     run_in(&a, "tfjs/run", 90000);
     expect(&a, a.rc == 0 && a.result.end_reason == PTL_END_EXIT);
     expect_in(&a, ptl_buf_str(&a.log), "MIME");
     end(&a);
 }
 
-/* What a runtime only tells the console must reach the manifest, where the gate turns red for it; nothing else may. */
+/* What a runtime only tells the console must reach the manifest, where the gate turns red for it; nothing
+ * else may. */
 static void test_garbage_and_the_console(void **state)
 {
     (void)state;
@@ -436,10 +503,11 @@ static void test_garbage_and_the_console(void **state)
         const char *answer, *console, *log;
         bool is_nan;
     } cases[] = {
-        {"console_error",  "ERROR console-api: ERROR: Node number 3 (FlexAsinh) failed to prepare.", "console error",         false},
-        {"nan",            NULL,                                                                     "10 of 160 elements",    true },
-        {"info_only",      NULL,                                                                     "console warning",       false},
-        {"rejected_aside", "weights were never uploaded",                                            "rejection error",       false},
+        {"console_error",  "ERROR console-api: ERROR: Node number 3 (FlexAsinh) failed to prepare.",
+         "console error",                                                                                                        false},
+        {"nan",            NULL,                                                                     "10 of 160 elements",       true },
+        {"info_only",      NULL,                                                                     "console warning",          false},
+        {"rejected_aside", "weights were never uploaded",                                            "rejection (promise)",          false},
         {"logger",         NULL,                                                                     "plain words and 7 {\"a\"", false},
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
@@ -453,7 +521,8 @@ static void test_garbage_and_the_console(void **state)
         expect(&a, (json_array_size(console) > 0) == (cases[i].console != NULL));
         if (cases[i].console)
             expect_in(&a, json_string_value(json_array_get(console, 0)), cases[i].console);
-        expect_in(&a, ptl_buf_str(&a.log), cases[i].is_nan ? "160 of 160 elements that are NaN" : cases[i].log);
+        expect_in(&a, ptl_buf_str(&a.log),
+                  cases[i].is_nan ? "160 of 160 elements that are NaN" : cases[i].log);
         if (cases[i].is_nan)
             expect(&a, isinf(difference(&a)));
         end(&a);
@@ -539,8 +608,10 @@ static bool enter_own_net(void)
 int main(void)
 {
     find_toolchain();
+    test_pid = getpid();
     has_own_net = enter_own_net();
-    fprintf(stderr, "network: %s; toolchain: %s\n", has_own_net ? "own, loopback only" : "the host's", toolchain);
+    fprintf(stderr, "network: %s; toolchain: %s\n", has_own_net ? "own, loopback only" : "the host's",
+            toolchain);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inventory),
         cmocka_unit_test(test_isolation_is_told),

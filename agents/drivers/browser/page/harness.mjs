@@ -119,13 +119,13 @@ export function match(golden, model, signature, what, warn) {
   const pairs = new Map(), taken = new Set();
   const take = (g, m) => { if (m && !taken.has(m) && !pairs.has(g)) { pairs.set(g, m); taken.add(m); } };
   const said = (g) => (signature || []).find((s) => s.name === g.name)?.tensor;
-  const names = (m) => [m.name, ...(m.aliases || [])];
+  const names = (m) => [m.name, ...(m.aliases || [])].filter(Boolean);
   for (const g of golden) if (said(g)) take(g, model.find((m) => names(m).some((n) => n === said(g) || plain(n) === plain(said(g)))));
   for (const g of golden) take(g, model.find((m) => names(m).includes(g.name)));
   for (const g of golden) take(g, model.find((m) => !taken.has(m) && names(m).some((n) => plain(n) === plain(g.name))));
   const left = golden.filter((g) => !pairs.has(g)), free = model.filter((m) => !taken.has(m));
   if (left.length && left.length === free.length) {
-    if (golden.length > 1 || what === 'input') warn(`${what}s are matched by position: ${left.map((g, i) => `${g.name} → ${free[i].name}`).join(', ')}`);
+    if (golden.length > 1) warn(`${what}s are matched by position: ${left.map((g, i) => `${g.name} → ${free[i].name}`).join(', ')}`);
     left.forEach((g, i) => take(g, free[i]));
   }
   return pairs;

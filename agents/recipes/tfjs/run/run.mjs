@@ -30,7 +30,7 @@ async function startBackend(name, host) {
   if (name === 'wasm') {
     details.simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
     details.threads = (await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT')) ? tf.wasm.getThreadsCount() : 1;
-    if (details.threads < host.params.threads) throw new Error(`${host.params.threads} threads were asked for, the wasm backend runs ${details.threads}`);
+    if (details.threads < host.params.threads) host.warn(`${host.params.threads} threads were asked for, TensorFlow.js runs ${details.threads}: it takes at most half of the ${navigator.hardwareConcurrency} cores, and four`);
   }
   if (name === 'webgl') details.webgl = tf.env().get('WEBGL_VERSION');
   return details;
@@ -45,7 +45,8 @@ function describeGraph(model) {
   return {inputs: model.inputs.map(entry('inputs')), outputs: model.outputs.map(entry('outputs'))};
 }
 function describeLayers(model) {
-  const entry = (t, name) => ({name, dtype: t.dtype, shape: t.shape ? [...t.shape] : null, aliases: [t.name]});
+  if (!model.inputNames?.length && typeof model.build === 'function') model.build(); // a sequential model knows its names only then
+  const entry = (t, name) => ({name, dtype: t.dtype, shape: t.shape ? [...t.shape] : null, aliases: [t.name].filter(Boolean)});
   return {inputs: model.inputs.map((t, i) => entry(t, model.inputNames[i])), outputs: model.outputs.map((t, i) => entry(t, model.outputNames[i]))};
 }
 
