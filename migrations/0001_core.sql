@@ -321,7 +321,7 @@ BEGIN
       FROM run r WHERE r.id = NEW.run_id;
     PERFORM pg_notify('ptl_event', '');
     IF NEW.state = 'queued' THEN
-        PERFORM pg_notify('ptl_queue', '');
+        PERFORM pg_notify('ptl_queue', NEW.host);
     ELSIF NEW.state = 'cancelling' THEN
         PERFORM pg_notify('ptl_cancel', NEW.agent_id::text);
     END IF;
