@@ -255,7 +255,7 @@ int ptl_mask_add(struct ptl_mask *m, const char *secret)
 
 static void add_hit(struct ptl_mask *m, uint64_t from, uint64_t to)
 {
-    while (m->n_hits && m->hits[m->n_hits - 1].to >= from) { /* touches or covers the last one */
+    while (m->n_hits && m->hits[m->n_hits - 1].to > from) { /* overlaps the last one */
         if (m->hits[m->n_hits - 1].from < from)
             from = m->hits[m->n_hits - 1].from;
         m->n_hits--;
