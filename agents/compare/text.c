@@ -91,6 +91,9 @@ static void put_worst(struct ptl_buf *b, const json_t *o)
     json_t *v;
     if (!json_is_object(w))
         return;
+    double d = fabs(ptl_json_num(w, "got", NAN) - ptl_json_num(w, "expected", NAN));
+    if (d == 0)
+        return; /* all of them agree to the last bit */
     ptl_buf_puts(b, "  worst element of ");
     put_text(b, ptl_json_str(o, "name", "?"));
     ptl_buf_putc(b, '[');
@@ -98,7 +101,6 @@ static void put_worst(struct ptl_buf *b, const json_t *o)
         ptl_buf_printf(b, "%s%" PRId64, i ? ", " : "", (int64_t)json_integer_value(v));
     ptl_buf_printf(b, "]: expected %s", number(json_object_get(w, "expected"), "w", text, sizeof(text)));
     ptl_buf_printf(b, ", got %s", number(json_object_get(w, "got"), "w", text, sizeof(text)));
-    double d = fabs(ptl_json_num(w, "got", NAN) - ptl_json_num(w, "expected", NAN));
     if (isfinite(d))
         ptl_buf_printf(b, ", differs by %.6g", d);
     if (json_object_get(w, "limit"))
