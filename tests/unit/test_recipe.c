@@ -101,7 +101,7 @@ static const struct file_case file_cases[] = {
      "parameters.p.values: expected a list"                                                                                                                                             },
     {"parameter key misspelt", "f/m",
      "{name: f/m, kind: convert, command: [x], parameters: {p: {type: path, requierd: true}}}",                         "parameters.p.requierd: unknown key; did you mean \"required\"?"},
-    {"not YAML",               "f/n",    "{name: [",                                                                    "recipe.yml:1"                                                  },
+    {"not YAML",               "f/n",    "{name: [",                                                                    "recipe.yml:"                                                   },
     {"a list",                 "f/o",    "[1]",                                                                         "expected a mapping"                                            },
 };
 
