@@ -119,7 +119,7 @@ CREATE UNIQUE INDEX push_once ON push (project_id, ref, after_sha, COALESCE(befo
 -- ---------------------------------------------------------------------------------------------- runs
 CREATE TABLE run_rule (from_state text, to_state text, PRIMARY KEY (from_state, to_state));
 INSERT INTO run_rule VALUES
-    ('preparing', 'waiting'), ('preparing', 'running'), ('preparing', 'invalid'), ('preparing', 'cancelled'),
+    ('preparing', 'waiting'), ('preparing', 'invalid'), ('preparing', 'cancelled'),
     ('waiting', 'running'), ('waiting', 'cancelled'),
     ('running', 'green'), ('running', 'red'), ('running', 'cancelled'),
     ('red', 'running'), ('cancelled', 'running');
@@ -164,7 +164,7 @@ INSERT INTO stage_rule VALUES
     ('waiting', 'queued'), ('waiting', 'gated'), ('waiting', 'skipped'), ('waiting', 'cancelled'),
     ('gated', 'queued'), ('gated', 'red'), ('gated', 'cancelled'),
     ('queued', 'claimed'), ('queued', 'red'), ('queued', 'cancelled'),
-    ('claimed', 'running'), ('claimed', 'green'), ('claimed', 'queued'), ('claimed', 'red'), ('claimed', 'cancelling'), ('claimed', 'cancelled'),
+    ('claimed', 'running'), ('claimed', 'green'), ('claimed', 'queued'), ('claimed', 'red'), ('claimed', 'cancelling'),
     ('running', 'green'), ('running', 'red'), ('running', 'queued'), ('running', 'cancelling'),
     ('cancelling', 'cancelled'),
     ('red', 'waiting'), ('cancelled', 'waiting'), ('skipped', 'waiting');

@@ -17,7 +17,6 @@ const struct ptl_stage_rule ptl_stage_rules[] = {
     {PTL_ST_CLAIMED,    PTL_ST_QUEUED,     "lost or set-up", "bounded retry of what is not the stage's fault"},
     {PTL_ST_CLAIMED,    PTL_ST_RED,        "finish",         "it could not begin and may not try again"},
     {PTL_ST_CLAIMED,    PTL_ST_CANCELLING, "cancel",         "the agent is told"},
-    {PTL_ST_CLAIMED,    PTL_ST_CANCELLED,  "cancel",         "nothing had begun"},
     {PTL_ST_RUNNING,    PTL_ST_GREEN,      "finish ok",      "exit 0, outputs present, verify within its budget"},
     {PTL_ST_RUNNING,    PTL_ST_RED,        "finish",         "it failed, or a clock ran out"},
     {PTL_ST_RUNNING,    PTL_ST_QUEUED,     "retry or lost",  "its retry policy, a lost agent, or an agent that drained"},
@@ -31,7 +30,6 @@ const size_t ptl_stage_rules_count = PTL_ARRAY_LEN(ptl_stage_rules);
 
 const struct ptl_run_rule ptl_run_rules[] = {
     {PTL_RUN_PREPARING, PTL_RUN_WAITING,   "plan",      "fetched, read, planned"},
-    {PTL_RUN_PREPARING, PTL_RUN_RUNNING,   "plan",      "planned, and no group holds it back"},
     {PTL_RUN_PREPARING, PTL_RUN_INVALID,   "no plan",   "the repository or the pipeline file does not allow one"},
     {PTL_RUN_PREPARING, PTL_RUN_CANCELLED, "cancel",    "a person cancelled it"},
     {PTL_RUN_WAITING,   PTL_RUN_RUNNING,   "group free","no other run of its group runs"},

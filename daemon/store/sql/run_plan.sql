@@ -1,6 +1,7 @@
 -- run_plan: the run has a plan: its stages, their needs.  $1 bigint run, $2 sha, $3 message, $4 author, $5 bigint commit time (s), $6 model, $7 pipeline text, $8 jsonb plan,
 -- $9 source sha256, $10 bigint source size, $11 group or null, $12 queue, $13 boolean cancel in progress.
--- State: preparing -> waiting. 0 rows: no longer preparing (cancelled).
+-- 0 rows: no longer preparing (cancelled).
+-- State: run preparing -> waiting.
 -- @write
 WITH numbered AS (
     UPDATE project p SET next_run_number = next_run_number + 1 FROM run r WHERE r.id = $1::bigint AND r.state = 'preparing' AND p.id = r.project_id

@@ -1,5 +1,5 @@
 -- sweep_clocks: the clocks that the daemon keeps: queue wait, total, and start-to-close where the agent did not keep it (with a minute to spare).
--- State: stage queued, running, gated -> red; waiting stays.
+-- State: stage queued, running -> red.
 -- @write
 -- @repeatable
 WITH late AS (
