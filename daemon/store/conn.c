@@ -4,6 +4,7 @@
 #include "store-private.h"
 #include <portolan/clock.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <stdio.h>
 
 enum { STRAY_ENDS_MAX = 4 };
@@ -36,7 +37,7 @@ int ptl_conn_adopt(struct conn *c, PGconn *pg)
     c->readable = event_new(base, PQsocket(pg), EV_READ | EV_PERSIST, on_readable, c);
     c->writable = event_new(base, PQsocket(pg), EV_WRITE, on_writable, c);
     c->pg = pg;
-    c->stale = c->broken = false;
+    c->stale = c->broken = c->unsent = false;
     c->fatal[0] = 0;
     c->progress_ms = ptl_mono_ms();
     PQsetNoticeReceiver(pg, on_notice, c);
@@ -62,11 +63,22 @@ void ptl_conn_close(struct conn *c)
 /* ---- sending
  * --------------------------------------------------------------------------------------------------- */
 
+/* The other end is gone. libpq swallows a failed write and reports success, so whether something was sent is
+ * only known by looking first: what is written after this says true reaches nobody. */
+static bool is_hung_up(const struct conn *c)
+{
+    struct pollfd p = {.fd = PQsocket(c->pg), .events = POLLRDHUP};
+    return p.fd < 0 || (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)));
+}
+
 int ptl_conn_flush(struct conn *c)
 {
+    if (c->unsent && is_hung_up(c))
+        return -EIO;
     int unsent = PQflush(c->pg);
     if (unsent < 0)
         return -EIO;
+    c->unsent = unsent > 0;
     if (unsent > 0)
         return event_add(c->writable, NULL) < 0 ? -EIO : 0;
     for (struct flight *f = c->first; f; f = f->next)
@@ -91,6 +103,8 @@ static int send_stmt(struct conn *c, const struct stmt *st)
 
 static int send_flight(struct conn *c, struct flight *f)
 {
+    if (is_hung_up(c))
+        return -EIO;
     for (struct unit *u = f->units.first; u; u = u->next)
         for (size_t i = 0; i < u->n; i++)
             if (send_stmt(c, &u->stmts[i]) < 0)
@@ -230,6 +244,8 @@ static int pump(struct conn *c)
         if (PQstatus(c->pg) == CONNECTION_BAD && !res)
             return -EIO; /* what had been buffered is read */
     }
+    if (!c->first)
+        (void)PQisBusy(c->pg); /* parses what came unasked: a farewell goes to on_notice() */
     return PQstatus(c->pg) == CONNECTION_BAD ? -EIO : 0;
 }
 

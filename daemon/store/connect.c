@@ -94,8 +94,17 @@ int ptl_connect_exec(PGconn *pg, const char *what, const char *sql, int cancel_f
  * answers a ping but not us has refused us: password, database name, rights, or no free place. */
 static void ask_why(const char *const *keys, const char *const *values, struct ptl_store_error *err)
 {
-    if (PQpingParams(keys, values, 1) == PQPING_OK)
+    switch (PQpingParams(keys, values, 1)) {
+    case PQPING_OK:
         err->fate = PTL_FATE_PERSON;
+        break;
+    case PQPING_REJECT:
+        err->fate = PTL_FATE_STARTING;
+        break;
+    case PQPING_NO_RESPONSE:
+    case PQPING_NO_ATTEMPT:
+        break;
+    }
 }
 
 static int start(const struct ptl_connect_spec *spec, PGconn **ret, struct ptl_store_error *err)
@@ -242,5 +251,5 @@ int ptl_connect(const struct ptl_connect_spec *spec, PGconn **ret, struct ptl_st
 
 bool ptl_connect_may_retry(const struct ptl_store_error *err)
 {
-    return err->fate == PTL_FATE_LOST && err->error.code != -ECANCELED;
+    return (err->fate == PTL_FATE_LOST || err->fate == PTL_FATE_STARTING) && err->error.code != -ECANCELED;
 }

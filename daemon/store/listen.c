@@ -115,7 +115,7 @@ void ptl_listen_readable(struct listen *l)
                 tell_in_force(l);
             break;
         }
-        if (PQresultStatus(res) == PGRES_FATAL_ERROR) {
+        if (PQresultStatus(res) == PGRES_FATAL_ERROR && PQstatus(pg) == CONNECTION_OK) {
             ptl_log_error("db: LISTEN failed: %s", PQresultErrorMessage(res));
             for (struct channel *c = l->first; c; c = c->next)
                 c->sent = c->told; /* those not in force are sent again with the next connection */

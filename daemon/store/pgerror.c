@@ -110,6 +110,8 @@ const char *ptl_store_error_constraint(const struct ptl_error *err)
 const struct ptl_retry_policy ptl_retry_startup = {"startup", 100, 2000, 60000, 180, 40};
 /* The daemon's life: at once, then slower; never gives up, since agents go on working meanwhile. */
 const struct ptl_retry_policy ptl_retry_main_loop = {"main loop", 50, 10000, 0, 200, 50};
+/* It said itself that it is about to be ready. */
+const struct ptl_retry_policy ptl_retry_starting = {"server starting", 50, 500, 0, 200, 30};
 /* Password, permission, schema: asking often helps nobody. */
 const struct ptl_retry_policy ptl_retry_person = {"needs a person", 1000, 15000, 0, 200, 30};
 /* The private cluster: a crash is worth an immediate restart, a crash loop is not. */

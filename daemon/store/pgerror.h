@@ -12,8 +12,9 @@ enum ptl_pg_fate {
     PTL_FATE_STALE,  /* this connection's prepared statements no longer fit the schema: connect anew, run it
                         again */
     PTL_FATE_LOST,   /* the session is over or will not do writes: connect anew */
-    PTL_FATE_PERSON, /* only while connecting: wrong password, no such database, …: somebody must change
-                        something */
+    PTL_FATE_STARTING, /* only while connecting: the server is there and says "not yet" */
+    PTL_FATE_PERSON,   /* only while connecting: wrong password, no such database, …: somebody must change
+                          something */
 };
 
 struct ptl_store_error {
@@ -36,8 +37,8 @@ struct ptl_retry_policy {
     unsigned factor_pct,
         jitter_pct; /* delay grows by factor; a part up to jitter_pct of it is taken off by chance */
 };
-extern const struct ptl_retry_policy ptl_retry_startup, ptl_retry_main_loop, ptl_retry_person,
-    ptl_retry_cluster;
+extern const struct ptl_retry_policy ptl_retry_startup, ptl_retry_main_loop, ptl_retry_starting,
+    ptl_retry_person, ptl_retry_cluster;
 int64_t ptl_retry_delay_ms(const struct ptl_retry_policy *policy, unsigned attempt, int64_t elapsed_ms,
                            uint32_t random);
 uint32_t ptl_retry_random(void);

@@ -56,7 +56,9 @@ static void failed(struct reconnect *r)
     bool retry = ptl_connect_may_retry(e);
     r->store->counters.connect_failures++;
     r->told = true;
-    wait_and_try(r, retry ? &ptl_retry_main_loop : &ptl_retry_person);
+    wait_and_try(r, !retry                         ? &ptl_retry_person
+                    : e->fate == PTL_FATE_STARTING ? &ptl_retry_starting
+                                                   : &ptl_retry_main_loop);
     double in = (double)(r->again_at_ms - ptl_mono_ms()) / 1000;
     unsigned queued = r->store->reads.n + r->store->writes.n + r->store->bulk.n;
     if (retry)
@@ -137,6 +139,11 @@ int64_t ptl_reconnect_kick(struct reconnect *r, bool lost)
         wait_and_try(r, &ptl_retry_main_loop);
     int64_t left = r->again_at_ms - ptl_mono_ms();
     return left > 0 ? left : 0;
+}
+
+bool ptl_reconnect_is_told(const struct reconnect *r)
+{
+    return r->told;
 }
 
 struct reconnect *ptl_reconnect_new(struct ptl_store *store)

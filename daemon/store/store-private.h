@@ -69,6 +69,7 @@ struct conn {
     bool reads, writes, bulk; /* what it takes */
     bool stale;               /* takes nothing new; reconnected when idle */
     bool broken;              /* libpq refused to send; treated as lost at the next event */
+    bool unsent;              /* libpq still holds bytes that the socket would not take */
     PGconn *pg;               /* NULL: down */
     struct event *readable, *writable;
     struct flight *first, **last;
@@ -106,6 +107,7 @@ struct reconnect *ptl_reconnect_free(
 /* Something is down (`lost`: and was logged as such, so its return is logged too). In how many ms the next
  * try is. */
 int64_t ptl_reconnect_kick(struct reconnect *r, bool lost);
+bool ptl_reconnect_is_told(const struct reconnect *r); /* a loss was logged and its return was not yet */
 
 /* cluster.c: keeps the private cluster running */
 struct cluster;

@@ -427,9 +427,11 @@ void ptl_store_conn_lost(struct ptl_store *s, struct conn *c, const char *why)
     ptl_queue_push_front(&s->reads, &reads);
     ptl_queue_push_front(&s->writes, &writes);
     ptl_queue_push_front(&s->bulk, &bulk);
+    /* One outage, one warning; the other connections' losses are details of it. */
+    enum ptl_log_level level = ptl_reconnect_is_told(s->reconnect) ? PTL_LOG_DEBUG : PTL_LOG_WARNING;
     int64_t in_ms = ptl_reconnect_kick(s->reconnect, true);
-    ptl_log_warning("db: lost connection %s (%s), %u queries queued, retrying in %.1f s", c->name, reason,
-                    s->reads.n + s->writes.n + s->bulk.n, (double)in_ms / 1000);
+    ptl_log(level, "db: lost connection %s (%s), %u queries queued, retrying in %.2f s", c->name, reason,
+            s->reads.n + s->writes.n + s->bulk.n, (double)in_ms / 1000);
     ptl_store_wake(s);
 }
 
