@@ -93,6 +93,6 @@ PTL_NODISCARD int ptl_spec_init(const char *repo_dir, struct ptl_buf *ret_yaml, 
 /* Any YAML of the house's own (recipe.yml, toolchain.yml) as JSON, under the same bounds: plain true/false,
  * numbers and null are typed (a number that would not print the same again, such as 3.10, stays text), quoted
  * text is text. Duplicate keys, tags and second documents are refused. -EINVAL with "what:LINE:COLUMN: …". */
-PTL_NODISCARD int ptl_yaml_load(const char *text, size_t len, const char *what, json_t **ret,
-                                struct ptl_error *err);
+PTL_NODISCARD int ptl_yaml_parse(const char *text, size_t len, const char *what, json_t **ret,
+                                 struct ptl_error *err);
 #endif

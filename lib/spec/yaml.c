@@ -495,7 +495,7 @@ json_t *yaml_to_json(const struct yaml_node *n)
     return j;
 }
 
-int ptl_yaml_load(const char *text, size_t len, const char *what, json_t **ret, struct ptl_error *err)
+int ptl_yaml_parse(const char *text, size_t len, const char *what, json_t **ret, struct ptl_error *err)
 {
     PTL_CLEANUP(yaml_tree_freep) struct yaml_tree *tree = NULL;
     struct yaml_fault f;

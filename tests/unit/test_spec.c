@@ -359,14 +359,14 @@ static void yaml_of_the_house_as_json(void **state)
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         PTL_JSON *j = NULL;
         struct ptl_error err = PTL_ERROR_INIT;
-        if (ptl_yaml_load(cases[i].yaml, strlen(cases[i].yaml), "recipe.yml", &j, &err) < 0)
+        if (ptl_yaml_parse(cases[i].yaml, strlen(cases[i].yaml), "recipe.yml", &j, &err) < 0)
             fail_msg("%s: %s", cases[i].yaml, err.text);
         PTL_FREE char *text = ptl_json_text(j);
         assert_string_equal(text, cases[i].json);
     }
     json_t *j = NULL;
     struct ptl_error err = PTL_ERROR_INIT;
-    assert_int_equal(ptl_yaml_load("a: 1\na: 2\n", 10, "recipe.yml", &j, &err), -EINVAL);
+    assert_int_equal(ptl_yaml_parse("a: 1\na: 2\n", 10, "recipe.yml", &j, &err), -EINVAL);
     assert_string_equal(err.text, "recipe.yml:2:1: key 'a' is given twice (first in line 1)");
 }
 

@@ -18,7 +18,7 @@ static int load_recipe(void *ctx, const struct ptl_fs_entry *e)
     struct ptl_error err = PTL_ERROR_INIT;
     json_t *j = NULL;
     if (ptl_fs_read(e->full, 1 << 20, &text, &err) < 0 ||
-        ptl_yaml_load(ptl_buf_str(&text), text.len, e->path, &j, &err) < 0)
+        ptl_yaml_parse(ptl_buf_str(&text), text.len, e->path, &j, &err) < 0)
         fail_msg("%s", err.text);
     json_array_append_new(recipes, j);
     return 0;
