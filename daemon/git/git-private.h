@@ -156,6 +156,11 @@ void git_reader_done(struct git_reader *r);
 void git_mirror_mark_damaged(const char *mirror_dir);
 PTL_NODISCARD int git_lock_file(struct git_op *op, const char *path, int how, const char *what, int *ret_fd,
                                 struct ptl_error *err);
+/* git_commit_lookup and git_tree_lookup for objects that anybody may have pushed: one that is larger than any
+ * real one is refused before it is unpacked into memory. Return libgit2's codes. */
+PTL_NODISCARD int git_get_commit(git_commit **ret, git_repository *repo, const git_oid *oid);
+PTL_NODISCARD int git_get_tree(git_tree **ret, git_repository *repo, const git_oid *oid);
+PTL_NODISCARD int git_get_any(git_object **ret, git_repository *repo, const git_oid *oid);
 /* A full sha in text to an oid; -EINVAL with err. */
 PTL_NODISCARD int git_sha_parse(const char *sha, git_oid *ret, struct ptl_error *err);
 

@@ -24,8 +24,13 @@ int ptl_git_init(uint64_t max_object_bytes, struct ptl_error *err)
     (void)git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
     (void)git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, (ssize_t)(64 << 20));
     (void)git_libgit2_opts(GIT_OPT_SET_MWINDOW_FILE_LIMIT, (size_t)256);
+#ifdef PTL_GIT2_HAS_MAX_OBJECT /* against deltas that blow a few bytes up; Debian 12 has it by a security    \
+                                  update */
     (void)git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECT_SIZE,
                            (size_t)(max_object_bytes ? max_object_bytes : 2ULL << 30));
+#else
+    (void)max_object_bytes;
+#endif
     return 0;
 }
 
@@ -180,7 +185,8 @@ int git_fail(struct git_op *op, int r, const char *what, struct ptl_error *err)
         ptl_error_set(err, code, "%s", op->why.text);
     } else {
         const char *text = e && e->message && *e->message ? e->message : "libgit2 gave no reason";
-        if (strstr(text, "remote error: ") && strstr(text, "not exported"))
+        if (strstr(text, "remote error: ") &&
+            (strstr(text, "not exported") || strstr(text, "no such repository")))
             code = -ENOENT;
         ptl_error_set(err, code, "%s: %s", what, text);
     }

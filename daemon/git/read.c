@@ -81,7 +81,7 @@ static int find_object(git_repository *repo, const char *rev, git_object **ret)
     static const char *const places[] = {"%s", "refs/heads/%s", "refs/tags/%s"};
     git_oid oid;
     if (strlen(rev) == GIT_OID_HEXSZ && is_hex(rev) && git_oid_fromstr(&oid, rev) == 0)
-        return git_object_lookup(ret, repo, &oid, GIT_OBJECT_ANY);
+        return git_get_any(ret, repo, &oid);
     for (size_t i = 0; i < PTL_ARRAY_LEN(places); i++) {
         char name[1200];
 #pragma GCC diagnostic push
@@ -91,7 +91,7 @@ static int find_object(git_repository *repo, const char *rev, git_object **ret)
         if (i == 0 && strcmp(rev, "HEAD") != 0 && !ptl_str_starts(rev, "refs/"))
             continue;
         if (git_reference_name_to_id(&oid, repo, name) == 0)
-            return git_object_lookup(ret, repo, &oid, GIT_OBJECT_ANY);
+            return git_get_any(ret, repo, &oid);
     }
     if (is_hex(rev) && git_oid_fromstrn(&oid, rev, strlen(rev)) == 0)
         return git_object_lookup_prefix(ret, repo, &oid, strlen(rev), GIT_OBJECT_ANY);
@@ -156,7 +156,7 @@ int ptl_git_list_refs(const struct ptl_git_call *call, const char *mirror_dir, p
     for (size_t i = 0; r == 0 && i < tips.n; i++) {
         char sha[PTL_GIT_SHA_HEX] = "";
         git_object *object = NULL, *commit = NULL;
-        if (git_object_lookup(&object, a.rd.repo, &tips.v[i].oid, GIT_OBJECT_ANY) == 0 &&
+        if (git_get_any(&object, a.rd.repo, &tips.v[i].oid) == 0 &&
             git_object_peel(&commit, object, GIT_OBJECT_COMMIT) == 0)
             git_oid_tostr(sha, sizeof(sha), git_object_id(commit));
         git_object_free(commit);
@@ -182,7 +182,7 @@ static int find_base(struct ask *a, const char *mirror_dir, const char *before, 
     if (r < 0)
         return r;
     git_commit *c = NULL;
-    r = git_commit_lookup(&c, a->rd.repo, ret);
+    r = git_get_commit(&c, a->rd.repo, ret);
     git_commit_free(c);
     if (r == GIT_ENOTFOUND)
         return PTL_ABSENT;
@@ -226,9 +226,9 @@ static int on_delta(const git_diff_delta *delta, float progress, void *ctx)
 static int tree_of(git_repository *repo, const git_oid *oid, git_tree **ret)
 {
     git_commit *c = NULL;
-    int r = git_commit_lookup(&c, repo, oid);
+    int r = git_get_commit(&c, repo, oid);
     if (r == 0)
-        r = git_commit_tree(ret, c);
+        r = git_get_tree(ret, repo, git_commit_tree_id(c));
     git_commit_free(c);
     return r;
 }
@@ -306,7 +306,7 @@ int ptl_git_log_between(const struct ptl_git_call *call, const char *mirror_dir,
         git_commit *commit = NULL;
         struct ptl_git_commit c = {0};
         if (r == 0)
-            r = git_commit_lookup(&commit, a.rd.repo, &at);
+            r = git_get_commit(&commit, a.rd.repo, &at);
         if (r < 0)
             r = read_failed(&a, r, mirror_dir, after, err);
         else if (n == max)

@@ -11,6 +11,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+enum { META_BYTES_MAX = 64 << 20 };
+
 void git_tips_done(struct git_tips *t)
 {
     for (size_t i = 0; i < t->n; i++)
@@ -146,6 +148,40 @@ int git_sha_parse(const char *sha, git_oid *ret, struct ptl_error *err)
         return ptl_error_set(err, -EINVAL, "commit \"%.64s\": 40 hexadecimal digits are expected",
                              sha ? sha : "");
     return 0;
+}
+
+static int check_size(git_repository *repo, const git_oid *oid)
+{
+    git_odb *odb = NULL;
+    size_t size = 0;
+    git_object_t type = GIT_OBJECT_INVALID;
+    int r = git_repository_odb(&odb, repo);
+    if (r == 0)
+        r = git_odb_read_header(&size, &type, odb, oid);
+    git_odb_free(odb);
+    if (r == 0 && type != GIT_OBJECT_BLOB && size > META_BYTES_MAX) {
+        git_error_set_str(GIT_ERROR_OBJECT, "a commit, tag or directory of more than 64 MiB");
+        return -1;
+    }
+    return r;
+}
+
+int git_get_commit(git_commit **ret, git_repository *repo, const git_oid *oid)
+{
+    int r = check_size(repo, oid);
+    return r < 0 ? r : git_commit_lookup(ret, repo, oid);
+}
+
+int git_get_tree(git_tree **ret, git_repository *repo, const git_oid *oid)
+{
+    int r = check_size(repo, oid);
+    return r < 0 ? r : git_tree_lookup(ret, repo, oid);
+}
+
+int git_get_any(git_object **ret, git_repository *repo, const git_oid *oid)
+{
+    int r = check_size(repo, oid);
+    return r < 0 ? r : git_object_lookup(ret, repo, oid, GIT_OBJECT_ANY);
 }
 
 void git_reader_done(struct git_reader *r)

@@ -240,7 +240,7 @@ static int add_tree_entry(struct snap *s, unsigned source, const git_tree_entry 
     int r;
     switch (mode & 0170000) {
     case 0040000:
-        r = git_tree_lookup(&sub, src->rd.repo, &e.oid);
+        r = git_get_tree(&sub, src->rd.repo, &e.oid);
         if (r < 0)
             return damaged(s, src, r, path);
         r = add_tree(s, source, sub, path, repo_at, depth + 1);
@@ -354,13 +354,13 @@ static int open_source(struct snap *s, const char *mirror_dir, const char *url, 
     char sha[PTL_GIT_SHA_HEX];
     git_oid_tostr(sha, sizeof(sha), commit);
     git_commit *c = NULL;
-    r = git_commit_lookup(&c, src->rd.repo, commit);
+    r = git_get_commit(&c, src->rd.repo, commit);
     if (r == GIT_ENOTFOUND)
         return ptl_error_set(s->err, -ENOENT,
                              "commit %s: not in the repository (any more): fetch it, or it was pushed away",
                              sha);
     if (r == 0)
-        r = git_commit_tree(ret_tree, c);
+        r = git_get_tree(ret_tree, src->rd.repo, git_commit_tree_id(c));
     git_commit_free(c);
     if (r == 0)
         r = git_repository_odb(&src->odb, src->rd.repo);
@@ -409,9 +409,9 @@ static int submodule_url(struct snap *s, struct source *src, const char *in_repo
     git_commit *c = NULL;
     git_tree *tree = NULL;
     git_blob *blob = NULL;
-    int r = git_commit_lookup(&c, src->rd.repo, &src->commit);
+    int r = git_get_commit(&c, src->rd.repo, &src->commit);
     if (r == 0)
-        r = git_commit_tree(&tree, c);
+        r = git_get_tree(&tree, src->rd.repo, git_commit_tree_id(c));
     r = r < 0 ? damaged(s, src, r, ".gitmodules") : read_root_file(s, src, tree, ".gitmodules", &blob);
     struct module_search m = {.path = in_repo};
     for (m.pass = 0; r == 0 && m.pass < 2; m.pass++) {
@@ -469,7 +469,7 @@ static bool mirror_has(struct snap *s, const char *mirror, const git_oid *commit
     if (!ptl_fs_is_dir(mirror) || git_reader_open(&s->op, mirror, &rd, &ignored) < 0)
         return false;
     git_commit *c = NULL;
-    bool has = git_commit_lookup(&c, rd.repo, commit) == 0;
+    bool has = git_get_commit(&c, rd.repo, commit) == 0;
     git_commit_free(c);
     git_reader_done(&rd);
     return has;

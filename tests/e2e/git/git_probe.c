@@ -6,10 +6,10 @@
 #include "git.h"
 #include <errno.h>
 #include <portolan/clock.h>
+#include <portolan/fs.h>
 #include <portolan/json.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/resource.h>
 
 static atomic_bool cancelled;
 static const json_t *in;
@@ -225,6 +225,14 @@ static void *watch_stdin(void *arg)
     return NULL;
 }
 
+/* Of this program alone; getrusage() also counts what it was before exec. */
+static long peak_kib(void)
+{
+    PTL_BUF b = PTL_BUF_INIT;
+    const char *at = ptl_fs_read("/proc/self/status", 65536, &b, NULL) == 0 ? strstr(b.data, "VmHWM:") : NULL;
+    return at ? strtol(at + 6, NULL, 10) : 0;
+}
+
 int main(void)
 {
     char *line = NULL;
@@ -258,9 +266,7 @@ int main(void)
         if (err.code != r)
             json_object_set_new(out, "error_code", json_integer(err.code));
     }
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    json_object_set_new(out, "max_rss_kib", json_integer(usage.ru_maxrss));
+    json_object_set_new(out, "max_rss_kib", json_integer(peak_kib()));
     PTL_FREE char *answer = ptl_json_text(out);
     puts(answer);
     free(line);

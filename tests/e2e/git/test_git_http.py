@@ -130,18 +130,72 @@ def test_huge(pushed, server):
     pushed.w.write("big", os.urandom(2_000_000)).commit("big")
     pushed.w.git("push", "-q", str(pushed.r), "main")
     failed(pushed.fetch(f"{server.base}/ok/r.git", policy={"max_repo_bytes": 500_000}), "EFBIG", "/ok/r.git", "500000")
-    failed(pushed.fetch(f"{server.base}/ok/r.git", max_object_bytes=1_000_000), "EBADMSG", "/ok/r.git")
     failed(pushed.fetch(f"{server.base}/flood/r.git"), "EFBIG", "/flood/r.git")
     assert pushed.fetch(f"{server.base}/ok/r.git")["r"] == 0
 
 
-def test_object_bomb(pushed, server):
-    """100 MB of zeros in a few kilobytes of pack: refused by its size, without having it in memory."""
-    pushed.w.write("zeros", b"\0" * 100_000_000).commit("bomb")
+def test_blob_bomb(pushed, server):
+    """100 MB of zeros in a few kilobytes of pack: never in memory, and no snapshot of it."""
+    pushed.w.write("zeros", b"\0" * 100_000_000)
+    sha = pushed.w.commit("bomb")
     pushed.w.git("push", "-q", str(pushed.r), "main")
-    f = pushed.fetch(f"{server.base}/ok/r.git", max_object_bytes=10_000_000)
-    assert f["r"] < 0, f
-    assert f["max_rss_kib"] < 200_000, f
+    f = pushed.fetch(f"{server.base}/ok/r.git")
+    assert f["r"] == 0 and f["max_rss_kib"] < 80_000, f
+    s = pushed.snapshot(sha, policy={"max_file_bytes": 10_000_000})
+    failed(s, "EFBIG", "zeros", "100000000")
+    assert s["max_rss_kib"] < 80_000, s
+
+
+def test_delta_bomb(pushed, server):
+    """A delta of 20 kB that unpacks to 128 MB."""
+    import hashlib
+    import struct
+    import zlib
+
+    def varint(n):
+        out = b""
+        while n > 127:
+            out += bytes([n & 127 | 128])
+            n >>= 7
+        return out + bytes([n])
+
+    def head(kind, n):
+        out, n = [kind << 4 | n & 15], n >> 4
+        while n:
+            out[-1] |= 128
+            out.append(n & 127)
+            n >>= 7
+        return bytes(out)
+
+    base, pieces = b"x" * 65536, 2048
+    delta = varint(len(base)) + varint(len(base) * pieces) + (b"\x80" * pieces)  # copy offset 0, size 0x10000
+    pack = b"PACK" + struct.pack(">II", 2, 2) + head(3, len(base)) + zlib.compress(base)
+    base_sha = hashlib.sha1(b"blob %d\0" % len(base) + base).digest()
+    pack += head(7, len(delta)) + base_sha + zlib.compress(delta)
+    pack += hashlib.sha1(pack).digest()
+    git("index-pack", "--stdin", cwd=pushed.r, input=pack)
+    bomb = hashlib.sha1(b"blob %d\0" % (len(base) * pieces) + base * pieces).hexdigest()
+    tree = git("mktree", cwd=pushed.r, input=f"100644 blob {bomb}\tbomb\n100644 blob {base_sha.hex()}\tbase\n".encode()).decode()
+    commit = git("commit-tree", tree, "-m", "bomb", cwd=pushed.r).decode()
+    git("update-ref", "refs/heads/bomb", commit, cwd=pushed.r)
+    f = pushed.fetch(f"{server.base}/ok/r.git", max_object_bytes=50_000_000)
+    failed(f, "EBADMSG", "/ok/r.git")
+    assert f["max_rss_kib"] < 100_000, f
+    assert not (pushed.path / "m.git").exists()
+
+
+def test_commit_bomb(pushed, server):
+    git("hash-object", "-t", "commit", "-w", "--stdin", "--literally", cwd=pushed.r,
+        input=b"tree %b\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\n" % git("rev-parse", "main^{tree}", cwd=pushed.r)
+        + b"x" * 100_000_000)
+    sha = next(line.split()[0] for line in git("cat-file", "--batch-check", "--batch-all-objects", cwd=pushed.r).decode().split("\n")
+               if int(line.split()[2]) > 90_000_000)
+    git("update-ref", "refs/heads/bomb", sha, cwd=pushed.r)
+    assert pushed.fetch(f"{server.base}/ok/r.git")["r"] == 0
+    for ask in (pushed.ask("resolve", rev="bomb"), pushed.snapshot(sha)):
+        failed(ask, "EBADMSG", "64 MiB")
+        assert ask["max_rss_kib"] < 80_000, ask
+    assert pushed.ask("list_refs")["r"] == 0
 
 
 # ---- redirects and addresses ----
