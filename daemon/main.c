@@ -1,4 +1,5 @@
-/* main.c - portoland: settings, then store, core, http on one loop; stops in the other order. Only here does the process exit. */
+/* main.c - portoland: settings, then store, core, http on one loop; stops in the other order. Only here does
+ * the process exit. */
 #include "core.h"
 #include "life.h"
 #include "server.h"
@@ -17,33 +18,52 @@
 #include <sys/un.h>
 
 struct settings {
-    char *state_dir, *dsn, *listen, *tls_cert, *tls_key, *public_url, *metrics_token, *bootstrap_file, *git_roots, *git_hosts, *git_schemes, *known_hosts, *ready_file;
-    int64_t db_connections, workers, lease, claim_lease, losses, log_max, prepare_timeout, allow_private, sse_heartbeat;
+    char *state_dir, *dsn, *listen, *tls_cert, *tls_key, *public_url, *metrics_token, *bootstrap_file,
+        *git_roots, *git_hosts, *git_schemes, *known_hosts, *ready_file;
+    int64_t db_connections, workers, lease, claim_lease, losses, log_max, prepare_timeout, allow_private,
+        sse_heartbeat;
 };
 #define S(field) offsetof(struct settings, field)
 static const struct ptl_setting table[] = {
-    {"state-dir", PTL_SET_STRING, S(state_dir), "/var/lib/portolan", 0, 0, false, "blobs, mirrors, secret.key, and the private PostgreSQL"},
-    {"database", PTL_SET_STRING, S(dsn), NULL, 0, 0, true, "libpq connection string; none: a private PostgreSQL in state-dir"},
-    {"database-connections", PTL_SET_INT, S(db_connections), "4", 1, 64, false, "connections to PostgreSQL"},
-    {"listen-address", PTL_SET_STRING, S(listen), "127.0.0.1:8470", 0, 0, false, "numeric ADDRESS:PORT; port 0 takes a free one"},
-    {"tls-cert", PTL_SET_STRING, S(tls_cert), NULL, 0, 0, false, "PEM certificate chain; needed off loopback"},
-    {"tls-key", PTL_SET_STRING, S(tls_key), NULL, 0, 0, false, "PEM private key"},
-    {"public-url", PTL_SET_STRING, S(public_url), NULL, 0, 0, false, "how people reach this daemon, for links in statuses"},
-    {"metrics-token", PTL_SET_STRING, S(metrics_token), NULL, 0, 0, true, "bearer token for /metrics alone"},
-    {"bootstrap-token-file", PTL_SET_STRING, S(bootstrap_file), NULL, 0, 0, false, "where the first admin token is written (0600) while there is no admin; default state-dir/admin.token"},
-    {"ready-file", PTL_SET_STRING, S(ready_file), NULL, 0, 0, false, "written with the address when the daemon serves"},
-    {"workers", PTL_SET_INT, S(workers), "4", 1, 64, false, "threads for git, disk, archives and diagnosis"},
-    {"lease", PTL_SET_DURATION, S(lease), "30s", 2000, 600000, false, "an agent silent for this long has lost its attempts"},
-    {"claim-lease", PTL_SET_DURATION, S(claim_lease), "15s", 1000, 600000, false, "from claim to the first sign of life"},
-    {"losses-max", PTL_SET_INT, S(losses), "2", 0, 100, false, "retries after a lost agent or failed set-up"},
-    {"log-max", PTL_SET_SIZE, S(log_max), "64MiB", 65536, 1 << 30, false, "bytes kept of one attempt's log; agents keep head and tail"},
-    {"prepare-timeout", PTL_SET_DURATION, S(prepare_timeout), "15m", 1000, 86400000, false, "fetch, plan and snapshot of one run"},
-    {"git-schemes", PTL_SET_STRING, S(git_schemes), "https,ssh,file", 0, 0, false, "of https, ssh, git, file, http"},
-    {"git-hosts", PTL_SET_STRING, S(git_hosts), NULL, 0, 0, false, "comma-separated globs of hosts; none: any"},
-    {"git-local-roots", PTL_SET_STRING, S(git_roots), NULL, 0, 0, false, "colon-separated directories that local repositories may be in; none: no local repositories"},
-    {"ssh-known-hosts", PTL_SET_STRING, S(known_hosts), NULL, 0, 0, false, "host keys of ssh repositories; default /etc/ssh/ssh_known_hosts"},
-    {"allow-private-addresses", PTL_SET_BOOL, S(allow_private), "false", 0, 0, false, "repositories and forges on loopback and private networks"},
-    {"sse-heartbeat", PTL_SET_DURATION, S(sse_heartbeat), "15s", 1000, 60000, false, "comment lines on silent event streams"},
+    {"state-dir",               PTL_SET_STRING,   S(state_dir),       "/var/lib/portolan", 0,     0,        false,
+     "blobs, mirrors, secret.key, and the private PostgreSQL"                                                                                                     },
+    {"database",                PTL_SET_STRING,   S(dsn),             NULL,                0,     0,        true,
+     "libpq connection string; none: a private PostgreSQL in state-dir"                                                                                           },
+    {"database-connections",    PTL_SET_INT,      S(db_connections),  "4",                 1,     64,       false, "connections to PostgreSQL"                    },
+    {"listen-address",          PTL_SET_STRING,   S(listen),          "127.0.0.1:8470",    0,     0,        false,
+     "numeric ADDRESS:PORT; port 0 takes a free one"                                                                                                              },
+    {"tls-cert",                PTL_SET_STRING,   S(tls_cert),        NULL,                0,     0,        false,
+     "PEM certificate chain; needed off loopback"                                                                                                                 },
+    {"tls-key",                 PTL_SET_STRING,   S(tls_key),         NULL,                0,     0,        false, "PEM private key"                              },
+    {"public-url",              PTL_SET_STRING,   S(public_url),      NULL,                0,     0,        false,
+     "how people reach this daemon, for links in statuses"                                                                                                        },
+    {"metrics-token",           PTL_SET_STRING,   S(metrics_token),   NULL,                0,     0,        true,  "bearer token for /metrics alone"              },
+    {"bootstrap-token-file",    PTL_SET_STRING,   S(bootstrap_file),  NULL,                0,     0,        false,
+     "where the first admin token is written (0600) while there is no admin; default state-dir/admin.token"                                                       },
+    {"ready-file",              PTL_SET_STRING,   S(ready_file),      NULL,                0,     0,        false,
+     "written with the address when the daemon serves"                                                                                                            },
+    {"workers",                 PTL_SET_INT,      S(workers),         "4",                 1,     64,       false, "threads for git, disk, archives and diagnosis"},
+    {"lease",                   PTL_SET_DURATION, S(lease),           "30s",               2000,  600000,   false,
+     "an agent silent for this long has lost its attempts"                                                                                                        },
+    {"claim-lease",             PTL_SET_DURATION, S(claim_lease),     "15s",               1000,  600000,   false,
+     "from claim to the first sign of life"                                                                                                                       },
+    {"losses-max",              PTL_SET_INT,      S(losses),          "2",                 0,     100,      false, "retries after a lost agent or failed set-up"  },
+    {"log-max",                 PTL_SET_SIZE,     S(log_max),         "64MiB",             65536, 1 << 30,  false,
+     "bytes kept of one attempt's log; agents keep head and tail"                                                                                                 },
+    {"prepare-timeout",         PTL_SET_DURATION, S(prepare_timeout), "15m",               1000,  86400000, false,
+     "fetch, plan and snapshot of one run"                                                                                                                        },
+    {"git-schemes",             PTL_SET_STRING,   S(git_schemes),     "https,ssh,file",    0,     0,        false,
+     "of https, ssh, git, file, http"                                                                                                                             },
+    {"git-hosts",               PTL_SET_STRING,   S(git_hosts),       NULL,                0,     0,        false,
+     "comma-separated globs of hosts; none: any"                                                                                                                  },
+    {"git-local-roots",         PTL_SET_STRING,   S(git_roots),       NULL,                0,     0,        false,
+     "colon-separated directories that local repositories may be in; none: no local repositories"                                                                 },
+    {"ssh-known-hosts",         PTL_SET_STRING,   S(known_hosts),     NULL,                0,     0,        false,
+     "host keys of ssh repositories; default /etc/ssh/ssh_known_hosts"                                                                                            },
+    {"allow-private-addresses", PTL_SET_BOOL,     S(allow_private),   "false",             0,     0,        false,
+     "repositories and forges on loopback and private networks"                                                                                                   },
+    {"sse-heartbeat",           PTL_SET_DURATION, S(sse_heartbeat),   "15s",               1000,  60000,    false,
+     "comment lines on silent event streams"                                                                                                                      },
 };
 
 struct daemon {
@@ -73,7 +93,8 @@ static void tell_systemd(const char *text)
         a.sun_path[0] = 0;
     PTL_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0)
-        (void)!sendto(fd, text, strlen(text), 0, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+        (void)!sendto(fd, text, strlen(text), 0, (struct sockaddr *)&a,
+                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
 }
 
 static void on_watchdog(void *ctx PTL_UNUSED)
@@ -93,7 +114,8 @@ static void on_bootstrap(void *ctx, struct ptl_rows *rows, const struct ptl_erro
 {
     struct daemon *d = ctx;
     struct ptl_error e = PTL_ERROR_INIT;
-    PTL_FREE char *path = d->set.bootstrap_file ? ptl_xstrdup(d->set.bootstrap_file) : ptl_fs_join(d->set.state_dir, "admin.token");
+    PTL_FREE char *path = d->set.bootstrap_file ? ptl_xstrdup(d->set.bootstrap_file)
+                                                : ptl_fs_join(d->set.state_dir, "admin.token");
     if (err) {
         ptl_log_error("the first admin token could not be made: %s", err->text);
     } else if (ptl_rows_count(rows) > 0) {
@@ -101,7 +123,9 @@ static void on_bootstrap(void *ctx, struct ptl_rows *rows, const struct ptl_erro
         if (ptl_fs_write_atomic(path, line, strlen(line), 0600, &e) < 0)
             ptl_log_error("%s", e.text);
         else
-            ptl_log_info("there was no admin token: made one in %s; make people their own with 'portolan token create', then revoke it", path);
+            ptl_log_info(
+                "there was no admin token: made one in %s; make people their own with 'portolan token create', then revoke it",
+                path);
     }
     explicit_bzero(d->token, strlen(d->token));
     free(d->token);
@@ -129,13 +153,15 @@ static void bootstrap(struct daemon *d)
 
 static struct ptl_store_options store_options(const struct settings *s)
 {
-    return (struct ptl_store_options){.dsn = s->dsn, .state_dir = s->state_dir, .connections = (unsigned)s->db_connections};
+    return (struct ptl_store_options){
+        .dsn = s->dsn, .state_dir = s->state_dir, .connections = (unsigned)s->db_connections};
 }
 
 static int start(struct daemon *d, struct ptl_error *err)
 {
     struct settings *s = &d->set;
-    int r = ptl_fs_mkdirs(s->state_dir, 0711, err); /* the private PostgreSQL's user must reach its own directory below */
+    int r = ptl_fs_mkdirs(s->state_dir, 0711,
+                          err); /* the private PostgreSQL's user must reach its own directory below */
     if (r < 0)
         return r;
     if (s->metrics_token)
@@ -149,12 +175,25 @@ static int start(struct daemon *d, struct ptl_error *err)
     if ((r = ptl_store_open(d->loop, &so, &d->store, err)) < 0)
         return r;
     d->http = ptl_http_pool_new(d->loop, 64);
-    struct ptl_core_options co = {.state_dir = s->state_dir, .public_url = s->public_url, .lease_ms = s->lease, .claim_lease_ms = s->claim_lease, .losses_max = s->losses, .log_max_bytes = s->log_max,
-                                  .prepare_timeout_ms = s->prepare_timeout, .allow_private_addresses = s->allow_private != 0, .git_local_roots = s->git_roots, .git_hosts = s->git_hosts,
-                                  .git_schemes = s->git_schemes, .ssh_known_hosts = s->known_hosts};
+    struct ptl_core_options co = {.state_dir = s->state_dir,
+                                  .public_url = s->public_url,
+                                  .lease_ms = s->lease,
+                                  .claim_lease_ms = s->claim_lease,
+                                  .losses_max = s->losses,
+                                  .log_max_bytes = s->log_max,
+                                  .prepare_timeout_ms = s->prepare_timeout,
+                                  .allow_private_addresses = s->allow_private != 0,
+                                  .git_local_roots = s->git_roots,
+                                  .git_hosts = s->git_hosts,
+                                  .git_schemes = s->git_schemes,
+                                  .ssh_known_hosts = s->known_hosts};
     if ((r = ptl_core_new(d->loop, d->store, d->http, &co, &d->core, err)) < 0)
         return r;
-    struct ptl_server_options ho = {.listen_address = s->listen, .tls_cert = s->tls_cert, .tls_key = s->tls_key, .metrics_token = s->metrics_token, .sse_heartbeat_ms = s->sse_heartbeat};
+    struct ptl_server_options ho = {.listen_address = s->listen,
+                                    .tls_cert = s->tls_cert,
+                                    .tls_key = s->tls_key,
+                                    .metrics_token = s->metrics_token,
+                                    .sse_heartbeat_ms = s->sse_heartbeat};
     if ((r = ptl_server_new(d->core, &ho, &d->server, err)) < 0)
         return r;
 #ifdef PTL_WITH_NOTIFY
@@ -167,7 +206,8 @@ static int start(struct daemon *d, struct ptl_error *err)
         ptl_timer_every(d->watchdog, strtoll(usec, NULL, 10) / 3000);
     }
     bootstrap(d);
-    ptl_log_info("serving at %s, state in %s, %s PostgreSQL", ptl_server_address(d->server), s->state_dir, s->dsn ? "a given" : "a private");
+    ptl_log_info("serving at %s, state in %s, %s PostgreSQL", ptl_server_address(d->server), s->state_dir,
+                 s->dsn ? "a given" : "a private");
     return 0;
 }
 
@@ -193,10 +233,11 @@ static void stop(struct daemon *d)
 
 static void usage(FILE *out)
 {
-    fputs("usage: portoland [--config FILE] [--setting value …] [serve|migrate|diagram|version]\n"
-          "  serve     run the daemon (default)\n  migrate   bring the database's schema up to this program and stop\n"
-          "  diagram   print the life of stages and runs as a Mermaid diagram\n\nsettings (file, then environment, then command line):\n",
-          out);
+    fputs(
+        "usage: portoland [--config FILE] [--setting value …] [serve|migrate|diagram|version]\n"
+        "  serve     run the daemon (default)\n  migrate   bring the database's schema up to this program and stop\n"
+        "  diagram   print the life of stages and runs as a Mermaid diagram\n\nsettings (file, then environment, then command line):\n",
+        out);
     ptl_settings_help(table, PTL_ARRAY_LEN(table), out);
 }
 
@@ -220,7 +261,8 @@ int main(int argc, char **argv)
         config = argv[2];
         first = 3;
     }
-    int r = ptl_settings_load(table, PTL_ARRAY_LEN(table), &d.set, config, argc - first, argv + first, &at, &err);
+    int r =
+        ptl_settings_load(table, PTL_ARRAY_LEN(table), &d.set, config, argc - first, argv + first, &at, &err);
     const char *verb = first + at < argc ? argv[first + at] : "serve";
     if (r == 0 && first + at + 1 < argc)
         r = ptl_error_set(&err, -EINVAL, "unexpected argument '%s' after '%s'", argv[first + at + 1], verb);

@@ -1,4 +1,5 @@
-/* blob.c - blobs on disk: state_dir/blobs/ab/<sha256>, written once, never changed. What is on its way lies in uploads/. */
+/* blob.c - blobs on disk: state_dir/blobs/ab/<sha256>, written once, never changed. What is on its way lies
+ * in uploads/. */
 #include "core-private.h"
 #include <portolan/fs.h>
 #include <stdio.h>

@@ -33,7 +33,8 @@ struct ptl_core {
 void ptl_core_wake(struct ptl_core *core, unsigned hosts);
 void ptl_core_claims_stop(struct ptl_core *core);
 /* run.c */
-void ptl_core_batch_advance(struct ptl_batch *batch, int64_t run_id); /* adds release, settle, group_next, release */
+void ptl_core_batch_advance(struct ptl_batch *batch,
+                            int64_t run_id); /* adds release, settle, group_next, release */
 char *ptl_core_mirror_dir(const struct ptl_core *core, int64_t project_id);
 /* Answers with a store error as a core result. */
 int ptl_core_result_of(const struct ptl_error *err);
@@ -45,5 +46,6 @@ struct ptl_core_access {
 };
 void ptl_core_access_read(struct ptl_core *core, struct ptl_rows *rows, int row, struct ptl_core_access *ret);
 void ptl_core_access_done(struct ptl_core_access *a);
-int ptl_core_access_fn(void *ctx, const char *url, struct ptl_git_credentials *ret); /* ctx: struct ptl_core_access */
+int ptl_core_access_fn(void *ctx, const char *url,
+                       struct ptl_git_credentials *ret); /* ctx: struct ptl_core_access */
 #endif

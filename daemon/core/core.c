@@ -1,5 +1,6 @@
-/* core.c - puts core together: options, the git policy, the secret key, timers and wake-ups. Periodic work runs in every daemon; the
- * statements behind it skip rows that another daemon holds, so no leader is needed. */
+/* core.c - puts core together: options, the git policy, the secret key, timers and wake-ups. Periodic work
+ * runs in every daemon; the statements behind it skip rows that another daemon holds, so no leader is needed.
+ */
 #include "core-private.h"
 #include <portolan/fs.h>
 #include <portolan/hash.h>
@@ -23,9 +24,11 @@ static int load_key(struct ptl_core *core, struct ptl_error *err)
         return r;
     struct stat st;
     if (stat(path, &st) == 0 && (st.st_mode & 077))
-        return ptl_error_set(err, -EPERM, "%s: readable by others (mode %o); expected 0600", path, st.st_mode & 0777);
+        return ptl_error_set(err, -EPERM, "%s: readable by others (mode %o); expected 0600", path,
+                             st.st_mode & 0777);
     if (b.len != sizeof(core->key))
-        return ptl_error_set(err, -EINVAL, "%s: expected %zu bytes, it has %zu; restore it from your backup", path, sizeof(core->key), b.len);
+        return ptl_error_set(err, -EINVAL, "%s: expected %zu bytes, it has %zu; restore it from your backup",
+                             path, sizeof(core->key), b.len);
     memcpy(core->key, b.data, sizeof(core->key));
     return 0;
 }
@@ -58,7 +61,13 @@ static int make_policy(struct ptl_core *core, struct ptl_error *err)
     static const struct {
         const char *name;
         unsigned bit;
-    } schemes[] = {{"https", PTL_GIT_HTTPS}, {"ssh", PTL_GIT_SSH}, {"git", PTL_GIT_GIT}, {"file", PTL_GIT_FILE}, {"http", PTL_GIT_HTTP}};
+    } schemes[] = {
+        {"https", PTL_GIT_HTTPS},
+        {"ssh",   PTL_GIT_SSH  },
+        {"git",   PTL_GIT_GIT  },
+        {"file",  PTL_GIT_FILE },
+        {"http",  PTL_GIT_HTTP }
+    };
     struct ptl_git_policy *p = &core->policy;
     char **names = split(core->o.git_schemes ? core->o.git_schemes : "https,ssh,file", ",");
     int r = 0;
@@ -68,7 +77,8 @@ static int make_policy(struct ptl_core *core, struct ptl_error *err)
             if (ptl_str_eq(schemes[k].name, names[i]))
                 bit = schemes[k].bit;
         if (!bit)
-            r = ptl_error_set(err, -EINVAL, "git-schemes: '%s' is none of https, ssh, git, file, http", names[i]);
+            r = ptl_error_set(err, -EINVAL, "git-schemes: '%s' is none of https, ssh, git, file, http",
+                              names[i]);
         p->schemes |= bit;
     }
     split_free(names);
@@ -104,7 +114,8 @@ static void on_prepare(void *ctx, const char *payload PTL_UNUSED)
     }
 }
 
-int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http_pool *http, const struct ptl_core_options *options, struct ptl_core **ret, struct ptl_error *err)
+int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http_pool *http,
+                 const struct ptl_core_options *options, struct ptl_core **ret, struct ptl_error *err)
 {
     struct ptl_core *core = ptl_xcalloc(1, sizeof(*core));
     core->loop = loop;
@@ -139,11 +150,13 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         size_t offset;
         void (*fn)(void *);
         int64_t ms;
-    } timers[] = {{offsetof(struct ptl_core, sweep_timer), ptl_core_sweep_tick, 1000},
-                  {offsetof(struct ptl_core, queue_timer), ptl_core_queue_tick, 1000},
-                  {offsetof(struct ptl_core, prepare_timer), ptl_core_prepare_tick, 2000},
-                  {offsetof(struct ptl_core, poll_timer), ptl_core_poll_tick, 1000},
-                  {offsetof(struct ptl_core, diagnose_timer), ptl_core_diagnose_tick, 1000}};
+    } timers[] = {
+        {offsetof(struct ptl_core, sweep_timer),    ptl_core_sweep_tick,    1000},
+        {offsetof(struct ptl_core, queue_timer),    ptl_core_queue_tick,    1000},
+        {offsetof(struct ptl_core, prepare_timer),  ptl_core_prepare_tick,  2000},
+        {offsetof(struct ptl_core, poll_timer),     ptl_core_poll_tick,     1000},
+        {offsetof(struct ptl_core, diagnose_timer), ptl_core_diagnose_tick, 1000}
+    };
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++) {
         struct ptl_timer *t = ptl_timer_new(loop, timers[i].fn, core);
         *(struct ptl_timer **)((char *)core + timers[i].offset) = t;
@@ -155,7 +168,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
 
 void ptl_core_stop(struct ptl_core *core)
 {
-    struct ptl_timer **timers[] = {&core->sweep_timer, &core->queue_timer, &core->prepare_timer, &core->poll_timer, &core->diagnose_timer};
+    struct ptl_timer **timers[] = {&core->sweep_timer, &core->queue_timer, &core->prepare_timer,
+                                   &core->poll_timer, &core->diagnose_timer};
     atomic_store(&core->stopping, true);
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++)
         *timers[i] = ptl_timer_free(*timers[i]);
@@ -220,7 +234,12 @@ void ptl_core_access_read(struct ptl_core *core, struct ptl_rows *rows, int row,
     static const struct {
         const char *name;
         enum ptl_git_cred_kind kind;
-    } kinds[] = {{"none", PTL_GIT_CRED_NONE}, {"token", PTL_GIT_CRED_TOKEN}, {"userpass", PTL_GIT_CRED_USERPASS}, {"ssh_key", PTL_GIT_CRED_SSH_KEY}};
+    } kinds[] = {
+        {"none",     PTL_GIT_CRED_NONE    },
+        {"token",    PTL_GIT_CRED_TOKEN   },
+        {"userpass", PTL_GIT_CRED_USERPASS},
+        {"ssh_key",  PTL_GIT_CRED_SSH_KEY }
+    };
     memset(ret, 0, sizeof(*ret));
     const char *kind = ptl_row_str(rows, row, "credential_kind");
     for (size_t i = 0; i < PTL_ARRAY_LEN(kinds); i++)

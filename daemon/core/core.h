@@ -1,9 +1,10 @@
-/* core.h - the life of runs, stages and attempts. The only module that decides; every fact it decides on is read and written in one
- * transaction of the store, so any number of daemons may run it side by side and any of them may die at any instant.
+/* core.h - the life of runs, stages and attempts. The only module that decides; every fact it decides on is
+ * read and written in one transaction of the store, so any number of daemons may run it side by side and any
+ * of them may die at any instant.
  *
- * Loop thread only, all of it. Answers come through a ptl_core_fn, exactly once, later than the call: result 0 with a JSON answer
- * (borrowed; may be NULL), PTL_ABSENT (no such thing), PTL_FULL (busy: say 503), or negative with err (-ESTALE: an old fence or a state that
- * does not allow it; -EINVAL: bad input). */
+ * Loop thread only, all of it. Answers come through a ptl_core_fn, exactly once, later than the call: result
+ * 0 with a JSON answer (borrowed; may be NULL), PTL_ABSENT (no such thing), PTL_FULL (busy: say 503), or
+ * negative with err (-ESTALE: an old fence or a state that does not allow it; -EINVAL: bad input). */
 #ifndef PTL_CORE_H
 #define PTL_CORE_H
 #include <portolan/base.h>
@@ -14,74 +15,94 @@
 #include "store.h"
 
 struct ptl_core_options {
-    const char *state_dir;         /* blobs/, mirrors/, uploads/, secret.key; exists */
-    const char *public_url;        /* how people reach this daemon, for links; may be NULL */
-    int64_t lease_ms;              /* of a running attempt between heartbeats; 5000..600000 */
-    int64_t claim_lease_ms;        /* from claim to the first sign of life */
-    int64_t losses_max;            /* times that a stage is queued again after a lost agent or a failed set-up */
-    int64_t log_max_bytes;         /* of one attempt */
-    int64_t prepare_timeout_ms;    /* fetch, plan and snapshot of one run */
-    bool allow_private_addresses;  /* repositories and forges on loopback and private addresses */
-    const char *git_local_roots;   /* colon-separated directories that file:// repositories may be in; may be NULL */
-    const char *git_hosts;         /* comma-separated globs; NULL: any */
-    const char *git_schemes;       /* comma-separated of https, ssh, git, file, http; NULL: https,ssh,file */
-    const char *ssh_known_hosts;   /* may be NULL */
+    const char *state_dir;      /* blobs/, mirrors/, uploads/, secret.key; exists */
+    const char *public_url;     /* how people reach this daemon, for links; may be NULL */
+    int64_t lease_ms;           /* of a running attempt between heartbeats; 5000..600000 */
+    int64_t claim_lease_ms;     /* from claim to the first sign of life */
+    int64_t losses_max;         /* times that a stage is queued again after a lost agent or a failed set-up */
+    int64_t log_max_bytes;      /* of one attempt */
+    int64_t prepare_timeout_ms; /* fetch, plan and snapshot of one run */
+    bool allow_private_addresses; /* repositories and forges on loopback and private addresses */
+    const char
+        *git_local_roots;  /* colon-separated directories that file:// repositories may be in; may be NULL */
+    const char *git_hosts; /* comma-separated globs; NULL: any */
+    const char *git_schemes;     /* comma-separated of https, ssh, git, file, http; NULL: https,ssh,file */
+    const char *ssh_known_hosts; /* may be NULL */
 };
 
 struct ptl_core;
 typedef void ptl_core_fn(void *ctx, int result, const json_t *answer, const struct ptl_error *err);
 
-PTL_NODISCARD int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http_pool *http, const struct ptl_core_options *options,
-                               struct ptl_core **ret, struct ptl_error *err);
-/* No new work: timers end, workers are told to give up, long polls are answered. What is under way still answers through the store. */
+PTL_NODISCARD int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http_pool *http,
+                               const struct ptl_core_options *options, struct ptl_core **ret,
+                               struct ptl_error *err);
+/* No new work: timers end, workers are told to give up, long polls are answered. What is under way still
+ * answers through the store. */
 void ptl_core_stop(struct ptl_core *core);
-struct ptl_core *ptl_core_free(struct ptl_core *core); /* after the workers have ended and the store is closed */
+struct ptl_core *ptl_core_free(
+    struct ptl_core *core); /* after the workers have ended and the store is closed */
 struct ptl_store *ptl_core_store(struct ptl_core *core);
 struct ptl_loop *ptl_core_loop(struct ptl_core *core);
 struct ptl_http_pool *ptl_core_http(struct ptl_core *core);
 const struct ptl_core_options *ptl_core_options_of(const struct ptl_core *core);
 
-/* ---- secrets at rest (seal.c): AES-256-GCM under state_dir/secret.key; `what` is bound to the value, so that a sealed value moved to another row does not open. */
+/* ---- secrets at rest (seal.c): AES-256-GCM under state_dir/secret.key; `what` is bound to the value, so
+ * that a sealed value moved to another row does not open. */
 PTL_NODISCARD int ptl_seal(struct ptl_core *core, const char *what, const char *plain, struct ptl_buf *ret);
-PTL_NODISCARD int ptl_unseal(struct ptl_core *core, const char *what, const void *sealed, size_t len, struct ptl_buf *ret /* NUL-ended */);
+PTL_NODISCARD int ptl_unseal(struct ptl_core *core, const char *what, const void *sealed, size_t len,
+                             struct ptl_buf *ret /* NUL-ended */);
 
-/* ---- blobs (blob.c): files named by their SHA-256, written once. The blocking ones are for worker threads; any thread. */
-char *ptl_blob_path(const struct ptl_core *core, const char *sha256); /* caller frees; the file may be absent */
+/* ---- blobs (blob.c): files named by their SHA-256, written once. The blocking ones are for worker threads;
+ * any thread. */
+char *ptl_blob_path(const struct ptl_core *core,
+                    const char *sha256); /* caller frees; the file may be absent */
 char *ptl_blob_upload_path(const struct ptl_core *core, const char *sha256);
 /* Moves a complete, verified, synced file in. */
-PTL_NODISCARD int ptl_blob_adopt(const struct ptl_core *core, const char *sha256, const char *file, struct ptl_error *err);
+PTL_NODISCARD int ptl_blob_adopt(const struct ptl_core *core, const char *sha256, const char *file,
+                                 struct ptl_error *err);
 
 /* ---- what starts runs (trigger.c) */
 /* May a repository at this URL be registered at all (scheme, host, local root)? No network. */
 PTL_NODISCARD int ptl_core_url_check(struct ptl_core *core, const char *url, struct ptl_error *err);
 bool ptl_core_ref_ok(const char *ref); /* a ref, branch or tag name git would accept */
-/* A push told by a hook (source "hook") or a person. Creates the push and its run, answers {"push_id","run_id","outcome"}; ref deletions and
- * repeated pushes get an outcome and no run. `before`, `after` may be NULL. */
-void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, const char *before, const char *after, const char *source, const char *pusher, ptl_core_fn *fn, void *ctx);
+/* A push told by a hook (source "hook") or a person. Creates the push and its run, answers
+ * {"push_id","run_id","outcome"}; ref deletions and repeated pushes get an outcome and no run. `before`,
+ * `after` may be NULL. */
+void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, const char *before,
+                   const char *after, const char *source, const char *pusher, ptl_core_fn *fn, void *ctx);
 
 /* ---- runs (run.c) */
 void ptl_core_run_cancel(struct ptl_core *core, int64_t run_id, const char *who, ptl_core_fn *fn, void *ctx);
 void ptl_core_run_rerun(struct ptl_core *core, int64_t run_id, const char *who, ptl_core_fn *fn, void *ctx);
-void ptl_core_stage_approve(struct ptl_core *core, int64_t stage_id, const char *who, bool approve, const char *comment, ptl_core_fn *fn, void *ctx);
+void ptl_core_stage_approve(struct ptl_core *core, int64_t stage_id, const char *who, bool approve,
+                            const char *comment, ptl_core_fn *fn, void *ctx);
 /* Releases, settles and starts what is due in this run and its concurrency group. Harmless to repeat. */
 void ptl_core_run_advance(struct ptl_core *core, int64_t run_id);
 
 /* ---- dispatch (dispatch.c) */
 struct ptl_core_claim; /* a waiting long poll */
-/* Answers {"claims":[job…]}: at once when something suits, else after wait_ms (0..60000) with an empty list. Returns a handle valid until fn runs. */
-struct ptl_core_claim *ptl_core_claim(struct ptl_core *core, int64_t agent_id, const json_t *inventory, int free_slots, int64_t wait_ms, ptl_core_fn *fn, void *ctx);
-void ptl_core_claim_abandon(struct ptl_core_claim *claim); /* the agent hung up: fn will not run; what was claimed meanwhile is given back */
-void ptl_core_start(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence, ptl_core_fn *fn, void *ctx);
-void ptl_core_heartbeat(struct ptl_core *core, int64_t agent_id, const json_t *attempts, ptl_core_fn *fn, void *ctx);
-void ptl_core_log_append(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence, int64_t offset, const void *data, size_t len, ptl_core_fn *fn, void *ctx);
-void ptl_core_finish(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, const json_t *result, ptl_core_fn *fn, void *ctx);
+/* Answers {"claims":[job…]}: at once when something suits, else after wait_ms (0..60000) with an empty list.
+ * Returns a handle valid until fn runs. */
+struct ptl_core_claim *ptl_core_claim(struct ptl_core *core, int64_t agent_id, const json_t *inventory,
+                                      int free_slots, int64_t wait_ms, ptl_core_fn *fn, void *ctx);
+void ptl_core_claim_abandon(struct ptl_core_claim *claim); /* the agent hung up: fn will not run; what was
+                                                              claimed meanwhile is given back */
+void ptl_core_start(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence,
+                    ptl_core_fn *fn, void *ctx);
+void ptl_core_heartbeat(struct ptl_core *core, int64_t agent_id, const json_t *attempts, ptl_core_fn *fn,
+                        void *ctx);
+void ptl_core_log_append(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence,
+                         int64_t offset, const void *data, size_t len, ptl_core_fn *fn, void *ctx);
+void ptl_core_finish(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, const json_t *result,
+                     ptl_core_fn *fn, void *ctx);
 /* Inventory as the agent sent it → bounded columns. -EINVAL names the member. Used by claim and enrolment. */
 struct ptl_inventory {
     const char *hosts[8], *labels[64], *toolchains[64], *recipes[256];
     size_t n_hosts, n_labels, n_toolchains, n_recipes;
     int64_t slots;
 };
-PTL_NODISCARD int ptl_inventory_read(const json_t *inventory, struct ptl_inventory *ret, struct ptl_error *err); /* strings borrowed */
+PTL_NODISCARD int ptl_inventory_read(const json_t *inventory, struct ptl_inventory *ret,
+                                     struct ptl_error *err); /* strings borrowed */
 
 /* Puts what the stage's plan says (uses, with, run, expect …) into a job. */
 void ptl_core_job_merge(json_t *job, const json_t *spec);
@@ -89,7 +110,8 @@ void ptl_core_job_merge(json_t *job, const json_t *spec);
 char *ptl_core_why_text(const json_t *row);
 
 struct ptl_core_counters {
-    uint64_t claims, finishes, stale, log_bytes, runs_prepared, runs_invalid, agents_lost, diagnoses, diagnoses_failed;
+    uint64_t claims, finishes, stale, log_bytes, runs_prepared, runs_invalid, agents_lost, diagnoses,
+        diagnoses_failed;
     unsigned polls_waiting;
 };
 void ptl_core_counters(const struct ptl_core *core, struct ptl_core_counters *ret);

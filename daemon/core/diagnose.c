@@ -1,5 +1,5 @@
-/* diagnose.c - takes failed attempts whose log has arrived, lets kb look at the whole log on a worker, stores the answer. A diagnosis that
- * fails is a state of its own, never a verdict. */
+/* diagnose.c - takes failed attempts whose log has arrived, lets kb look at the whole log on a worker, stores
+ * the answer. A diagnosis that fails is a state of its own, never a verdict. */
 #include "core-private.h"
 #include "kb.h"
 #include <portolan/log.h>
@@ -46,7 +46,8 @@ static void done(struct ptl_work *w)
     if (w->result == 0) {
         d->core->count.diagnoses++;
         store(d, "done");
-        ptl_log_info("attempt=%lld: diagnosed: %s", (long long)d->attempt_id, ptl_json_str(d->answer, "summary", ""));
+        ptl_log_info("attempt=%lld: diagnosed: %s", (long long)d->attempt_id,
+                     ptl_json_str(d->answer, "summary", ""));
     } else if (w->result != -ECANCELED) {
         d->core->count.diagnoses_failed++;
         ptl_log_warning("attempt=%lld: diagnosis failed: %s", (long long)d->attempt_id, d->err.text);
@@ -70,7 +71,8 @@ static void on_log(void *ctx, struct ptl_rows *rows, const struct ptl_error *err
             (void)!ptl_buf_add(&d->log, p, len);
     }
     if (err)
-        ptl_log_warning("attempt=%lld: its log cannot be read now, diagnosis waits: %s", (long long)d->attempt_id, err->text);
+        ptl_log_warning("attempt=%lld: its log cannot be read now, diagnosis waits: %s",
+                        (long long)d->attempt_id, err->text);
     if (!err && d->log.len > before && (int64_t)d->log.len < d->log_bytes && !d->log.failed) {
         read_more(d);
         return;
@@ -96,7 +98,9 @@ static void read_more(struct diagnosis *d)
 
 static void on_due(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
-    static const char *const facts[] = {"kind", "host", "target", "uses", "end_reason", "exit_code", "signal", "message", "report", "environment", "export_environment", "warnings"};
+    static const char *const facts[] = {
+        "kind",   "host",    "target", "uses",        "end_reason",         "exit_code",
+        "signal", "message", "report", "environment", "export_environment", "warnings"};
     struct ptl_core *core = ctx;
     core->diagnosing--;
     for (int i = 0; !err && i < ptl_rows_count(rows); i++) {
@@ -121,7 +125,8 @@ static void on_due(void *ctx, struct ptl_rows *rows, const struct ptl_error *err
 void ptl_core_diagnose_tick(void *ctx)
 {
     struct ptl_core *core = ctx;
-    if (core->diagnosing >= DIAGNOSING_MAX || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
+    if (core->diagnosing >= DIAGNOSING_MAX || !ptl_store_is_ready(core->store) ||
+        atomic_load(&core->stopping))
         return;
     struct ptl_args a;
     ptl_args_init(&a);

@@ -1,5 +1,6 @@
-/* dispatch.c - stages to agents and back. A claim is a lease with a fence; every later write carries the fence and is refused when it is old.
- * Long polls wait here; a NOTIFY names the host kind that has work, and a look at the queue once a second repairs lost ones. */
+/* dispatch.c - stages to agents and back. A claim is a lease with a fence; every later write carries the
+ * fence and is refused when it is old. Long polls wait here; a NOTIFY names the host kind that has work, and
+ * a look at the queue once a second repairs lost ones. */
 #include "core-private.h"
 #include <portolan/clock.h>
 #include <portolan/log.h>
@@ -15,8 +16,8 @@ struct ptl_core_claim {
     struct ptl_timer *deadline;
     ptl_core_fn *fn;
     void *ctx;
-    bool asking;    /* a statement is under way */
-    bool again;     /* woken meanwhile */
+    bool asking; /* a statement is under way */
+    bool again;  /* woken meanwhile */
     bool abandoned, expired;
     /* assembling the answer */
     json_t *claims;
@@ -37,7 +38,8 @@ static void claim_free(struct ptl_core_claim *c)
     free(c);
 }
 
-static int list(const json_t *inventory, const char *key, const char **ret, size_t max, size_t *n, struct ptl_error *err)
+static int list(const json_t *inventory, const char *key, const char **ret, size_t max, size_t *n,
+                struct ptl_error *err)
 {
     const json_t *a = json_object_get(inventory, key), *v;
     size_t i;
@@ -46,10 +48,12 @@ static int list(const json_t *inventory, const char *key, const char **ret, size
         return 0;
     if (!json_is_array(a))
         return ptl_error_set(err, -EINVAL, "inventory.%s: expected an array of strings", key);
-    json_array_foreach(a, i, v) {
+    json_array_foreach(a, i, v)
+    {
         const char *s = json_string_value(v);
         if (!s || !*s || strlen(s) > 200)
-            return ptl_error_set(err, -EINVAL, "inventory.%s[%zu]: expected a string of 1 to 200 bytes", key, i);
+            return ptl_error_set(err, -EINVAL, "inventory.%s[%zu]: expected a string of 1 to 200 bytes", key,
+                                 i);
         if (*n == max)
             return ptl_error_set(err, -EINVAL, "inventory.%s: more than %zu entries", key, max);
         ret[(*n)++] = s;
@@ -70,21 +74,26 @@ int ptl_inventory_read(const json_t *inventory, struct ptl_inventory *ret, struc
     if (r < 0)
         return r;
     if (ret->n_hosts == 0)
-        return ptl_error_set(err, -EINVAL, "inventory.hosts: expected at least one of server, mobile, browser");
+        return ptl_error_set(err, -EINVAL,
+                             "inventory.hosts: expected at least one of server, mobile, browser");
     for (size_t i = 0; i < ret->n_hosts; i++) {
         enum ptl_host_kind k;
         if (ptl_host_kind_parse(ret->hosts[i], &k) < 0)
-            return ptl_error_set(err, -EINVAL, "inventory.hosts[%zu]: '%s' is none of server, mobile, browser", i, ret->hosts[i]);
+            return ptl_error_set(err, -EINVAL,
+                                 "inventory.hosts[%zu]: '%s' is none of server, mobile, browser", i,
+                                 ret->hosts[i]);
     }
     const json_t *tools = json_object_get(inventory, "toolchains");
     const char *name;
     json_t *v;
     if (tools && !json_is_object(tools))
         return ptl_error_set(err, -EINVAL, "inventory.toolchains: expected an object of name: versions");
-    json_object_foreach((json_t *)tools, name, v) {
+    json_object_foreach((json_t *)tools, name, v)
+    {
         (void)v;
         if (ret->n_toolchains == PTL_ARRAY_LEN(ret->toolchains))
-            return ptl_error_set(err, -EINVAL, "inventory.toolchains: more than %zu", PTL_ARRAY_LEN(ret->toolchains));
+            return ptl_error_set(err, -EINVAL, "inventory.toolchains: more than %zu",
+                                 PTL_ARRAY_LEN(ret->toolchains));
         ret->toolchains[ret->n_toolchains++] = name;
     }
     ret->slots = ptl_json_i64(inventory, "slots", 1);
@@ -96,7 +105,9 @@ int ptl_inventory_read(const json_t *inventory, struct ptl_inventory *ret, struc
 static void answer(struct ptl_core_claim *c, int result, const struct ptl_error *err)
 {
     if (!c->abandoned) {
-        PTL_JSON *body = result == 0 ? json_pack("{s:o}", "claims", c->claims ? json_incref(c->claims) : json_array()) : NULL;
+        PTL_JSON *body = result == 0
+                             ? json_pack("{s:o}", "claims", c->claims ? json_incref(c->claims) : json_array())
+                             : NULL;
         c->fn(c->ctx, result, body, err);
     }
     claim_free(c);
@@ -105,7 +116,8 @@ static void answer(struct ptl_core_claim *c, int result, const struct ptl_error 
 /* What the stage's plan says goes into the job under the same names. */
 void ptl_core_job_merge(json_t *job, const json_t *spec)
 {
-    static const char *const keys[] = {"uses", "run", "with", "toolchain", "env", "network", "outputs", "expect", "precision", "matrix", "model_uses"};
+    static const char *const keys[] = {"uses",    "run",    "with",      "toolchain", "env",       "network",
+                                       "outputs", "expect", "precision", "matrix",    "model_uses"};
     for (size_t i = 0; i < PTL_ARRAY_LEN(keys); i++) {
         json_t *v = json_object_get(spec, keys[i]);
         if (v && !json_is_null(v))
@@ -126,9 +138,11 @@ static bool any_glob(const json_t *globs, const char *text)
     json_t *g;
     if (json_array_size(globs) == 0)
         return true;
-    json_array_foreach(globs, i, g) {
+    json_array_foreach(globs, i, g)
+    {
         const char *p = json_string_value(g);
-        if (ptl_str_glob(p, text) || (ptl_str_starts(text, "refs/heads/") && ptl_str_glob(p, text + 11)) || (ptl_str_starts(text, "refs/tags/") && ptl_str_glob(p, text + 10)))
+        if (ptl_str_glob(p, text) || (ptl_str_starts(text, "refs/heads/") && ptl_str_glob(p, text + 11)) ||
+            (ptl_str_starts(text, "refs/tags/") && ptl_str_glob(p, text + 10)))
             return true;
     }
     return false;
@@ -141,8 +155,10 @@ static void on_secrets(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     json_t *values = json_object(), *warnings = json_array();
     size_t i;
     json_t *n;
-    json_array_foreach(w->names, i, n) {
-        const char *name = json_string_value(n), *why = err ? "could not be read" : "is not set for this project";
+    json_array_foreach(w->names, i, n)
+    {
+        const char *name = json_string_value(n),
+                   *why = err ? "could not be read" : "is not set for this project";
         for (int row = 0; !err && row < ptl_rows_count(rows); row++) {
             if (!ptl_str_eq(ptl_row_str(rows, row, "name"), name))
                 continue;
@@ -189,7 +205,8 @@ static void want_secrets(struct ptl_core_claim *c, struct ptl_rows *rows, int ro
     const char *list_of[64];
     size_t n = 0, i;
     json_t *v;
-    json_array_foreach(names, i, v) if (n < PTL_ARRAY_LEN(list_of) && json_is_string(v)) list_of[n++] = json_string_value(v);
+    json_array_foreach(names, i, v) if (n < PTL_ARRAY_LEN(list_of) && json_is_string(v)) list_of[n++] =
+        json_string_value(v);
     struct ptl_args args;
     ptl_args_init(&args);
     ptl_args_i64(&args, ptl_row_i64(rows, row, "project_id"));
@@ -229,12 +246,15 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
         json_t *job = ptl_row_json(rows, i, "job");
         PTL_JSON *spec = ptl_row_json(rows, i, "spec");
         ptl_core_job_merge(job, spec);
-        json_object_set_new(job, "limits", json_pack("{s:I}", "log_bytes", (json_int_t)c->core->o.log_max_bytes));
+        json_object_set_new(job, "limits",
+                            json_pack("{s:I}", "log_bytes", (json_int_t)c->core->o.log_max_bytes));
         json_array_append_new(c->claims, job);
         json_t *names = json_object_get(spec, "secrets");
         if (json_array_size(names))
             want_secrets(c, rows, i, job, names);
-        ptl_log_info("stage=%lld attempt=%lld: claimed by agent=%lld", (long long)ptl_row_i64(rows, i, "stage_id"), (long long)ptl_row_i64(rows, i, "attempt_id"), (long long)c->agent_id);
+        ptl_log_info("stage=%lld attempt=%lld: claimed by agent=%lld",
+                     (long long)ptl_row_i64(rows, i, "stage_id"),
+                     (long long)ptl_row_i64(rows, i, "attempt_id"), (long long)c->agent_id);
     }
     /* An abandoned claim's leases run out within claim_lease_ms, then the stages are queued again. */
     if (--c->open == 0)
@@ -279,7 +299,8 @@ static void on_seen(void *ctx, struct ptl_rows *rows PTL_UNUSED, const struct pt
         ptl_log_warning("agent: last-seen not noted: %s", err->text);
 }
 
-struct ptl_core_claim *ptl_core_claim(struct ptl_core *core, int64_t agent_id, const json_t *inventory, int free_slots, int64_t wait_ms, ptl_core_fn *fn, void *ctx)
+struct ptl_core_claim *ptl_core_claim(struct ptl_core *core, int64_t agent_id, const json_t *inventory,
+                                      int free_slots, int64_t wait_ms, ptl_core_fn *fn, void *ctx)
 {
     struct ptl_core_claim *c = ptl_xcalloc(1, sizeof(*c));
     struct ptl_inventory inv;
@@ -400,10 +421,13 @@ static void on_said(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     free(s);
 }
 
-static void say(struct ptl_core *core, enum ptl_sql sql, struct ptl_args *args, int64_t attempt_id, json_t *asked, void (*answer_fn)(struct said *, struct ptl_rows *), ptl_core_fn *fn, void *ctx)
+static void say(struct ptl_core *core, enum ptl_sql sql, struct ptl_args *args, int64_t attempt_id,
+                json_t *asked, void (*answer_fn)(struct said *, struct ptl_rows *), ptl_core_fn *fn,
+                void *ctx)
 {
     struct said *s = ptl_xcalloc(1, sizeof(*s));
-    *s = (struct said){.core = core, .fn = fn, .ctx = ctx, .attempt_id = attempt_id, .asked = asked, .answer = answer_fn};
+    *s = (struct said){
+        .core = core, .fn = fn, .ctx = ctx, .attempt_id = attempt_id, .asked = asked, .answer = answer_fn};
     if (ptl_store_query(core->store, sql, args, on_said, s) != 0) {
         struct ptl_error err = PTL_ERROR_INIT;
         ptl_error_set(&err, PTL_FULL, "the database queue is full, try again in a moment");
@@ -417,7 +441,9 @@ static void stale(struct said *s)
 {
     struct ptl_error err = PTL_ERROR_INIT;
     s->core->count.stale++;
-    ptl_error_set(&err, -ESTALE, "attempt %lld is not this agent's any more: its lease ran out or the fence is old; drop it", (long long)s->attempt_id);
+    ptl_error_set(&err, -ESTALE,
+                  "attempt %lld is not this agent's any more: its lease ran out or the fence is old; drop it",
+                  (long long)s->attempt_id);
     s->fn(s->ctx, -ESTALE, NULL, &err);
 }
 
@@ -427,11 +453,13 @@ static void started(struct said *s, struct ptl_rows *rows)
         stale(s);
         return;
     }
-    PTL_JSON *o = json_pack("{s:b,s:I}", "cancel", ptl_str_eq(ptl_row_str(rows, 0, "state"), "cancelling"), "lease_ms", (json_int_t)s->core->o.lease_ms);
+    PTL_JSON *o = json_pack("{s:b,s:I}", "cancel", ptl_str_eq(ptl_row_str(rows, 0, "state"), "cancelling"),
+                            "lease_ms", (json_int_t)s->core->o.lease_ms);
     s->fn(s->ctx, 0, o, NULL);
 }
 
-void ptl_core_start(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence, ptl_core_fn *fn, void *ctx)
+void ptl_core_start(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence,
+                    ptl_core_fn *fn, void *ctx)
 {
     struct ptl_args a;
     ptl_args_init(&a);
@@ -447,7 +475,8 @@ static void beaten(struct said *s, struct ptl_rows *rows)
     json_t *cancel = json_array(), *lost = json_array();
     size_t i;
     json_t *asked;
-    json_array_foreach(s->asked, i, asked) {
+    json_array_foreach(s->asked, i, asked)
+    {
         int64_t id = ptl_json_i64(asked, "attempt_id", 0);
         bool held = false;
         for (int row = 0; row < ptl_rows_count(rows); row++) {
@@ -460,17 +489,20 @@ static void beaten(struct said *s, struct ptl_rows *rows)
         if (!held)
             json_array_append_new(lost, json_integer(id));
     }
-    PTL_JSON *o = json_pack("{s:o,s:o,s:I}", "cancel", cancel, "lost", lost, "lease_ms", (json_int_t)s->core->o.lease_ms);
+    PTL_JSON *o = json_pack("{s:o,s:o,s:I}", "cancel", cancel, "lost", lost, "lease_ms",
+                            (json_int_t)s->core->o.lease_ms);
     s->fn(s->ctx, 0, o, NULL);
 }
 
-void ptl_core_heartbeat(struct ptl_core *core, int64_t agent_id, const json_t *attempts, ptl_core_fn *fn, void *ctx)
+void ptl_core_heartbeat(struct ptl_core *core, int64_t agent_id, const json_t *attempts, ptl_core_fn *fn,
+                        void *ctx)
 {
     enum { MOST = 1024 };
     int64_t ids[MOST], fences[MOST];
     size_t n = 0, i;
     json_t *v;
-    json_array_foreach((json_t *)attempts, i, v) {
+    json_array_foreach((json_t *)attempts, i, v)
+    {
         if (n == MOST)
             break;
         ids[n] = ptl_json_i64(v, "attempt_id", 0);
@@ -491,11 +523,13 @@ static void appended(struct said *s, struct ptl_rows *rows)
         stale(s);
         return;
     }
-    PTL_JSON *o = json_pack("{s:I,s:b}", "next_offset", (json_int_t)ptl_row_i64(rows, 0, "next_offset"), "full", ptl_row_bool(rows, 0, "full"));
+    PTL_JSON *o = json_pack("{s:I,s:b}", "next_offset", (json_int_t)ptl_row_i64(rows, 0, "next_offset"),
+                            "full", ptl_row_bool(rows, 0, "full"));
     s->fn(s->ctx, 0, o, NULL);
 }
 
-void ptl_core_log_append(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence, int64_t offset, const void *data, size_t len, ptl_core_fn *fn, void *ctx)
+void ptl_core_log_append(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, int64_t fence,
+                         int64_t offset, const void *data, size_t len, ptl_core_fn *fn, void *ctx)
 {
     struct ptl_args a;
     ptl_args_init(&a);
@@ -517,14 +551,16 @@ static void finished(struct said *s, struct ptl_rows *rows)
     }
     const char *result = ptl_row_str(rows, 0, "result");
     int64_t run_id = ptl_row_i64(rows, 0, "run_id");
-    ptl_log_info("run=%lld attempt=%lld: finished (%s), stage is %s", (long long)run_id, (long long)s->attempt_id, result, ptl_row_str(rows, 0, "state"));
+    ptl_log_info("run=%lld attempt=%lld: finished (%s), stage is %s", (long long)run_id,
+                 (long long)s->attempt_id, result, ptl_row_str(rows, 0, "state"));
     s->core->count.finishes++;
     ptl_core_run_advance(s->core, run_id);
     PTL_JSON *o = json_pack("{s:s,s:s}", "result", result, "stage_state", ptl_row_str(rows, 0, "state"));
     s->fn(s->ctx, 0, o, NULL);
 }
 
-void ptl_core_finish(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, const json_t *r, ptl_core_fn *fn, void *ctx)
+void ptl_core_finish(struct ptl_core *core, int64_t agent_id, int64_t attempt_id, const json_t *r,
+                     ptl_core_fn *fn, void *ctx)
 {
     struct ptl_error err = PTL_ERROR_INIT;
     if (ptl_wire_check_result(r, &err) < 0) {
@@ -557,30 +593,41 @@ void ptl_core_finish(struct ptl_core *core, int64_t agent_id, int64_t attempt_id
 char *ptl_core_why_text(const json_t *row)
 {
     const char *state = ptl_json_str(row, "state", ""), *host = ptl_json_str(row, "host", "?");
-    int64_t agents = ptl_json_i64(row, "agents", 0), online = ptl_json_i64(row, "online", 0), kind = ptl_json_i64(row, "kind", 0), labelled = ptl_json_i64(row, "labelled", 0),
-            equipped = ptl_json_i64(row, "equipped", 0), idle = ptl_json_i64(row, "idle", 0), ahead = ptl_json_i64(row, "ahead", 0), hold = ptl_json_i64(row, "hold_ms", 0);
+    int64_t agents = ptl_json_i64(row, "agents", 0), online = ptl_json_i64(row, "online", 0),
+            kind = ptl_json_i64(row, "kind", 0), labelled = ptl_json_i64(row, "labelled", 0),
+            equipped = ptl_json_i64(row, "equipped", 0), idle = ptl_json_i64(row, "idle", 0),
+            ahead = ptl_json_i64(row, "ahead", 0), hold = ptl_json_i64(row, "hold_ms", 0);
     if (ptl_str_eq(ptl_json_str(row, "run_state", ""), "waiting"))
-        return ptl_xasprintf("its run waits for run %s of concurrency group '%s'", ptl_json_str(row, "group_holder", "(none now: it starts next)"), ptl_json_str(row, "concurrency_group", "?"));
+        return ptl_xasprintf("its run waits for run %s of concurrency group '%s'",
+                             ptl_json_str(row, "group_holder", "(none now: it starts next)"),
+                             ptl_json_str(row, "concurrency_group", "?"));
     if (ptl_str_eq(state, "waiting"))
         return ptl_xasprintf("waits for %s", ptl_json_str(row, "open_needs", "its run to go on"));
     if (ptl_str_eq(state, "gated"))
-        return ptl_xasprintf("waits for a person: portolan stage approve %lld", (long long)ptl_json_i64(row, "id", 0));
+        return ptl_xasprintf("waits for a person: portolan stage approve %lld",
+                             (long long)ptl_json_i64(row, "id", 0));
     if (hold > 0) {
         char t[32];
         ptl_duration_format(hold, t);
-        return ptl_xasprintf("held back for %s after a failed attempt (%s)", t, ptl_json_str(row, "message", "no message"));
+        return ptl_xasprintf("held back for %s after a failed attempt (%s)", t,
+                             ptl_json_str(row, "message", "no message"));
     }
     if (agents == 0)
         return ptl_xasprintf("no agent is enrolled; enrol one of host kind %s (portolan agent enrol)", host);
     if (online == 0)
-        return ptl_xasprintf("none of %lld agents is online (no sign of life for 90 s, or draining)", (long long)agents);
+        return ptl_xasprintf("none of %lld agents is online (no sign of life for 90 s, or draining)",
+                             (long long)agents);
     if (kind == 0)
-        return ptl_xasprintf("no online agent serves host kind %s (%lld online serve others)", host, (long long)online);
+        return ptl_xasprintf("no online agent serves host kind %s (%lld online serve others)", host,
+                             (long long)online);
     if (labelled == 0)
         return ptl_xasprintf("no online agent of host kind %s has all its labels", host);
     if (equipped == 0)
-        return ptl_xasprintf("no suitable agent has recipe %s with toolchain %s ready (portolan-agent toolchain prepare)", ptl_json_str(row, "uses", "-"), ptl_json_str(row, "toolchain", "-"));
+        return ptl_xasprintf(
+            "no suitable agent has recipe %s with toolchain %s ready (portolan-agent toolchain prepare)",
+            ptl_json_str(row, "uses", "-"), ptl_json_str(row, "toolchain", "-"));
     if (idle == 0)
-        return ptl_xasprintf("all %lld suitable agents are busy; %lld stages of this host kind are ahead", (long long)equipped, (long long)ahead);
+        return ptl_xasprintf("all %lld suitable agents are busy; %lld stages of this host kind are ahead",
+                             (long long)equipped, (long long)ahead);
     return ptl_xasprintf("%lld suitable agents are idle: it should be taken within seconds", (long long)idle);
 }

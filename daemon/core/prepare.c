@@ -1,6 +1,6 @@
-/* prepare.c - from a push to a plan: fetch the mirror, find the commit, read and check the pipeline file, apply its filters, make the source
- * snapshot; then one transaction puts the stages in. The slow half runs on a worker; a daemon that dies over it is succeeded by another after
- * its lease, at most three times. */
+/* prepare.c - from a push to a plan: fetch the mirror, find the commit, read and check the pipeline file,
+ * apply its filters, make the source snapshot; then one transaction puts the stages in. The slow half runs on
+ * a worker; a daemon that dies over it is succeeded by another after its lease, at most three times. */
 #include "core-private.h"
 #include <portolan/clock.h>
 #include <portolan/fs.h>
@@ -27,7 +27,8 @@ struct prepare {
 
 static void prepare_free(struct prepare *p)
 {
-    char *strings[] = {p->project, p->url, p->default_branch, p->ref, p->sha, p->before, p->trigger, p->message, p->pipeline, p->group};
+    char *strings[] = {p->project, p->url,     p->default_branch, p->ref,      p->sha,
+                       p->before,  p->trigger, p->message,        p->pipeline, p->group};
     for (size_t i = 0; i < PTL_ARRAY_LEN(strings); i++)
         free(strings[i]);
     ptl_core_access_done(&p->access);
@@ -57,7 +58,8 @@ static int one_path(void *ctx, const char *path)
 }
 
 /* True when the pipeline file does not ask for a run of this push; message says why. */
-static bool filtered(struct prepare *p, const struct ptl_spec *spec, const struct ptl_git_call *call, const char *mirror)
+static bool filtered(struct prepare *p, const struct ptl_spec *spec, const struct ptl_git_call *call,
+                     const char *mirror)
 {
     if (ptl_str_eq(p->trigger, "manual"))
         return false;
@@ -67,7 +69,8 @@ static bool filtered(struct prepare *p, const struct ptl_spec *spec, const struc
     }
     PTL_JSON *paths = json_array();
     struct ptl_error err = PTL_ERROR_INIT;
-    int r = ptl_git_changed_paths(call, mirror, p->before, p->commit.sha, CHANGED_PATHS_MAX, one_path, paths, &err);
+    int r = ptl_git_changed_paths(call, mirror, p->before, p->commit.sha, CHANGED_PATHS_MAX, one_path, paths,
+                                  &err);
     size_t n = json_array_size(paths), i;
     json_t *v;
     PTL_FREE const char **list = ptl_xcalloc(n + 1, sizeof(*list));
@@ -84,9 +87,13 @@ static void plan(struct prepare *p, const struct ptl_git_call *call, const char 
 {
     struct ptl_error err = PTL_ERROR_INIT;
     PTL_BUF text = PTL_BUF_INIT;
-    int r = ptl_git_read_file(call, mirror, p->commit.sha, PTL_SPEC_FILE_NAME, PTL_SPEC_MAX_BYTES, &text, &err);
+    int r =
+        ptl_git_read_file(call, mirror, p->commit.sha, PTL_SPEC_FILE_NAME, PTL_SPEC_MAX_BYTES, &text, &err);
     if (r == PTL_ABSENT) {
-        invalid(p, "no " PTL_SPEC_FILE_NAME " at commit %.12s; `portolan init` in the repository writes one by looking at it", p->commit.sha);
+        invalid(p,
+                "no " PTL_SPEC_FILE_NAME
+                " at commit %.12s; `portolan init` in the repository writes one by looking at it",
+                p->commit.sha);
         return;
     }
     if (r < 0) {
@@ -109,13 +116,15 @@ static void plan(struct prepare *p, const struct ptl_git_call *call, const char 
     ptl_spec_diags_done(&diags);
 }
 
-static void snapshot(struct prepare *p, const struct ptl_git_call *call, const char *mirror, const struct ptl_git_access *access)
+static void snapshot(struct prepare *p, const struct ptl_git_call *call, const char *mirror,
+                     const struct ptl_git_access *access)
 {
     struct ptl_error err = PTL_ERROR_INIT;
     PTL_FREE char *lfs = ptl_xasprintf("%s/lfs/%lld", p->core->o.state_dir, (long long)p->project_id);
     PTL_FREE char *subs = ptl_xasprintf("%s/submodules/%lld", p->core->o.state_dir, (long long)p->project_id);
     PTL_FREE char *out = ptl_xasprintf("%s/tmp/run-%lld.tar.zst", p->core->o.state_dir, (long long)p->run_id);
-    struct ptl_git_snapshot_options o = {.url = p->url, .lfs = true, .lfs_store = lfs, .submodules = true, .submodule_dir = subs};
+    struct ptl_git_snapshot_options o = {
+        .url = p->url, .lfs = true, .lfs_store = lfs, .submodules = true, .submodule_dir = subs};
     int r = ptl_fs_mkdirs(lfs, 0700, &err);
     if (r == 0)
         r = ptl_fs_mkdirs(subs, 0700, &err);
@@ -134,8 +143,10 @@ static void run(struct ptl_work *w)
     struct prepare *p = (struct prepare *)w;
     struct ptl_error err = PTL_ERROR_INIT;
     PTL_FREE char *mirror = ptl_core_mirror_dir(p->core, p->project_id);
-    struct ptl_git_call call = {.deadline_mono_ms = ptl_mono_ms() + p->core->o.prepare_timeout_ms, .cancelled = &p->core->stopping};
-    struct ptl_git_access access = {.policy = &p->core->policy, .credentials = ptl_core_access_fn, .credentials_ctx = &p->access};
+    struct ptl_git_call call = {.deadline_mono_ms = ptl_mono_ms() + p->core->o.prepare_timeout_ms,
+                                .cancelled = &p->core->stopping};
+    struct ptl_git_access access = {
+        .policy = &p->core->policy, .credentials = ptl_core_access_fn, .credentials_ctx = &p->access};
     struct ptl_git_fetch_result fetched = {0};
     int r = ptl_git_mirror_fetch(&call, mirror, p->url, &access, &fetched, &err);
     ptl_git_fetch_result_done(&fetched);
@@ -160,11 +171,13 @@ static void run(struct ptl_work *w)
         w->result = -ECANCELED; /* the lease runs out and another daemon takes over */
 }
 
-static void on_stored(void *ctx, struct ptl_rows *const *rows PTL_UNUSED, size_t n PTL_UNUSED, const struct ptl_error *err)
+static void on_stored(void *ctx, struct ptl_rows *const *rows PTL_UNUSED, size_t n PTL_UNUSED,
+                      const struct ptl_error *err)
 {
     int64_t *run_id = ctx;
     if (err)
-        ptl_log_warning("run=%lld: its plan could not be stored, another try follows: %s", (long long)*run_id, err->text);
+        ptl_log_warning("run=%lld: its plan could not be stored, another try follows: %s", (long long)*run_id,
+                        err->text);
     free(run_id);
 }
 
@@ -179,9 +192,11 @@ static void add_id(struct ptl_batch *b, enum ptl_sql sql, int64_t id)
 static void store_plan(struct prepare *p, struct ptl_batch *b)
 {
     const json_t *conc = json_object_get(p->plan, "concurrency");
-    PTL_FREE char *author = ptl_xasprintf("%s <%s>", p->commit.author_name ? p->commit.author_name : "?", p->commit.author_email ? p->commit.author_email : "");
+    PTL_FREE char *author = ptl_xasprintf("%s <%s>", p->commit.author_name ? p->commit.author_name : "?",
+                                          p->commit.author_email ? p->commit.author_email : "");
     PTL_FREE char *author_text = ptl_json_text_utf8(author, strlen(author));
-    PTL_FREE char *message = ptl_json_text_utf8(p->commit.message ? p->commit.message : "", p->commit.message ? strlen(p->commit.message) : 0);
+    PTL_FREE char *message = ptl_json_text_utf8(p->commit.message ? p->commit.message : "",
+                                                p->commit.message ? strlen(p->commit.message) : 0);
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, p->run_id);
@@ -221,13 +236,15 @@ static void done(struct ptl_work *w)
         add_id(b, PTL_SQL_run_lock, p->run_id);
         store_plan(p, b);
         core->count.runs_prepared++;
-        ptl_log_info("run=%lld project=%s: planned %zu stages for commit %.12s", (long long)p->run_id, p->project, json_array_size(json_object_get(p->plan, "stages")), p->commit.sha);
+        ptl_log_info("run=%lld project=%s: planned %zu stages for commit %.12s", (long long)p->run_id,
+                     p->project, json_array_size(json_object_get(p->plan, "stages")), p->commit.sha);
         break;
     case FOUND_NO_RUN:
         ptl_args_i64(&a, p->run_id);
         ptl_args_str(&a, p->message);
         ptl_batch_add(b, PTL_SQL_run_drop, &a);
-        ptl_log_info("run=%lld project=%s: no run of %s: %s", (long long)p->run_id, p->project, p->ref, p->message);
+        ptl_log_info("run=%lld project=%s: no run of %s: %s", (long long)p->run_id, p->project, p->ref,
+                     p->message);
         break;
     case FOUND_INVALID:
         ptl_args_i64(&a, p->run_id);

@@ -1,4 +1,5 @@
-/* run.c - what people do to runs, and the batch that carries a run on after any change. Each is one transaction under the run's lock. */
+/* run.c - what people do to runs, and the batch that carries a run on after any change. Each is one
+ * transaction under the run's lock. */
 #include "core-private.h"
 #include <portolan/log.h>
 
@@ -11,7 +12,8 @@ struct asked {
     size_t result_at; /* which statement of the batch has the answer */
 };
 
-static struct asked *ask(struct ptl_core *core, const char *what, int64_t id, size_t at, ptl_core_fn *fn, void *ctx)
+static struct asked *ask(struct ptl_core *core, const char *what, int64_t id, size_t at, ptl_core_fn *fn,
+                         void *ctx)
 {
     struct asked *a = ptl_xcalloc(1, sizeof(*a));
     *a = (struct asked){core, fn, ctx, what, id, at};
@@ -48,7 +50,9 @@ static void on_batch(void *ctx, struct ptl_rows *const *rows, size_t n, const st
         int result = 0;
         if (a->result_at < n) {
             if (ptl_rows_count(rows[a->result_at]) == 0)
-                result = ptl_error_set(&none, -ESTALE, "%s: its state does not allow that any more, or it does not exist", a->what);
+                result = ptl_error_set(&none, -ESTALE,
+                                       "%s: its state does not allow that any more, or it does not exist",
+                                       a->what);
             else
                 answer = ptl_row_object(rows[a->result_at], 0);
         }
@@ -123,7 +127,8 @@ static void on_approved(void *ctx, struct ptl_rows *rows, const struct ptl_error
     free(a);
 }
 
-void ptl_core_stage_approve(struct ptl_core *core, int64_t stage_id, const char *who, bool approve, const char *comment, ptl_core_fn *fn, void *ctx)
+void ptl_core_stage_approve(struct ptl_core *core, int64_t stage_id, const char *who, bool approve,
+                            const char *comment, ptl_core_fn *fn, void *ctx)
 {
     struct approval *a = ptl_xcalloc(1, sizeof(*a));
     *a = (struct approval){core, fn, ctx};

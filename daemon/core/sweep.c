@@ -1,5 +1,5 @@
-/* sweep.c - the clocks that nobody else keeps: leases, queue and total time, preparations of dead daemons, runs left between two steps. Every
- * daemon sweeps; rows that another one holds are skipped. */
+/* sweep.c - the clocks that nobody else keeps: leases, queue and total time, preparations of dead daemons,
+ * runs left between two steps. Every daemon sweeps; rows that another one holds are skipped. */
 #include "core-private.h"
 #include <portolan/log.h>
 
@@ -12,7 +12,8 @@ static void on_swept(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
     }
     for (int i = 0; i < ptl_rows_count(rows); i++) {
         int64_t run_id = ptl_row_i64(rows, i, "run_id");
-        ptl_log_warning("run=%lld stage=%s: a clock ran out, now %s", (long long)run_id, ptl_row_str(rows, i, "name"), ptl_row_str(rows, i, "state"));
+        ptl_log_warning("run=%lld stage=%s: a clock ran out, now %s", (long long)run_id,
+                        ptl_row_str(rows, i, "name"), ptl_row_str(rows, i, "state"));
         ptl_core_run_advance(core, run_id);
     }
 }
@@ -34,7 +35,8 @@ static void on_stuck(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
 static void on_given_up(void *ctx PTL_UNUSED, struct ptl_rows *rows, const struct ptl_error *err)
 {
     for (int i = 0; !err && i < ptl_rows_count(rows); i++)
-        ptl_log_error("run=%lld: given up after several tries to prepare it", (long long)ptl_row_i64(rows, i, "id"));
+        ptl_log_error("run=%lld: given up after several tries to prepare it",
+                      (long long)ptl_row_i64(rows, i, "id"));
 }
 
 static void query_i64(struct ptl_core *core, enum ptl_sql sql, int64_t v, ptl_rows_fn *fn)

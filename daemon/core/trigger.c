@@ -1,5 +1,6 @@
-/* trigger.c - pushes that hooks, people and polls tell of. A forge's webhook goes through delivery_add (daemon/http/webhook.c) because the
- * delivery and its pushes are one fact. Polling: the first look at a repository only notes its refs (nobody wants a run for every old branch). */
+/* trigger.c - pushes that hooks, people and polls tell of. A forge's webhook goes through delivery_add
+ * (daemon/http/webhook.c) because the delivery and its pushes are one fact. Polling: the first look at a
+ * repository only notes its refs (nobody wants a run for every old branch). */
 #include "core-private.h"
 #include <portolan/clock.h>
 #include <portolan/log.h>
@@ -29,13 +30,16 @@ static void on_pushed(void *ctx, struct ptl_rows *rows, const struct ptl_error *
         if (t->fn)
             t->fn(t->ctx, ptl_core_result_of(err), NULL, err);
     } else if (t->fn) {
-        PTL_JSON *o = ptl_rows_count(rows) ? ptl_row_object(rows, 0) : json_pack("{s:n,s:n,s:s}", "push_id", "run_id", "outcome", "this push was told before");
+        PTL_JSON *o = ptl_rows_count(rows) ? ptl_row_object(rows, 0)
+                                           : json_pack("{s:n,s:n,s:s}", "push_id", "run_id", "outcome",
+                                                       "this push was told before");
         t->fn(t->ctx, 0, o, NULL);
     }
     free(t);
 }
 
-void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, const char *before, const char *after, const char *source, const char *pusher, ptl_core_fn *fn, void *ctx)
+void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, const char *before,
+                   const char *after, const char *source, const char *pusher, ptl_core_fn *fn, void *ctx)
 {
     bool deleted = ptl_str_eq(after, ZERO);
     if (ptl_str_eq(before, ZERO))
@@ -117,8 +121,10 @@ static void poll_run(struct ptl_work *w)
 {
     struct poll *p = (struct poll *)w;
     PTL_FREE char *mirror = ptl_core_mirror_dir(p->core, p->project_id);
-    struct ptl_git_call call = {.deadline_mono_ms = ptl_mono_ms() + p->core->o.prepare_timeout_ms, .cancelled = &p->core->stopping};
-    struct ptl_git_access access = {.policy = &p->core->policy, .credentials = ptl_core_access_fn, .credentials_ctx = &p->access};
+    struct ptl_git_call call = {.deadline_mono_ms = ptl_mono_ms() + p->core->o.prepare_timeout_ms,
+                                .cancelled = &p->core->stopping};
+    struct ptl_git_access access = {
+        .policy = &p->core->policy, .credentials = ptl_core_access_fn, .credentials_ctx = &p->access};
     struct ptl_git_fetch_result fetched = {0};
     w->result = ptl_git_mirror_fetch(&call, mirror, p->url, &access, &fetched, &p->err);
     ptl_git_fetch_result_done(&fetched);
@@ -148,7 +154,8 @@ static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
             ptl_args_str(&a, p->refs[i].sha);
             (void)!ptl_store_query(p->core->store, PTL_SQL_ref_seen_put, &a, NULL, NULL);
         } else {
-            ptl_core_push(p->core, p->project_id, p->refs[i].ref, before, p->refs[i].sha, "poll", "poll", NULL, NULL);
+            ptl_core_push(p->core, p->project_id, p->refs[i].ref, before, p->refs[i].sha, "poll", "poll",
+                          NULL, NULL);
         }
     }
     for (int row = 0; row < known; row++) { /* refs that are gone */
@@ -156,7 +163,8 @@ static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
         for (size_t i = 0; i < p->n && !there; i++)
             there = ptl_str_eq(ptl_row_str(rows, row, "ref"), p->refs[i].ref);
         if (!there)
-            ptl_core_push(p->core, p->project_id, ptl_row_str(rows, row, "ref"), ptl_row_str(rows, row, "sha"), ZERO, "poll", "poll", NULL, NULL);
+            ptl_core_push(p->core, p->project_id, ptl_row_str(rows, row, "ref"),
+                          ptl_row_str(rows, row, "sha"), ZERO, "poll", "poll", NULL, NULL);
     }
     poll_free(p);
 }

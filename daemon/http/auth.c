@@ -1,5 +1,6 @@
-/* auth.c - tokens to identities. Only SHA-256 digests are looked up, so comparing them in the database's own time tells nothing about a token.
- * Answers are kept for two seconds, so that an agent's many calls cost one look-up; a revocation here forgets them at once. */
+/* auth.c - tokens to identities. Only SHA-256 digests are looked up, so comparing them in the database's own
+ * time tells nothing about a token. Answers are kept for two seconds, so that an agent's many calls cost one
+ * look-up; a revocation here forgets them at once. */
 #include "server.h"
 #include <portolan/clock.h>
 #include <portolan/hash.h>
@@ -12,11 +13,11 @@ static const struct {
     const char *role;
     unsigned may;
 } roles[] = {
-    {"viewer", PTL_MAY_READ},
-    {"member", PTL_MAY_READ | PTL_MAY_TRIGGER},
-    {"manager", PTL_MAY_READ | PTL_MAY_TRIGGER | PTL_MAY_MANAGE},
-    {"curator", PTL_MAY_READ | PTL_MAY_TRIGGER | PTL_MAY_CURATE},
-    {"admin", PTL_MAY_READ | PTL_MAY_TRIGGER | PTL_MAY_MANAGE | PTL_MAY_CURATE | PTL_MAY_ADMIN},
+    {"viewer",  PTL_MAY_READ                                                                    },
+    {"member",  PTL_MAY_READ | PTL_MAY_TRIGGER                                                  },
+    {"manager", PTL_MAY_READ | PTL_MAY_TRIGGER | PTL_MAY_MANAGE                                 },
+    {"curator", PTL_MAY_READ | PTL_MAY_TRIGGER | PTL_MAY_CURATE                                 },
+    {"admin",   PTL_MAY_READ | PTL_MAY_TRIGGER | PTL_MAY_MANAGE | PTL_MAY_CURATE | PTL_MAY_ADMIN},
 };
 
 struct ptl_auth_cache {
@@ -55,7 +56,8 @@ static void on_token(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
     if (status == 0) {
         who.token_id = ptl_row_i64(rows, 0, "id");
         who.agent_id = ptl_row_i64(rows, 0, "agent_id");
-        const char *name = ptl_row_str(rows, 0, "agent"), *role = ptl_row_str(rows, 0, "role"), *project = ptl_row_str(rows, 0, "project");
+        const char *name = ptl_row_str(rows, 0, "agent"), *role = ptl_row_str(rows, 0, "role"),
+                   *project = ptl_row_str(rows, 0, "project");
         snprintf(who.name, sizeof(who.name), "%s", name ? name : ptl_row_str(rows, 0, "name"));
         snprintf(who.role, sizeof(who.role), "%s", role ? role : "");
         snprintf(who.project, sizeof(who.project), "%s", project ? project : "");
@@ -64,7 +66,8 @@ static void on_token(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
             struct ptl_args args;
             ptl_args_init(&args);
             ptl_args_i64(&args, who.token_id);
-            (void)!ptl_store_query(ptl_core_store(ptl_server_core(a->server)), PTL_SQL_token_touch, &args, NULL, NULL);
+            (void)!ptl_store_query(ptl_core_store(ptl_server_core(a->server)), PTL_SQL_token_touch, &args,
+                                   NULL, NULL);
         }
         struct ptl_auth_cache **cache = ptl_server_auth_cache(a->server);
         if (!*cache)

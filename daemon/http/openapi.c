@@ -1,4 +1,5 @@
-/* openapi.c - the OpenAPI 3.1 document, made from the table of routes and the schemas beside it, so that it cannot say what the daemon does not do. */
+/* openapi.c - the OpenAPI 3.1 document, made from the table of routes and the schemas beside it, so that it
+ * cannot say what the daemon does not do. */
 #include "server.h"
 #include "openapi_schemas.h" /* generated from openapi_schemas.json: ptl_openapi_schemas[] */
 #include <ctype.h>
@@ -15,7 +16,8 @@ static json_t *content(const char *schema)
 
 static json_t *parameter(const char *name, size_t len, const char *in, bool required)
 {
-    return json_pack("{s:s%,s:s,s:b,s:{s:s}}", "name", name, len, "in", in, "required", required, "schema", "type", "string");
+    return json_pack("{s:s%,s:s,s:b,s:{s:s}}", "name", name, len, "in", in, "required", required, "schema",
+                     "type", "string");
 }
 
 static json_t *parameters(const struct ptl_route *r)
@@ -43,14 +45,17 @@ static json_t *operation(const struct ptl_route *r)
             ptl_buf_putc(&id, '_');
     json_t *ok = r->answer ? content(r->answer) : json_object();
     json_object_set_new(ok, "description", json_string(r->summary));
-    json_t *problem = json_pack("{s:s,s:{s:{s:o}}}", "description", "What went wrong and what to do", "content", "application/problem+json", "schema", ref("Problem"));
-    json_t *o = json_pack("{s:s,s:s,s:o,s:{s:o,s:o}}", "operationId", ptl_buf_str(&id), "summary", r->summary, "parameters", parameters(r), "responses", "2XX", ok, "default", problem);
+    json_t *problem = json_pack("{s:s,s:{s:{s:o}}}", "description", "What went wrong and what to do",
+                                "content", "application/problem+json", "schema", ref("Problem"));
+    json_t *o = json_pack("{s:s,s:s,s:o,s:{s:o,s:o}}", "operationId", ptl_buf_str(&id), "summary", r->summary,
+                          "parameters", parameters(r), "responses", "2XX", ok, "default", problem);
     if (r->body) {
         json_t *body = content(r->body);
         json_object_set_new(body, "required", json_true());
         json_object_set_new(o, "requestBody", body);
     }
-    json_object_set_new(o, "security", r->may == PTL_MAY_NOTHING ? json_array() : json_pack("[{s:[]}]", "bearer"));
+    json_object_set_new(o, "security",
+                        r->may == PTL_MAY_NOTHING ? json_array() : json_pack("[{s:[]}]", "bearer"));
     return o;
 }
 
@@ -70,7 +75,9 @@ json_t *ptl_openapi(void)
         json_object_set_new(path, method, operation(r));
     }
     json_t *schemas = json_loads(ptl_openapi_schemas, 0, NULL);
-    return json_pack("{s:s,s:{s:s,s:s,s:s},s:o,s:{s:o,s:{s:{s:s,s:s}}}}", "openapi", "3.1.0", "info", "title", "Portolan", "version", PTL_VERSION, "description",
-                     "From a git push to a server, a phone and a browser, knowing the hazards on the way.", "paths", paths, "components", "schemas", schemas ? schemas : json_object(), "securitySchemes", "bearer",
-                     "type", "http", "scheme", "bearer");
+    return json_pack("{s:s,s:{s:s,s:s,s:s},s:o,s:{s:o,s:{s:{s:s,s:s}}}}", "openapi", "3.1.0", "info", "title",
+                     "Portolan", "version", PTL_VERSION, "description",
+                     "From a git push to a server, a phone and a browser, knowing the hazards on the way.",
+                     "paths", paths, "components", "schemas", schemas ? schemas : json_object(),
+                     "securitySchemes", "bearer", "type", "http", "scheme", "bearer");
 }

@@ -1,4 +1,5 @@
-/* routes.c - every route of the daemon in one table: method, path, who may, what is accepted. The OpenAPI document is made from it. */
+/* routes.c - every route of the daemon in one table: method, path, who may, what is accepted. The OpenAPI
+ * document is made from it. */
 #include "server.h"
 #include <portolan/wire.h>
 

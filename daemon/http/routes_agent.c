@@ -27,10 +27,13 @@ static void on_enrolled(void *ctx, struct ptl_rows *rows, const struct ptl_error
     if (err) {
         ptl_answer_result(q, 201, err->code, NULL, err);
     } else if (ptl_rows_count(rows) == 0) {
-        ptl_answer_problem(q, 401, "this one-time token is unknown, used, expired, or not for these host kinds; ask for a new one: portolan agent enrol");
+        ptl_answer_problem(
+            q, 401,
+            "this one-time token is unknown, used, expired, or not for these host kinds; ask for a new one: portolan agent enrol");
     } else {
         ptl_log_info("agent=%lld: enrolled", (long long)ptl_row_i64(rows, 0, "agent_id"));
-        PTL_JSON *o = json_pack("{s:I,s:s}", "agent_id", (json_int_t)ptl_row_i64(rows, 0, "agent_id"), "token", token);
+        PTL_JSON *o =
+            json_pack("{s:I,s:s}", "agent_id", (json_int_t)ptl_row_i64(rows, 0, "agent_id"), "token", token);
         ptl_answer_json(q, 201, o);
     }
     explicit_bzero(token, strlen(token));
@@ -46,7 +49,9 @@ void ptl_on_agent_enrol(struct ptl_request *q)
     if (!b)
         return;
     json_t *inventory = json_object_get(b, "inventory");
-    if (ptl_json_req_str(b, "body", "token", &one_time, &err) < 0 || ptl_json_req_str(b, "body", "name", &name, &err) < 0 || ptl_inventory_read(inventory, &inv, &err) < 0) {
+    if (ptl_json_req_str(b, "body", "token", &one_time, &err) < 0 ||
+        ptl_json_req_str(b, "body", "name", &name, &err) < 0 ||
+        ptl_inventory_read(inventory, &inv, &err) < 0) {
         ptl_answer_problem(q, 422, "%s", err.text);
         return;
     }
@@ -101,7 +106,10 @@ void ptl_on_agent_claim(struct ptl_request *q)
         ptl_answer_problem(q, 422, "%s", err.text[0] ? err.text : "body.free_slots: expected 0 to 1024");
         return;
     }
-    ptl_request_set(q, ptl_core_claim(ptl_request_core(q), ptl_request_identity(q)->agent_id, inventory, (int)slots, wait, on_claimed, q), claim_gone);
+    ptl_request_set(q,
+                    ptl_core_claim(ptl_request_core(q), ptl_request_identity(q)->agent_id, inventory,
+                                   (int)slots, wait, on_claimed, q),
+                    claim_gone);
 }
 
 void ptl_on_agent_heartbeat(struct ptl_request *q)
@@ -111,7 +119,8 @@ void ptl_on_agent_heartbeat(struct ptl_request *q)
         return;
     const json_t *attempts = json_object_get(b, "attempts");
     if (!json_is_array(attempts) || json_array_size(attempts) > 1024) {
-        ptl_answer_problem(q, 422, "body.attempts: expected an array of at most 1024 {\"attempt_id\",\"fence\"}");
+        ptl_answer_problem(q, 422,
+                           "body.attempts: expected an array of at most 1024 {\"attempt_id\",\"fence\"}");
         return;
     }
     ptl_core_heartbeat(ptl_request_core(q), ptl_request_identity(q)->agent_id, attempts, ptl_answer_core, q);
@@ -121,22 +130,25 @@ void ptl_on_agent_start(struct ptl_request *q)
 {
     const json_t *b = ptl_request_json(q);
     if (b)
-        ptl_core_start(ptl_request_core(q), ptl_request_identity(q)->agent_id, ptl_request_param_id(q, "id"), ptl_json_i64(b, "fence", 0), ptl_answer_core, q);
+        ptl_core_start(ptl_request_core(q), ptl_request_identity(q)->agent_id, ptl_request_param_id(q, "id"),
+                       ptl_json_i64(b, "fence", 0), ptl_answer_core, q);
 }
 
 void ptl_on_agent_log(struct ptl_request *q)
 {
     size_t len;
     const void *data = ptl_request_bytes(q, &len);
-    ptl_core_log_append(ptl_request_core(q), ptl_request_identity(q)->agent_id, ptl_request_param_id(q, "id"), ptl_request_query_i64(q, "fence", 0, 0, INT32_MAX), ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX), data,
-                        len, ptl_answer_core, q);
+    ptl_core_log_append(ptl_request_core(q), ptl_request_identity(q)->agent_id, ptl_request_param_id(q, "id"),
+                        ptl_request_query_i64(q, "fence", 0, 0, INT32_MAX),
+                        ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX), data, len, ptl_answer_core, q);
 }
 
 void ptl_on_agent_finish(struct ptl_request *q)
 {
     const json_t *b = ptl_request_json(q);
     if (b)
-        ptl_core_finish(ptl_request_core(q), ptl_request_identity(q)->agent_id, ptl_request_param_id(q, "id"), b, ptl_answer_core, q);
+        ptl_core_finish(ptl_request_core(q), ptl_request_identity(q)->agent_id, ptl_request_param_id(q, "id"),
+                        b, ptl_answer_core, q);
 }
 
 /* ---- blobs ---- */
@@ -158,8 +170,8 @@ struct blob_job {
     int64_t from, to, total; /* of this piece: [from, to) */
     void *data;
     size_t len;
-    int64_t have;            /* bytes kept of an unfinished upload */
-    int64_t size;            /* of the finished blob, -1: none */
+    int64_t have; /* bytes kept of an unfinished upload */
+    int64_t size; /* of the finished blob, -1: none */
     int fd;
     struct ptl_error err;
 };
@@ -195,7 +207,8 @@ static void looked_head(struct ptl_work *w)
     free(j);
 }
 
-static void submit(struct ptl_request *q, const char *sha, void (*run)(struct ptl_work *), void (*done)(struct ptl_work *), struct blob_job like)
+static void submit(struct ptl_request *q, const char *sha, void (*run)(struct ptl_work *),
+                   void (*done)(struct ptl_work *), struct blob_job like)
 {
     struct blob_job *j = ptl_xcalloc(1, sizeof(*j));
     *j = like;
@@ -212,7 +225,8 @@ static void submit(struct ptl_request *q, const char *sha, void (*run)(struct pt
     }
 }
 
-/* Which blobs a token may read: an agent those of its attempts, a confined person those of his project, other people all. */
+/* Which blobs a token may read: an agent those of its attempts, a confined person those of his project, other
+ * people all. */
 static void with_read_right(struct ptl_request *q, const char *sha, ptl_rows_fn *fn)
 {
     const struct ptl_identity *who = ptl_request_identity(q);
@@ -225,14 +239,16 @@ static void with_read_right(struct ptl_request *q, const char *sha, ptl_rows_fn 
         ptl_args_str(&a, sha);
         ptl_args_str(&a, who->project);
     }
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), who->agent_id ? PTL_SQL_blob_allowed : PTL_SQL_blob_project, &a, fn, q) != 0)
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)),
+                        who->agent_id ? PTL_SQL_blob_allowed : PTL_SQL_blob_project, &a, fn, q) != 0)
         ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
 }
 
 void ptl_on_head_blob(struct ptl_request *q)
 {
     const char *sha = blob_name(q);
-    /* Agents ask before they upload: that a digest they already know exists tells them nothing of its content. */
+    /* Agents ask before they upload: that a digest they already know exists tells them nothing of its
+     * content. */
     if (sha)
         submit(q, sha, look, looked_head, (struct blob_job){0});
 }
@@ -263,7 +279,8 @@ static void looked_get(struct ptl_work *w)
             free(j);
             return;
         }
-        snprintf(text, sizeof(text), "bytes %lld-%lld/%lld", (long long)from, (long long)to - 1, (long long)j->size);
+        snprintf(text, sizeof(text), "bytes %lld-%lld/%lld", (long long)from, (long long)to - 1,
+                 (long long)j->size);
         ptl_answer_header(q, "Content-Range", text);
     }
     struct evbuffer *out = evbuffer_new();
@@ -316,11 +333,13 @@ static void put(struct ptl_work *w)
     j->size = -1;
     PTL_CLOSE int fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || flock(fd, LOCK_EX) < 0 || fstat(fd, &st) < 0) {
-        w->result = ptl_error_set(&j->err, -errno, "blob %.12s: its upload cannot be opened: %s", j->sha, strerror(errno));
+        w->result = ptl_error_set(&j->err, -errno, "blob %.12s: its upload cannot be opened: %s", j->sha,
+                                  strerror(errno));
         return;
     }
     if (st.st_nlink == 0) { /* another piece has just finished it */
-        w->result = ptl_error_set(&j->err, -ESTALE, "blob %.12s: finished by another upload, ask again", j->sha);
+        w->result =
+            ptl_error_set(&j->err, -ESTALE, "blob %.12s: finished by another upload, ask again", j->sha);
         return;
     }
     j->have = st.st_size;
@@ -330,7 +349,8 @@ static void put(struct ptl_work *w)
         size_t skip = (size_t)(j->have - j->from);
         ssize_t n = pwrite(fd, (char *)j->data + skip, j->len - skip, j->have);
         if (n < 0) {
-            w->result = ptl_error_set(&j->err, -errno, "blob %.12s: cannot be written: %s", j->sha, strerror(errno));
+            w->result =
+                ptl_error_set(&j->err, -errno, "blob %.12s: cannot be written: %s", j->sha, strerror(errno));
             return;
         }
         j->have += n;
@@ -344,7 +364,10 @@ static void put(struct ptl_work *w)
     }
     if (!ptl_str_eq(hex, j->sha)) {
         unlink(part);
-        w->result = ptl_error_set(&j->err, -ESTALE, "blob %.12s: the %lld bytes sent have another SHA-256 (%.12s…); the upload was dropped, begin again", j->sha, (long long)j->have, hex);
+        w->result = ptl_error_set(
+            &j->err, -ESTALE,
+            "blob %.12s: the %lld bytes sent have another SHA-256 (%.12s…); the upload was dropped, begin again",
+            j->sha, (long long)j->have, hex);
         return;
     }
     w->result = ptl_blob_adopt(j->core, j->sha, part, &j->err);
@@ -376,11 +399,13 @@ void ptl_on_put_blob(struct ptl_request *q)
     const void *data = ptl_request_bytes(q, &len);
     long long from = 0, last = (long long)len - 1, total = (long long)len;
     const char *range = ptl_request_header(q, "Content-Range");
-    if (range && (sscanf(range, "bytes %lld-%lld/%lld", &from, &last, &total) != 3 || from < 0 || last - from + 1 != (long long)len || last >= total || total > 1LL << 40)) {
+    if (range && (sscanf(range, "bytes %lld-%lld/%lld", &from, &last, &total) != 3 || from < 0 ||
+                  last - from + 1 != (long long)len || last >= total || total > 1LL << 40)) {
         ptl_answer_problem(q, 400, "Content-Range: expected 'bytes FIRST-LAST/TOTAL' that fits the body");
         return;
     }
-    struct blob_job like = {.from = from, .to = from + (long long)len, .total = total, .len = len, .data = malloc(len + 1)};
+    struct blob_job like = {
+        .from = from, .to = from + (long long)len, .total = total, .len = len, .data = malloc(len + 1)};
     if (!like.data) {
         ptl_answer_problem(q, 503, "out of memory, try again in a moment");
         return;

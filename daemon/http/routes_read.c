@@ -1,4 +1,5 @@
-/* routes_read.c - routes that read: one table says which statement answers which path, with what parameters; a few answers need more. */
+/* routes_read.c - routes that read: one table says which statement answers which path, with what parameters;
+ * a few answers need more. */
 #include "server.h"
 #include <portolan/client.h>
 #include <portolan/hash.h>
@@ -7,32 +8,33 @@
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 500 };
 
-/* Parameters, one letter and a name each: p text of the path, P number of the path, q text of the query, s text of the query or "", b number of
- * the query or 0, l the limit + 1 (one more tells whether there is a next page), c the project the token is confined to, v the token's project or
- * else the query's "project", n SQL null. */
+/* Parameters, one letter and a name each: p text of the path, P number of the path, q text of the query, s
+ * text of the query or "", b number of the query or 0, l the limit + 1 (one more tells whether there is a
+ * next page), c the project the token is confined to, v the token's project or else the query's "project", n
+ * SQL null. */
 struct reading {
     const char *pattern;
     enum ptl_sql sql;
     const char *params;
-    const char *cursor;      /* query parameter that goes on; NULL: one page */
-    const char *cursor_col;  /* its value in the last row */
+    const char *cursor;     /* query parameter that goes on; NULL: one page */
+    const char *cursor_col; /* its value in the last row */
 };
 static const struct reading lists[] = {
-    {"/api/v1/tokens", PTL_SQL_token_list, "b:after l", "after", "id"},
-    {"/api/v1/audit", PTL_SQL_audit_list, "b:before l", "before", "id"},
-    {"/api/v1/agents", PTL_SQL_agent_list, "b:after l", "after", "id"},
-    {"/api/v1/projects", PTL_SQL_project_list, "s:after l c", "after", "name"},
-    {"/api/v1/projects/{project}/secrets", PTL_SQL_project_secret_list, "p:project", NULL, NULL},
-    {"/api/v1/projects/{project}/deliveries", PTL_SQL_delivery_list, "p:project b:before l", "before", "id"},
-    {"/api/v1/runs", PTL_SQL_run_list, "v q:state q:ref b:before l q:commit", "before", "id"},
-    {"/api/v1/runs/{id}/statuses", PTL_SQL_status_list, "P:id", NULL, NULL},
-    {"/api/v1/stages/{id}/attempts", PTL_SQL_attempt_list, "P:id l", NULL, NULL},
-    {"/api/v1/attempts/{id}/artifacts", PTL_SQL_attempt_artifacts, "P:id s:after l", "after", "path"},
+    {"/api/v1/tokens",                        PTL_SQL_token_list,          "b:after l",                           "after",  "id"  },
+    {"/api/v1/audit",                         PTL_SQL_audit_list,          "b:before l",                          "before", "id"  },
+    {"/api/v1/agents",                        PTL_SQL_agent_list,          "b:after l",                           "after",  "id"  },
+    {"/api/v1/projects",                      PTL_SQL_project_list,        "s:after l c",                         "after",  "name"},
+    {"/api/v1/projects/{project}/secrets",    PTL_SQL_project_secret_list, "p:project",                           NULL,     NULL  },
+    {"/api/v1/projects/{project}/deliveries", PTL_SQL_delivery_list,       "p:project b:before l",                "before", "id"  },
+    {"/api/v1/runs",                          PTL_SQL_run_list,            "v q:state q:ref b:before l q:commit", "before", "id"  },
+    {"/api/v1/runs/{id}/statuses",            PTL_SQL_status_list,         "P:id",                                NULL,     NULL  },
+    {"/api/v1/stages/{id}/attempts",          PTL_SQL_attempt_list,        "P:id l",                              NULL,     NULL  },
+    {"/api/v1/attempts/{id}/artifacts",       PTL_SQL_attempt_artifacts,   "P:id s:after l",                      "after",  "path"},
 };
 static const struct reading ones[] = {
     {"/api/v1/projects/{project}", PTL_SQL_project_get, "p:project n", NULL, NULL},
-    {"/api/v1/stages/{id}", PTL_SQL_stage_get, "P:id", NULL, NULL},
-    {"/api/v1/attempts/{id}", PTL_SQL_attempt_get, "P:id", NULL, NULL},
+    {"/api/v1/stages/{id}",        PTL_SQL_stage_get,   "P:id",        NULL, NULL},
+    {"/api/v1/attempts/{id}",      PTL_SQL_attempt_get, "P:id",        NULL, NULL},
 };
 
 static const struct reading *find(const struct reading *table, size_t n, const char *pattern)
@@ -56,7 +58,8 @@ static void fill(struct ptl_request *q, const char *params, struct ptl_args *a)
         size_t n = strcspn(p, " ");
         snprintf(name, sizeof(name), "%.*s", n > 2 ? (int)n - 2 : 0, n > 2 ? p + 2 : "");
         const char *confined = ptl_request_identity(q)->project;
-        const char *text = *p == 'p' || *p == 'P' ? ptl_request_param(q, name) : ptl_request_query(q, *p == 'v' ? "project" : name);
+        const char *text = *p == 'p' || *p == 'P' ? ptl_request_param(q, name)
+                                                  : ptl_request_query(q, *p == 'v' ? "project" : name);
         switch (*p) {
         case 'p':
         case 'q':
@@ -102,7 +105,9 @@ static void on_list(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
         json_array_remove(items, json_array_size(items) - 1);
         json_t *last = json_object_get(json_array_get(items, json_array_size(items) - 1), r->cursor_col);
         next = json_incref(last);
-        PTL_FREE char *value = json_is_integer(last) ? ptl_xasprintf("%lld", (long long)json_integer_value(last)) : ptl_url_encode(json_string_value(last));
+        PTL_FREE char *value = json_is_integer(last)
+                                   ? ptl_xasprintf("%lld", (long long)json_integer_value(last))
+                                   : ptl_url_encode(json_string_value(last));
         PTL_FREE char *link = ptl_xasprintf("<?%s=%s&limit=%zu>; rel=\"next\"", r->cursor, value, limit);
         ptl_answer_header(q, "Link", link);
     }
@@ -126,7 +131,11 @@ static void on_project_of(void *ctx, struct ptl_rows *rows, const struct ptl_err
     if (err)
         ptl_answer_result(q, 200, err->code, NULL, err);
     else if (ptl_rows_count(rows) == 0)
-        ptl_answer_problem(q, 404, "no %s %s", ptl_str_starts(r->pattern, "/api/v1/runs") ? "run" : ptl_str_starts(r->pattern, "/api/v1/stages") ? "stage" : "attempt", ptl_request_param(q, "id"));
+        ptl_answer_problem(q, 404, "no %s %s",
+                           ptl_str_starts(r->pattern, "/api/v1/runs")     ? "run"
+                           : ptl_str_starts(r->pattern, "/api/v1/stages") ? "stage"
+                                                                          : "attempt",
+                           ptl_request_param(q, "id"));
     else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
         ask(q, r, on_list);
 }
@@ -145,7 +154,9 @@ void ptl_on_get_list(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    enum ptl_sql owner = ptl_str_starts(r->pattern, "/api/v1/runs") ? PTL_SQL_run_get : ptl_str_starts(r->pattern, "/api/v1/stages") ? PTL_SQL_stage_get : PTL_SQL_attempt_run;
+    enum ptl_sql owner = ptl_str_starts(r->pattern, "/api/v1/runs")     ? PTL_SQL_run_get
+                         : ptl_str_starts(r->pattern, "/api/v1/stages") ? PTL_SQL_stage_get
+                                                                        : PTL_SQL_attempt_run;
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), owner, &a, on_project_of, q) != 0)
         ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
 }
@@ -194,7 +205,8 @@ static void on_run(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
     json_object_set_new(run, "stages", ptl_rows_array(rows[1]));
     const char *base = ptl_core_options_of(ptl_request_core(q))->public_url;
     if (base)
-        json_object_set_new(run, "url", json_sprintf("%s/runs/%lld", base, (long long)ptl_json_i64(run, "id", 0)));
+        json_object_set_new(run, "url",
+                            json_sprintf("%s/runs/%lld", base, (long long)ptl_json_i64(run, "id", 0)));
     ptl_answer_json(q, 200, run);
 }
 
@@ -253,7 +265,8 @@ static void on_report(void *ctx, struct ptl_rows *rows, const struct ptl_error *
     if (err) {
         ptl_answer_result(q, 200, err->code, NULL, err);
     } else if (ptl_rows_count(rows) == 0 || ptl_row_null(rows, 0, "report")) {
-        ptl_answer_problem(q, 404, "attempt %s has no report: only a verify that could compare has one", ptl_request_param(q, "id"));
+        ptl_answer_problem(q, 404, "attempt %s has no report: only a verify that could compare has one",
+                           ptl_request_param(q, "id"));
     } else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project"))) {
         PTL_JSON *report = ptl_row_json(rows, 0, "report");
         ptl_answer_json(q, 200, report);
@@ -314,7 +327,8 @@ static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
     }
     if (!ptl_request_may_project(q, ptl_row_str(rows[0], 0, "project")))
         return;
-    int64_t at = ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX), limit = ptl_request_query_i64(q, "limit", LOG_PAGE_MAX, 1, LOG_PAGE_MAX);
+    int64_t at = ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX),
+            limit = ptl_request_query_i64(q, "limit", LOG_PAGE_MAX, 1, LOG_PAGE_MAX);
     struct evbuffer *out = evbuffer_new();
     for (int i = 0; i < ptl_rows_count(rows[1]) && limit > 0; i++) {
         size_t len;
@@ -334,7 +348,10 @@ static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
     ptl_answer_header(q, "X-Portolan-Next-Offset", text);
     snprintf(text, sizeof(text), "%lld", (long long)ptl_row_i64(rows[0], 0, "log_bytes"));
     ptl_answer_header(q, "X-Portolan-Log-Bytes", text);
-    ptl_answer_header(q, "X-Portolan-Log-Complete", ptl_row_bool(rows[0], 0, "log_complete") && at >= ptl_row_i64(rows[0], 0, "log_bytes") ? "true" : "false");
+    ptl_answer_header(q, "X-Portolan-Log-Complete",
+                      ptl_row_bool(rows[0], 0, "log_complete") && at >= ptl_row_i64(rows[0], 0, "log_bytes")
+                          ? "true"
+                          : "false");
     ptl_answer_buffer(q, 200, "text/plain; charset=utf-8", out);
     evbuffer_free(out);
 }
@@ -395,13 +412,21 @@ void ptl_on_get_whoami(struct ptl_request *q)
     static const struct {
         unsigned bit;
         const char *name;
-    } bits[] = {{PTL_MAY_READ, "read"}, {PTL_MAY_TRIGGER, "trigger"}, {PTL_MAY_MANAGE, "manage"}, {PTL_MAY_CURATE, "curate"}, {PTL_MAY_ADMIN, "admin"}, {PTL_MAY_AGENT, "agent"}};
+    } bits[] = {
+        {PTL_MAY_READ,    "read"   },
+        {PTL_MAY_TRIGGER, "trigger"},
+        {PTL_MAY_MANAGE,  "manage" },
+        {PTL_MAY_CURATE,  "curate" },
+        {PTL_MAY_ADMIN,   "admin"  },
+        {PTL_MAY_AGENT,   "agent"  }
+    };
     const struct ptl_identity *who = ptl_request_identity(q);
     json_t *may = json_array();
     for (size_t i = 0; i < PTL_ARRAY_LEN(bits); i++)
         if (who->may & bits[i].bit)
             json_array_append_new(may, json_string(bits[i].name));
-    PTL_JSON *o = json_pack("{s:s,s:s,s:s,s:o}", "name", who->name, "role", who->agent_id ? "agent" : who->role, "project", who->project, "may", may);
+    PTL_JSON *o = json_pack("{s:s,s:s,s:s,s:o}", "name", who->name, "role",
+                            who->agent_id ? "agent" : who->role, "project", who->project, "may", may);
     ptl_answer_json(q, 200, o);
 }
 
@@ -430,8 +455,13 @@ static void on_metrics(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     one_metric(&b, "db_up", "gauge", "1 when the database answers", err ? 0 : 1);
     static const struct {
         const char *name, *label, *type, *help;
-    } kinds[] = {{"stages", "state", "gauge", "open stages by state"}, {"runs", "state", "gauge", "open runs by state"}, {"agents_online", "host", "gauge", "agents by host kind"},
-                 {"queue_oldest_seconds", "host", "gauge", "age of the oldest queued stage"}, {"status_outbox_open", NULL, "gauge", "commit statuses not yet posted"}};
+    } kinds[] = {
+        {"stages",               "state", "gauge", "open stages by state"          },
+        {"runs",                 "state", "gauge", "open runs by state"            },
+        {"agents_online",        "host",  "gauge", "agents by host kind"           },
+        {"queue_oldest_seconds", "host",  "gauge", "age of the oldest queued stage"},
+        {"status_outbox_open",   NULL,    "gauge", "commit statuses not yet posted"}
+    };
     for (size_t k = 0; !err && k < PTL_ARRAY_LEN(kinds); k++) {
         metric(&b, kinds[k].name, kinds[k].type, kinds[k].help);
         for (int i = 0; i < ptl_rows_count(rows); i++) {
@@ -442,22 +472,29 @@ static void on_metrics(void *ctx, struct ptl_rows *rows, const struct ptl_error 
             if (!kinds[k].label)
                 ptl_buf_printf(&b, "portolan_%s %.17g\n", kinds[k].name, ptl_row_f64(rows, i, "value"));
             else
-                ptl_buf_printf(&b, "portolan_%s{%s=\"%s\"} %.17g\n", kinds[k].name, kinds[k].label, *label ? label : name + len + 1, ptl_row_f64(rows, i, "value"));
+                ptl_buf_printf(&b, "portolan_%s{%s=\"%s\"} %.17g\n", kinds[k].name, kinds[k].label,
+                               *label ? label : name + len + 1, ptl_row_f64(rows, i, "value"));
         }
     }
     one_metric(&b, "claims_total", "counter", "stages given to agents by this daemon", (double)c.claims);
     one_metric(&b, "finishes_total", "counter", "attempts finished through this daemon", (double)c.finishes);
-    one_metric(&b, "stale_fences_total", "counter", "writes of agents refused for an old fence", (double)c.stale);
-    one_metric(&b, "agents_lost_total", "counter", "attempts whose agent was silent past its lease", (double)c.agents_lost);
+    one_metric(&b, "stale_fences_total", "counter", "writes of agents refused for an old fence",
+               (double)c.stale);
+    one_metric(&b, "agents_lost_total", "counter", "attempts whose agent was silent past its lease",
+               (double)c.agents_lost);
     one_metric(&b, "log_bytes_total", "counter", "log bytes received", (double)c.log_bytes);
     one_metric(&b, "runs_prepared_total", "counter", "runs planned", (double)c.runs_prepared);
     one_metric(&b, "runs_invalid_total", "counter", "runs without a plan", (double)c.runs_invalid);
     one_metric(&b, "diagnoses_total", "counter", "failed attempts diagnosed", (double)c.diagnoses);
-    one_metric(&b, "diagnoses_failed_total", "counter", "diagnoses that failed themselves", (double)c.diagnoses_failed);
+    one_metric(&b, "diagnoses_failed_total", "counter", "diagnoses that failed themselves",
+               (double)c.diagnoses_failed);
     one_metric(&b, "long_polls", "gauge", "agents waiting for work", c.polls_waiting);
     one_metric(&b, "db_statements_total", "counter", "statements answered", (double)s.statements);
-    one_metric(&b, "db_statements_failed_total", "counter", "statements answered with an error", (double)s.failed);
-    one_metric(&b, "db_transactions_total", "counter", "write transactions; fewer than writes, because writes of one turn share one", (double)s.transactions);
+    one_metric(&b, "db_statements_failed_total", "counter", "statements answered with an error",
+               (double)s.failed);
+    one_metric(&b, "db_transactions_total", "counter",
+               "write transactions; fewer than writes, because writes of one turn share one",
+               (double)s.transactions);
     one_metric(&b, "db_reconnects_total", "counter", "connections made anew", (double)s.reconnects);
     one_metric(&b, "db_queue", "gauge", "statements waiting and running", s.queued + s.running);
     metric(&b, "db_statement_seconds", "histogram", "from the call to the answer");
@@ -465,10 +502,13 @@ static void on_metrics(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     for (int i = 0; i < PTL_STORE_LATENCY_BUCKETS; i++) {
         sum += s.latency[i];
         if (i < PTL_STORE_LATENCY_BUCKETS - 1)
-            ptl_buf_printf(&b, "portolan_db_statement_seconds_bucket{le=\"%g\"} %llu\n", (double)ptl_store_latency_bound_us[i] / 1e6, (unsigned long long)sum);
+            ptl_buf_printf(&b, "portolan_db_statement_seconds_bucket{le=\"%g\"} %llu\n",
+                           (double)ptl_store_latency_bound_us[i] / 1e6, (unsigned long long)sum);
     }
-    ptl_buf_printf(&b, "portolan_db_statement_seconds_bucket{le=\"+Inf\"} %llu\nportolan_db_statement_seconds_sum %g\nportolan_db_statement_seconds_count %llu\n", (unsigned long long)sum,
-                   (double)s.latency_sum_us / 1e6, (unsigned long long)sum);
+    ptl_buf_printf(
+        &b,
+        "portolan_db_statement_seconds_bucket{le=\"+Inf\"} %llu\nportolan_db_statement_seconds_sum %g\nportolan_db_statement_seconds_count %llu\n",
+        (unsigned long long)sum, (double)s.latency_sum_us / 1e6, (unsigned long long)sum);
     ptl_answer_text(q, 200, "text/plain; version=0.0.4", ptl_buf_str(&b));
 }
 
@@ -489,7 +529,8 @@ static void metrics_allowed(void *ctx, int status, const struct ptl_identity *wh
 
 void ptl_on_get_metrics(struct ptl_request *q)
 {
-    const char *authorization = ptl_request_header(q, "Authorization"), *bearer = ptl_str_starts(authorization, "Bearer ") ? authorization + 7 : NULL;
+    const char *authorization = ptl_request_header(q, "Authorization"),
+               *bearer = ptl_str_starts(authorization, "Bearer ") ? authorization + 7 : NULL;
     struct ptl_identity reader = {.may = PTL_MAY_READ};
     if (bearer && ptl_secret_equal(bearer, ptl_server_metrics_token(ptl_request_server(q))))
         metrics_allowed(q, 0, &reader);
@@ -516,15 +557,17 @@ static void on_badge(struct ptl_request *q, struct ptl_rows *rows, const struct 
     const char *state = ptl_rows_count(rows) ? ptl_row_str(rows, 0, "state") : "unknown";
     ptl_answer_header(q, "Cache-Control", "no-cache");
     if (!svg) {
-        PTL_JSON *o = json_pack("{s:i,s:s,s:s,s:s}", "schemaVersion", 1, "label", "portolan", "message", state, "color", badge_color(state, false));
+        PTL_JSON *o = json_pack("{s:i,s:s,s:s,s:s}", "schemaVersion", 1, "label", "portolan", "message",
+                                state, "color", badge_color(state, false));
         ptl_answer_json(q, 200, o);
         return;
     }
     int width = 14 + 7 * (int)strlen(state);
-    PTL_FREE char *text = ptl_xasprintf("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"20\" role=\"img\" aria-label=\"portolan: %s\"><title>portolan: %s</title>"
-                                        "<rect width=\"%d\" height=\"20\" rx=\"3\" fill=\"#455a64\"/><rect x=\"62\" width=\"%d\" height=\"20\" rx=\"3\" fill=\"%s\"/>"
-                                        "<g fill=\"#fff\" font-family=\"Verdana,sans-serif\" font-size=\"11\"><text x=\"7\" y=\"14\">portolan</text><text x=\"69\" y=\"14\">%s</text></g></svg>",
-                                        62 + width, state, state, 62 + width, width, badge_color(state, true), state);
+    PTL_FREE char *text = ptl_xasprintf(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"20\" role=\"img\" aria-label=\"portolan: %s\"><title>portolan: %s</title>"
+        "<rect width=\"%d\" height=\"20\" rx=\"3\" fill=\"#455a64\"/><rect x=\"62\" width=\"%d\" height=\"20\" rx=\"3\" fill=\"%s\"/>"
+        "<g fill=\"#fff\" font-family=\"Verdana,sans-serif\" font-size=\"11\"><text x=\"7\" y=\"14\">portolan</text><text x=\"69\" y=\"14\">%s</text></g></svg>",
+        62 + width, state, state, 62 + width, width, badge_color(state, true), state);
     ptl_answer_text(q, 200, "image/svg+xml", text);
 }
 
@@ -573,10 +616,17 @@ static void on_cctray(void *ctx, struct ptl_rows *rows, const struct ptl_error *
     ptl_buf_puts(&b, "<Projects>\n");
     for (int i = 0; i < ptl_rows_count(rows); i++) { /* names hold no character that XML would need escaped */
         const char *state = ptl_row_str(rows, i, "last_run_state");
-        bool open = ptl_str_eq(state, "running") || ptl_str_eq(state, "preparing") || ptl_str_eq(state, "waiting");
-        ptl_buf_printf(&b, "  <Project name=\"%s\" activity=\"%s\" lastBuildStatus=\"%s\" lastBuildLabel=\"%lld\" webUrl=\"%s/runs/%lld\"/>\n", ptl_row_str(rows, i, "name"), open ? "Building" : "Sleeping",
-                       ptl_str_eq(state, "green") ? "Success" : ptl_str_eq(state, "red") || ptl_str_eq(state, "invalid") ? "Failure" : "Unknown", (long long)ptl_row_i64(rows, i, "last_run_number"), base ? base : "",
-                       (long long)ptl_row_i64(rows, i, "last_run_id"));
+        bool open =
+            ptl_str_eq(state, "running") || ptl_str_eq(state, "preparing") || ptl_str_eq(state, "waiting");
+        ptl_buf_printf(
+            &b,
+            "  <Project name=\"%s\" activity=\"%s\" lastBuildStatus=\"%s\" lastBuildLabel=\"%lld\" webUrl=\"%s/runs/%lld\"/>\n",
+            ptl_row_str(rows, i, "name"), open ? "Building" : "Sleeping",
+            ptl_str_eq(state, "green")                                 ? "Success"
+            : ptl_str_eq(state, "red") || ptl_str_eq(state, "invalid") ? "Failure"
+                                                                       : "Unknown",
+            (long long)ptl_row_i64(rows, i, "last_run_number"), base ? base : "",
+            (long long)ptl_row_i64(rows, i, "last_run_id"));
     }
     ptl_buf_puts(&b, "</Projects>\n");
     ptl_answer_text(q, 200, "application/xml", ptl_buf_str(&b));

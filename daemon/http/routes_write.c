@@ -1,4 +1,5 @@
-/* routes_write.c - what people change: tokens, agents, projects, secrets, runs, gates. Each writes its line into the audit log. */
+/* routes_write.c - what people change: tokens, agents, projects, secrets, runs, gates. Each writes its line
+ * into the audit log. */
 #include "server.h"
 #include <portolan/clock.h>
 #include <portolan/hash.h>
@@ -11,10 +12,10 @@
 struct writing {
     struct ptl_request *q;
     int status;
-    const char *action;  /* for the audit log; NULL: none */
+    const char *action; /* for the audit log; NULL: none */
     char *object;
-    json_t *extra;       /* members added to the answer */
-    const char *absent;  /* said with 404 when no row came */
+    json_t *extra;      /* members added to the answer */
+    const char *absent; /* said with 404 when no row came */
     int absent_status;
     bool forget_tokens;
 };
@@ -67,21 +68,24 @@ static bool only_keys(struct ptl_request *q, const json_t *body, const char *con
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)body, key, v) {
+    json_object_foreach((json_t *)body, key, v)
+    {
         (void)v;
         bool known = false;
         for (size_t i = 0; keys[i]; i++)
             known |= ptl_str_eq(keys[i], key);
         if (!known) {
             const char *near = ptl_str_nearest(key, keys);
-            ptl_answer_problem(q, 422, "body.%.60s: not known here%s%s%s", key, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+            ptl_answer_problem(q, 422, "body.%.60s: not known here%s%s%s", key,
+                               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
             return false;
         }
     }
     return true;
 }
 
-static bool text_member(struct ptl_request *q, const json_t *body, const char *key, bool required, size_t max, const char **ret)
+static bool text_member(struct ptl_request *q, const json_t *body, const char *key, bool required, size_t max,
+                        const char **ret)
 {
     const json_t *v = json_object_get(body, key);
     *ret = json_string_value(v);
@@ -94,7 +98,8 @@ static bool text_member(struct ptl_request *q, const json_t *body, const char *k
     return true;
 }
 
-static bool text_list(struct ptl_request *q, const json_t *body, const char *key, const char **ret, size_t max, size_t *n)
+static bool text_list(struct ptl_request *q, const json_t *body, const char *key, const char **ret,
+                      size_t max, size_t *n)
 {
     const json_t *v = json_object_get(body, key);
     size_t i;
@@ -103,7 +108,9 @@ static bool text_list(struct ptl_request *q, const json_t *body, const char *key
     if (!v || json_is_null(v))
         return true;
     bool fine = json_is_array(v) && json_array_size(v) <= max;
-    json_array_foreach((json_t *)v, i, e) if (fine && (fine = json_is_string(e) && json_string_length(e) <= 200)) ret[(*n)++] = json_string_value(e);
+    json_array_foreach((json_t *)v, i,
+                       e) if (fine && (fine = json_is_string(e) && json_string_length(e) <= 200))
+        ret[(*n)++] = json_string_value(e);
     if (!fine)
         ptl_answer_problem(q, 422, "body.%s: expected an array of at most %zu texts", key, max);
     return fine;
@@ -114,12 +121,14 @@ void ptl_on_post_token(struct ptl_request *q)
     static const char *const keys[] = {"name", "role", "project", "expires_in", NULL};
     const json_t *b = ptl_request_json(q);
     const char *name, *role, *project, *expires;
-    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", true, 100, &name) || !text_member(q, b, "role", true, 20, &role) || !text_member(q, b, "project", false, 64, &project) ||
+    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", true, 100, &name) ||
+        !text_member(q, b, "role", true, 20, &role) || !text_member(q, b, "project", false, 64, &project) ||
         !text_member(q, b, "expires_in", false, 32, &expires))
         return;
     int64_t lifetime = 0;
     if (!ptl_role_may(role)) {
-        ptl_answer_problem(q, 422, "body.role: '%s' is none of viewer, member, manager, curator, admin", role);
+        ptl_answer_problem(q, 422, "body.role: '%s' is none of viewer, member, manager, curator, admin",
+                           role);
         return;
     }
     if (expires && (ptl_duration_parse(expires, &lifetime) < 0 || lifetime < 1000)) {
@@ -143,7 +152,12 @@ void ptl_on_post_token(struct ptl_request *q)
     else
         ptl_args_null(&a);
     write_one(q, PTL_SQL_token_create, &a,
-              (struct writing){.status = 201, .action = "token.create", .object = ptl_xasprintf("token %s (%s)", name, role), .extra = json_pack("{s:s}", "token", token), .absent = "body.project: no such project", .absent_status = 422});
+              (struct writing){.status = 201,
+                               .action = "token.create",
+                               .object = ptl_xasprintf("token %s (%s)", name, role),
+                               .extra = json_pack("{s:s}", "token", token),
+                               .absent = "body.project: no such project",
+                               .absent_status = 422});
 }
 
 void ptl_on_post_enrol_token(struct ptl_request *q)
@@ -152,7 +166,8 @@ void ptl_on_post_enrol_token(struct ptl_request *q)
     const json_t *b = ptl_request_json(q);
     const char *name, *expires, *hosts[8];
     size_t n;
-    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", false, 100, &name) || !text_list(q, b, "hosts", hosts, 8, &n) || !text_member(q, b, "expires_in", false, 32, &expires))
+    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", false, 100, &name) ||
+        !text_list(q, b, "hosts", hosts, 8, &n) || !text_member(q, b, "expires_in", false, 32, &expires))
         return;
     int64_t lifetime = 3600 * 1000;
     if (expires && (ptl_duration_parse(expires, &lifetime) < 0 || lifetime < 1000)) {
@@ -179,7 +194,11 @@ void ptl_on_post_enrol_token(struct ptl_request *q)
     ptl_args_text_array(&a, hosts, n);
     ptl_args_str(&a, ptl_request_identity(q)->name);
     ptl_args_i64(&a, lifetime);
-    write_one(q, PTL_SQL_token_create, &a, (struct writing){.status = 201, .action = "agent.enrol-token", .object = ptl_xasprintf("enrolment %s", name ? name : "agent"), .extra = json_pack("{s:s}", "token", token)});
+    write_one(q, PTL_SQL_token_create, &a,
+              (struct writing){.status = 201,
+                               .action = "agent.enrol-token",
+                               .object = ptl_xasprintf("enrolment %s", name ? name : "agent"),
+                               .extra = json_pack("{s:s}", "token", token)});
 }
 
 void ptl_on_delete_token(struct ptl_request *q)
@@ -187,14 +206,22 @@ void ptl_on_delete_token(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    write_one(q, PTL_SQL_token_revoke, &a, (struct writing){.action = "token.revoke", .object = ptl_xasprintf("token %s", ptl_request_param(q, "id")), .forget_tokens = true, .absent = "no such token"});
+    write_one(q, PTL_SQL_token_revoke, &a,
+              (struct writing){.action = "token.revoke",
+                               .object = ptl_xasprintf("token %s", ptl_request_param(q, "id")),
+                               .forget_tokens = true,
+                               .absent = "no such token"});
 }
 
 void ptl_on_post_agent_state(struct ptl_request *q)
 {
     static const struct {
         const char *verb, *state;
-    } verbs[] = {{"activate", "active"}, {"drain", "draining"}, {"remove", "removed"}};
+    } verbs[] = {
+        {"activate", "active"  },
+        {"drain",    "draining"},
+        {"remove",   "removed" }
+    };
     const char *state = NULL, *verb = ptl_request_param(q, "state");
     for (size_t i = 0; i < PTL_ARRAY_LEN(verbs); i++)
         if (ptl_str_eq(verbs[i].verb, verb))
@@ -207,7 +234,11 @@ void ptl_on_post_agent_state(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, ptl_request_param(q, "name"));
     ptl_args_str(&a, state);
-    write_one(q, PTL_SQL_agent_set_state, &a, (struct writing){.action = "agent.state", .object = ptl_xasprintf("agent %s: %s", ptl_request_param(q, "name"), state), .forget_tokens = true, .absent = "no such agent"});
+    write_one(q, PTL_SQL_agent_set_state, &a,
+              (struct writing){.action = "agent.state",
+                               .object = ptl_xasprintf("agent %s: %s", ptl_request_param(q, "name"), state),
+                               .forget_tokens = true,
+                               .absent = "no such agent"});
 }
 
 static bool seal_arg(struct ptl_request *q, struct ptl_args *a, const char *what, const char *plain)
@@ -227,24 +258,48 @@ static bool seal_arg(struct ptl_request *q, struct ptl_args *a, const char *what
 }
 
 struct project_body {
-    const char *name, *url, *branch, *cred_kind, *cred_user, *cred, *hook, *poll, *forge, *forge_url, *forge_repo, *forge_token;
+    const char *name, *url, *branch, *cred_kind, *cred_user, *cred, *hook, *poll, *forge, *forge_url,
+        *forge_repo, *forge_token;
     int64_t poll_s;
     bool has_poll;
 };
 
 static bool project_body(struct ptl_request *q, bool create, struct project_body *p)
 {
-    static const char *const keys[] = {"name", "url", "default_branch", "credential_kind", "credential_user", "credential", "webhook_secret", "poll", "status_forge", "status_url", "status_repo", "status_token", NULL};
+    static const char *const keys[] = {"name",
+                                       "url",
+                                       "default_branch",
+                                       "credential_kind",
+                                       "credential_user",
+                                       "credential",
+                                       "webhook_secret",
+                                       "poll",
+                                       "status_forge",
+                                       "status_url",
+                                       "status_repo",
+                                       "status_token",
+                                       NULL};
     const json_t *b = ptl_request_json(q);
-    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", create, 63, &p->name) || !text_member(q, b, "url", create, 2048, &p->url) || !text_member(q, b, "default_branch", false, 255, &p->branch) ||
-        !text_member(q, b, "credential_kind", false, 20, &p->cred_kind) || !text_member(q, b, "credential_user", false, 255, &p->cred_user) || !text_member(q, b, "credential", false, 65536, &p->cred) ||
-        !text_member(q, b, "webhook_secret", false, 4096, &p->hook) || !text_member(q, b, "poll", false, 32, &p->poll) || !text_member(q, b, "status_url", false, 2048, &p->forge_url) ||
-        !text_member(q, b, "status_repo", false, 255, &p->forge_repo) || !text_member(q, b, "status_token", false, 4096, &p->forge_token))
+    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", create, 63, &p->name) ||
+        !text_member(q, b, "url", create, 2048, &p->url) ||
+        !text_member(q, b, "default_branch", false, 255, &p->branch) ||
+        !text_member(q, b, "credential_kind", false, 20, &p->cred_kind) ||
+        !text_member(q, b, "credential_user", false, 255, &p->cred_user) ||
+        !text_member(q, b, "credential", false, 65536, &p->cred) ||
+        !text_member(q, b, "webhook_secret", false, 4096, &p->hook) ||
+        !text_member(q, b, "poll", false, 32, &p->poll) ||
+        !text_member(q, b, "status_url", false, 2048, &p->forge_url) ||
+        !text_member(q, b, "status_repo", false, 255, &p->forge_repo) ||
+        !text_member(q, b, "status_token", false, 4096, &p->forge_token))
         return false;
     p->forge = ptl_json_str(b, "status_forge", NULL);
     for (const char *c = p->name; c && *c; c++)
-        if (!(islower((unsigned char)*c) || isdigit((unsigned char)*c) || (c > p->name && strchr("._-", *c)))) {
-            ptl_answer_problem(q, 422, "body.name: '%s': expected lower-case letters, digits, '.', '_', '-', beginning with a letter or digit, at most 63", p->name);
+        if (!(islower((unsigned char)*c) || isdigit((unsigned char)*c) ||
+              (c > p->name && strchr("._-", *c)))) {
+            ptl_answer_problem(
+                q, 422,
+                "body.name: '%s': expected lower-case letters, digits, '.', '_', '-', beginning with a letter or digit, at most 63",
+                p->name);
             return false;
         }
     if (p->poll) {
@@ -256,7 +311,9 @@ static bool project_body(struct ptl_request *q, bool create, struct project_body
         p->has_poll = true;
         p->poll_s = ms / 1000;
     }
-    static const char *const kinds[] = {"none", "token", "userpass", "ssh_key"}, *const forges[] = {"", "github", "gitlab", "gitea"};
+    static const char *const kinds[] = {"none", "token", "userpass", "ssh_key"}, *const forges[] = {
+                                                                                     "", "github", "gitlab",
+                                                                                     "gitea"};
     bool kind_ok = !p->cred_kind, forge_ok = !p->forge;
     for (size_t i = 0; i < 4; i++) {
         kind_ok |= ptl_str_eq(kinds[i], p->cred_kind);
@@ -265,7 +322,8 @@ static bool project_body(struct ptl_request *q, bool create, struct project_body
     if (!kind_ok)
         ptl_answer_problem(q, 422, "body.credential_kind: expected none, token, userpass or ssh_key");
     else if (!forge_ok)
-        ptl_answer_problem(q, 422, "body.status_forge: expected github, gitlab, gitea (also for Forgejo), or \"\" for none");
+        ptl_answer_problem(
+            q, 422, "body.status_forge: expected github, gitlab, gitea (also for Forgejo), or \"\" for none");
     struct ptl_error err = PTL_ERROR_INIT;
     if (kind_ok && forge_ok && p->url && ptl_core_url_check(ptl_request_core(q), p->url, &err) < 0) {
         ptl_answer_problem(q, 422, "body.url: %s", err.text);
@@ -295,7 +353,9 @@ void ptl_on_post_project(struct ptl_request *q)
     ptl_args_i64(&a, p.poll_s);
     PTL_FREE char *location = ptl_xasprintf("/api/v1/projects/%s", p.name);
     ptl_answer_header(q, "Location", location);
-    write_one(q, PTL_SQL_project_create, &a, (struct writing){.status = 201, .action = "project.create", .object = ptl_xasprintf("project %s", p.name)});
+    write_one(q, PTL_SQL_project_create, &a,
+              (struct writing){
+                  .status = 201, .action = "project.create", .object = ptl_xasprintf("project %s", p.name)});
 }
 
 void ptl_on_patch_project(struct ptl_request *q)
@@ -322,7 +382,10 @@ void ptl_on_patch_project(struct ptl_request *q)
     ptl_args_str(&a, p.forge_repo);
     if (!seal_arg(q, &a, "status_token", p.forge_token))
         return;
-    write_one(q, PTL_SQL_project_update, &a, (struct writing){.action = "project.update", .object = ptl_xasprintf("project %s", name), .absent = "no such project"});
+    write_one(q, PTL_SQL_project_update, &a,
+              (struct writing){.action = "project.update",
+                               .object = ptl_xasprintf("project %s", name),
+                               .absent = "no such project"});
 }
 
 void ptl_on_delete_project(struct ptl_request *q)
@@ -333,17 +396,22 @@ void ptl_on_delete_project(struct ptl_request *q)
         return;
     ptl_args_init(&a);
     ptl_args_str(&a, name);
-    write_one(q, PTL_SQL_project_archive, &a, (struct writing){.action = "project.archive", .object = ptl_xasprintf("project %s", name), .absent = "no such project"});
+    write_one(q, PTL_SQL_project_archive, &a,
+              (struct writing){.action = "project.archive",
+                               .object = ptl_xasprintf("project %s", name),
+                               .absent = "no such project"});
 }
 
 void ptl_on_put_secret(struct ptl_request *q)
 {
     static const char *const keys[] = {"value", "refs", "stages", NULL};
-    const char *project = ptl_request_param(q, "project"), *name = ptl_request_param(q, "name"), *value, *refs[64], *stages[64];
+    const char *project = ptl_request_param(q, "project"), *name = ptl_request_param(q, "name"), *value,
+               *refs[64], *stages[64];
     size_t n_refs, n_stages;
     struct ptl_args a;
     const json_t *b;
-    if (!ptl_request_may_project(q, project) || !(b = ptl_request_json(q)) || !only_keys(q, b, keys) || !text_member(q, b, "value", true, 65536, &value) || !text_list(q, b, "refs", refs, 64, &n_refs) ||
+    if (!ptl_request_may_project(q, project) || !(b = ptl_request_json(q)) || !only_keys(q, b, keys) ||
+        !text_member(q, b, "value", true, 65536, &value) || !text_list(q, b, "refs", refs, 64, &n_refs) ||
         !text_list(q, b, "stages", stages, 64, &n_stages))
         return;
     PTL_FREE char *what = ptl_xasprintf("secret %s", name);
@@ -354,7 +422,10 @@ void ptl_on_put_secret(struct ptl_request *q)
         return;
     ptl_args_text_array(&a, refs, n_refs);
     ptl_args_text_array(&a, stages, n_stages);
-    write_one(q, PTL_SQL_project_secret_put, &a, (struct writing){.action = "secret.set", .object = ptl_xasprintf("project %s secret %s", project, name), .absent = "no such project"});
+    write_one(q, PTL_SQL_project_secret_put, &a,
+              (struct writing){.action = "secret.set",
+                               .object = ptl_xasprintf("project %s secret %s", project, name),
+                               .absent = "no such project"});
 }
 
 void ptl_on_delete_secret(struct ptl_request *q)
@@ -366,7 +437,10 @@ void ptl_on_delete_secret(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, project);
     ptl_args_str(&a, name);
-    write_one(q, PTL_SQL_project_secret_delete, &a, (struct writing){.action = "secret.delete", .object = ptl_xasprintf("project %s secret %s", project, name), .absent = "no such secret"});
+    write_one(q, PTL_SQL_project_secret_delete, &a,
+              (struct writing){.action = "secret.delete",
+                               .object = ptl_xasprintf("project %s secret %s", project, name),
+                               .absent = "no such secret"});
 }
 
 /* ---- runs ---- */
@@ -383,7 +457,8 @@ static void pushes_done(struct pushes *p)
 {
     if (--p->open > 0)
         return;
-    PTL_JSON *body = p->single ? json_incref(json_array_get(p->answers, 0)) : json_pack("{s:O}", "pushes", p->answers);
+    PTL_JSON *body =
+        p->single ? json_incref(json_array_get(p->answers, 0)) : json_pack("{s:O}", "pushes", p->answers);
     ptl_answer_json(p->q, 202, body);
     json_decref(p->answers);
     free(p);
@@ -444,14 +519,16 @@ static void on_push_project(void *ctx, struct ptl_rows *rows, const struct ptl_e
     } else {
         size_t i;
         json_t *u;
-        json_array_foreach(json_object_get(b, "updates"), i, u) {
+        json_array_foreach(json_object_get(b, "updates"), i, u)
+        {
             json_t *slot = json_object();
             json_object_set(slot, "ref", json_object_get(u, "ref"));
             json_array_append_new(p->answers, slot);
             struct one_push *o = ptl_xcalloc(1, sizeof(*o));
             *o = (struct one_push){p, i};
             p->open++;
-            ptl_core_push(core, p->project_id, ptl_json_str(u, "ref", ""), ptl_json_str(u, "before", NULL), ptl_json_str(u, "after", NULL), "hook", ptl_json_str(b, "pusher", who), on_push, o);
+            ptl_core_push(core, p->project_id, ptl_json_str(u, "ref", ""), ptl_json_str(u, "before", NULL),
+                          ptl_json_str(u, "after", NULL), "hook", ptl_json_str(b, "pusher", who), on_push, o);
         }
     }
     pushes_done(p);
@@ -463,7 +540,8 @@ static void with_project(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, ptl_request_param(q, "project"));
     ptl_args_null(&a);
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_project_get, &a, on_push_project, q) != 0)
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_project_get, &a, on_push_project, q) !=
+        0)
         ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
 }
 
@@ -471,7 +549,8 @@ void ptl_on_post_push(struct ptl_request *q)
 {
     static const char *const keys[] = {"updates", "pusher", NULL};
     const json_t *b;
-    if (!ptl_request_may_project(q, ptl_request_param(q, "project")) || !(b = ptl_request_json(q)) || !only_keys(q, b, keys))
+    if (!ptl_request_may_project(q, ptl_request_param(q, "project")) || !(b = ptl_request_json(q)) ||
+        !only_keys(q, b, keys))
         return;
     const json_t *updates = json_object_get(b, "updates");
     size_t n = json_array_size(updates), i;
@@ -480,9 +559,12 @@ void ptl_on_post_push(struct ptl_request *q)
         ptl_answer_problem(q, 422, "body.updates: expected 1 to 1000 of {\"ref\",\"before\",\"after\"}");
         return;
     }
-    json_array_foreach((json_t *)updates, i, u) {
-        if (!ptl_core_ref_ok(ptl_json_str(u, "ref", "")) || !is_sha(ptl_json_str(u, "after", NULL)) || (json_object_get(u, "before") && !is_sha(ptl_json_str(u, "before", NULL)))) {
-            ptl_answer_problem(q, 422, "body.updates[%zu]: expected ref as refs/…, before and after as 40 hex digits", i);
+    json_array_foreach((json_t *)updates, i, u)
+    {
+        if (!ptl_core_ref_ok(ptl_json_str(u, "ref", "")) || !is_sha(ptl_json_str(u, "after", NULL)) ||
+            (json_object_get(u, "before") && !is_sha(ptl_json_str(u, "before", NULL)))) {
+            ptl_answer_problem(
+                q, 422, "body.updates[%zu]: expected ref as refs/…, before and after as 40 hex digits", i);
             return;
         }
     }
@@ -494,7 +576,9 @@ void ptl_on_post_run(struct ptl_request *q)
     static const char *const keys[] = {"ref", "commit", NULL};
     const json_t *b;
     const char *ref, *commit;
-    if (!ptl_request_may_project(q, ptl_request_param(q, "project")) || !(b = ptl_request_json(q)) || !only_keys(q, b, keys) || !text_member(q, b, "ref", false, 255, &ref) || !text_member(q, b, "commit", false, 40, &commit))
+    if (!ptl_request_may_project(q, ptl_request_param(q, "project")) || !(b = ptl_request_json(q)) ||
+        !only_keys(q, b, keys) || !text_member(q, b, "ref", false, 255, &ref) ||
+        !text_member(q, b, "commit", false, 40, &commit))
         return;
     if (ref && !ptl_core_ref_ok(ref)) {
         ptl_answer_problem(q, 422, "body.ref: '%s' is not a ref name git would accept", ref);
@@ -513,14 +597,16 @@ static void do_it(struct ptl_request *q)
     const char *pattern = ptl_request_pattern(q), *who = ptl_request_identity(q)->name;
     struct ptl_core *core = ptl_request_core(q);
     int64_t id = ptl_request_param_id(q, "id");
-    PTL_FREE char *object = ptl_xasprintf("%s %lld", ptl_str_starts(pattern, "/api/v1/runs") ? "run" : "stage", (long long)id);
+    PTL_FREE char *object =
+        ptl_xasprintf("%s %lld", ptl_str_starts(pattern, "/api/v1/runs") ? "run" : "stage", (long long)id);
     ptl_audit(q, strrchr(pattern, '/') + 1, object, NULL);
     if (ptl_str_ends(pattern, "/cancel"))
         ptl_core_run_cancel(core, id, who, ptl_answer_core, q);
     else if (ptl_str_ends(pattern, "/rerun"))
         ptl_core_run_rerun(core, id, who, ptl_answer_core, q);
     else
-        ptl_core_stage_approve(core, id, who, ptl_str_ends(pattern, "/approve"), ptl_json_str(ptl_request_get(q), "comment", NULL), ptl_answer_core, q);
+        ptl_core_stage_approve(core, id, who, ptl_str_ends(pattern, "/approve"),
+                               ptl_json_str(ptl_request_get(q), "comment", NULL), ptl_answer_core, q);
 }
 
 static void on_owner(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
@@ -529,7 +615,9 @@ static void on_owner(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
     if (err)
         ptl_answer_result(q, 200, err->code, NULL, err);
     else if (ptl_rows_count(rows) == 0)
-        ptl_answer_problem(q, 404, "no %s %s", ptl_str_starts(ptl_request_pattern(q), "/api/v1/runs") ? "run" : "stage", ptl_request_param(q, "id"));
+        ptl_answer_problem(q, 404, "no %s %s",
+                           ptl_str_starts(ptl_request_pattern(q), "/api/v1/runs") ? "run" : "stage",
+                           ptl_request_param(q, "id"));
     else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
         do_it(q);
 }
@@ -588,7 +676,8 @@ void ptl_on_post_lint(struct ptl_request *q)
     struct ptl_spec_diags diags = PTL_SPEC_DIAGS_INIT;
     struct ptl_spec *spec = NULL;
     int r = ptl_spec_parse(text, strlen(text), ptl_json_str(b, "file", PTL_SPEC_FILE_NAME), &spec, &diags);
-    PTL_JSON *o = json_pack("{s:b,s:o,s:o}", "ok", r == 0, "findings", ptl_spec_diags_json(&diags), "plan", spec ? json_deep_copy(ptl_spec_plan(spec)) : json_null());
+    PTL_JSON *o = json_pack("{s:b,s:o,s:o}", "ok", r == 0, "findings", ptl_spec_diags_json(&diags), "plan",
+                            spec ? json_deep_copy(ptl_spec_plan(spec)) : json_null());
     ptl_spec_diags_done(&diags);
     ptl_spec_free(spec);
     ptl_answer_json(q, 200, o);

@@ -1,5 +1,6 @@
-/* server.c - the listener and the life of a request: match the route, authorise, hand over, answer once. A request is owned here until its
- * answer; when the peer hangs up first, `gone` tells the handler and the late answer is dropped (evhttp frees it then). */
+/* server.c - the listener and the life of a request: match the route, authorise, hand over, answer once. A
+ * request is owned here until its answer; when the peer hangs up first, `gone` tells the handler and the late
+ * answer is dropped (evhttp frees it then). */
 #include "server.h"
 #include <portolan/clock.h>
 #include <portolan/hash.h>
@@ -91,7 +92,8 @@ const struct ptl_identity *ptl_request_identity(const struct ptl_request *q)
 const char *ptl_request_param(const struct ptl_request *q, const char *name)
 {
     for (size_t i = 0; i < q->n_params; i++)
-        if (strlen(name) == q->param_name_lens[i] && memcmp(name, q->param_names[i], q->param_name_lens[i]) == 0)
+        if (strlen(name) == q->param_name_lens[i] &&
+            memcmp(name, q->param_names[i], q->param_name_lens[i]) == 0)
             return q->params[i];
     return NULL;
 }
@@ -117,7 +119,8 @@ const char *ptl_request_query(const struct ptl_request *q, const char *name)
     return v && *v ? v : NULL;
 }
 
-int64_t ptl_request_query_i64(const struct ptl_request *q, const char *name, int64_t dflt, int64_t min, int64_t max)
+int64_t ptl_request_query_i64(const struct ptl_request *q, const char *name, int64_t dflt, int64_t min,
+                              int64_t max)
 {
     int64_t v = whole(ptl_request_query(q, name));
     if (v < 0)
@@ -207,9 +210,27 @@ static const char *reason(int status)
     static const struct {
         int status;
         const char *text;
-    } reasons[] = {{200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"}, {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"},
-                   {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {409, "Conflict"}, {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"}, {422, "Unprocessable Content"},
-                   {429, "Too Many Requests"}, {500, "Internal Server Error"}, {503, "Service Unavailable"}};
+    } reasons[] = {
+        {200, "OK"                    },
+        {201, "Created"               },
+        {202, "Accepted"              },
+        {204, "No Content"            },
+        {206, "Partial Content"       },
+        {304, "Not Modified"          },
+        {400, "Bad Request"           },
+        {401, "Unauthorized"          },
+        {403, "Forbidden"             },
+        {404, "Not Found"             },
+        {405, "Method Not Allowed"    },
+        {409, "Conflict"              },
+        {413, "Content Too Large"     },
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable" },
+        {422, "Unprocessable Content" },
+        {429, "Too Many Requests"     },
+        {500, "Internal Server Error" },
+        {503, "Service Unavailable"   }
+    };
     for (size_t i = 0; i < PTL_ARRAY_LEN(reasons); i++)
         if (reasons[i].status == status)
             return reasons[i].text;
@@ -238,13 +259,15 @@ static void common_headers(struct ptl_request *q, const char *type)
 void ptl_answer_buffer(struct ptl_request *q, int status, const char *type, struct evbuffer *body)
 {
     if (q->answered) {
-        ptl_log_error("http: a second answer to %s %s was dropped: a mistake in this program", q->route ? q->route->method : "?", q->route ? q->route->pattern : "?");
+        ptl_log_error("http: a second answer to %s %s was dropped: a mistake in this program",
+                      q->route ? q->route->method : "?", q->route ? q->route->pattern : "?");
         return;
     }
     q->answered = true;
     forget_connection(q);
     common_headers(q, type);
-    ptl_log_debug("http: %s %s %d %lld us", q->route ? q->route->method : "-", q->route ? q->route->pattern : "-", status, (long long)(ptl_mono_us() - q->started_us));
+    ptl_log_debug("http: %s %s %d %lld us", q->route ? q->route->method : "-",
+                  q->route ? q->route->pattern : "-", status, (long long)(ptl_mono_us() - q->started_us));
     evhttp_send_reply(q->req, status, reason(status), body); /* frees req when the peer is gone */
     request_free(q);
 }
@@ -278,7 +301,8 @@ void ptl_answer_problem(struct ptl_request *q, int status, const char *fmt, ...)
     va_end(ap);
     ptl_error_set(&detail, -1, "%s", text);
     PTL_FREE char *clean = ptl_json_text_utf8(detail.text, strlen(detail.text));
-    PTL_JSON *p = json_pack("{s:s,s:s,s:i,s:s,s:s}", "type", "about:blank", "title", reason(status), "status", status, "detail", clean, "request_id", q->id);
+    PTL_JSON *p = json_pack("{s:s,s:s,s:i,s:s,s:s}", "type", "about:blank", "title", reason(status), "status",
+                            status, "detail", clean, "request_id", q->id);
     char *body = p ? json_dumps(p, JSON_COMPACT) : NULL;
     if (status == 401)
         ptl_answer_header(q, "WWW-Authenticate", "Bearer");
@@ -288,11 +312,25 @@ void ptl_answer_problem(struct ptl_request *q, int status, const char *fmt, ...)
     free(body);
 }
 
-void ptl_answer_result(struct ptl_request *q, int status, int result, const json_t *answer, const struct ptl_error *err)
+void ptl_answer_result(struct ptl_request *q, int status, int result, const json_t *answer,
+                       const struct ptl_error *err)
 {
     static const struct {
         int result, status;
-    } map[] = {{PTL_ABSENT, 404}, {PTL_FULL, 503}, {-ESTALE, 409}, {-EEXIST, 409}, {-EINVAL, 422}, {-ENOENT, 404}, {-EPERM, 403}, {-ETIMEDOUT, 503}, {-ECONNRESET, 503}, {-ECANCELED, 503}, {-ENOSPC, 503}, {-EFBIG, 413}};
+    } map[] = {
+        {PTL_ABSENT,  404},
+        {PTL_FULL,    503},
+        {-ESTALE,     409},
+        {-EEXIST,     409},
+        {-EINVAL,     422},
+        {-ENOENT,     404},
+        {-EPERM,      403},
+        {-ETIMEDOUT,  503},
+        {-ECONNRESET, 503},
+        {-ECANCELED,  503},
+        {-ENOSPC,     503},
+        {-EFBIG,      413}
+    };
     if (result == 0) {
         ptl_answer_json(q, status, answer);
         return;
@@ -302,7 +340,8 @@ void ptl_answer_result(struct ptl_request *q, int status, int result, const json
         if (map[i].result == result)
             code = map[i].status;
     if (code == 500)
-        ptl_log_error("http: request=%s %s: %s", q->id, q->route ? q->route->pattern : "?", err ? err->text : "?");
+        ptl_log_error("http: request=%s %s: %s", q->id, q->route ? q->route->pattern : "?",
+                      err ? err->text : "?");
     ptl_answer_problem(q, code, "%s", err && err->text[0] ? err->text : reason(code));
 }
 
@@ -335,7 +374,8 @@ void ptl_stream_piece(struct ptl_request *q, const void *data, size_t len)
 
 size_t ptl_stream_waiting(struct ptl_request *q)
 {
-    return q->conn ? evbuffer_get_length(bufferevent_get_output(evhttp_connection_get_bufferevent(q->conn))) : 0;
+    return q->conn ? evbuffer_get_length(bufferevent_get_output(evhttp_connection_get_bufferevent(q->conn)))
+                   : 0;
 }
 
 void ptl_stream_end(struct ptl_request *q)
@@ -403,12 +443,15 @@ static void authorised(void *ctx, int status, const struct ptl_identity *who)
         return;
     }
     if (status) {
-        ptl_answer_problem(q, 401, "no valid token: send 'Authorization: Bearer TOKEN' with one that is neither revoked nor expired");
+        ptl_answer_problem(
+            q, 401,
+            "no valid token: send 'Authorization: Bearer TOKEN' with one that is neither revoked nor expired");
         return;
     }
     q->who = *who;
     if (!(who->may & q->route->may)) {
-        ptl_answer_problem(q, 403, "role '%s' of token '%s' may not do this", who->role[0] ? who->role : "agent", who->name);
+        ptl_answer_problem(q, 403, "role '%s' of token '%s' may not do this",
+                           who->role[0] ? who->role : "agent", who->name);
         return;
     }
     q->route->fn(q);
@@ -466,7 +509,8 @@ static void on_request(struct evhttp_request *req, void *arg)
     if (q->conn)
         evhttp_connection_set_closecb(q->conn, on_closed, q);
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
-    const char *path = uri ? evhttp_uri_get_path(uri) : NULL, *method = method_name(evhttp_request_get_command(req));
+    const char *path = uri ? evhttp_uri_get_path(uri) : NULL,
+               *method = method_name(evhttp_request_get_command(req));
     bool other_method = false;
     if (!path || !*path)
         path = "/";
@@ -484,7 +528,11 @@ static void on_request(struct evhttp_request *req, void *arg)
         }
     }
     if (!q->route) {
-        ptl_answer_problem(q, other_method ? 405 : 404, other_method ? "%s is not possible here" : "%s: there is nothing at this path; /openapi.json lists what there is", method);
+        ptl_answer_problem(q, other_method ? 405 : 404,
+                           other_method
+                               ? "%s is not possible here"
+                               : "%s: there is nothing at this path; /openapi.json lists what there is",
+                           method);
         return;
     }
     const char *query = uri ? evhttp_uri_get_query(uri) : NULL;
@@ -496,7 +544,8 @@ static void on_request(struct evhttp_request *req, void *arg)
         q->has_query = true;
         for (struct evkeyval *kv = q->query.tqh_first; kv; kv = kv->next.tqe_next)
             if (!query_known(q->route->query, kv->key)) {
-                ptl_answer_problem(q, 400, "unknown query parameter '%.60s'; expected %s", kv->key, q->route->query ? q->route->query : "none");
+                ptl_answer_problem(q, 400, "unknown query parameter '%.60s'; expected %s", kv->key,
+                                   q->route->query ? q->route->query : "none");
                 return;
             }
     }
@@ -523,7 +572,9 @@ static struct bufferevent *tls_connection(struct event_base *base, void *arg)
 {
     struct ptl_server *s = arg;
     SSL *ssl = SSL_new(s->tls);
-    return ssl ? bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    return ssl ? bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
+                                                BEV_OPT_CLOSE_ON_FREE)
+               : NULL;
 }
 
 static int load_tls(struct ptl_server *s, const struct ptl_server_options *o, struct ptl_error *err)
@@ -532,20 +583,27 @@ static int load_tls(struct ptl_server *s, const struct ptl_server_options *o, st
     if (!s->tls)
         return ptl_error_set(err, -ENOMEM, "tls: out of memory");
     SSL_CTX_set_min_proto_version(s->tls, TLS1_2_VERSION);
-    SSL_CTX_set_options(s->tls, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_options(s->tls,
+                        SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     if (SSL_CTX_use_certificate_chain_file(s->tls, o->tls_cert) != 1)
-        return ptl_error_set(err, -EINVAL, "tls-cert %s: not a readable PEM certificate chain (%s)", o->tls_cert, ERR_reason_error_string(ERR_get_error()));
-    if (SSL_CTX_use_PrivateKey_file(s->tls, o->tls_key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(s->tls) != 1)
-        return ptl_error_set(err, -EINVAL, "tls-key %s: not a readable PEM key that fits %s (%s)", o->tls_key, o->tls_cert, ERR_reason_error_string(ERR_get_error()));
+        return ptl_error_set(err, -EINVAL, "tls-cert %s: not a readable PEM certificate chain (%s)",
+                             o->tls_cert, ERR_reason_error_string(ERR_get_error()));
+    if (SSL_CTX_use_PrivateKey_file(s->tls, o->tls_key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(s->tls) != 1)
+        return ptl_error_set(err, -EINVAL, "tls-key %s: not a readable PEM key that fits %s (%s)", o->tls_key,
+                             o->tls_cert, ERR_reason_error_string(ERR_get_error()));
     return 0;
 }
 
-static int split_address(const char *text, char host[64], int *ret_port, bool *ret_loopback, struct ptl_error *err)
+static int split_address(const char *text, char host[64], int *ret_port, bool *ret_loopback,
+                         struct ptl_error *err)
 {
     const char *colon = strrchr(text, ':');
     size_t len = colon ? (size_t)(colon - text) : 0;
     if (!colon || len == 0 || len >= 60 || whole(colon + 1) < 0 || whole(colon + 1) > 65535)
-        return ptl_error_set(err, -EINVAL, "listen-address '%s': expected ADDRESS:PORT, such as 127.0.0.1:8470 or [::1]:8470", text);
+        return ptl_error_set(
+            err, -EINVAL, "listen-address '%s': expected ADDRESS:PORT, such as 127.0.0.1:8470 or [::1]:8470",
+            text);
     *ret_port = (int)whole(colon + 1);
     if (text[0] == '[')
         snprintf(host, 64, "%.*s", (int)len - 2, text + 1);
@@ -562,7 +620,8 @@ static int split_address(const char *text, char host[64], int *ret_port, bool *r
     return 0;
 }
 
-int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, struct ptl_server **ret, struct ptl_error *err)
+int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, struct ptl_server **ret,
+                   struct ptl_error *err)
 {
     char host[64];
     int port;
@@ -571,7 +630,10 @@ int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, st
     if (r < 0)
         return r;
     if (!loopback && (!o->tls_cert || !o->tls_key))
-        return ptl_error_set(err, -EINVAL, "listen-address %s is not loopback: tokens would cross the network in clear; set tls-cert and tls-key", o->listen_address);
+        return ptl_error_set(
+            err, -EINVAL,
+            "listen-address %s is not loopback: tokens would cross the network in clear; set tls-cert and tls-key",
+            o->listen_address);
     struct ptl_server *s = ptl_xcalloc(1, sizeof(*s));
     s->core = core;
     s->metrics_token = ptl_xstrdup(o->metrics_token);
@@ -585,21 +647,25 @@ int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, st
     }
     if (s->tls)
         evhttp_set_bevcb(s->http, tls_connection, s);
-    evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_HEAD | EVHTTP_REQ_DELETE | EVHTTP_REQ_PATCH);
+    evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_HEAD |
+                                            EVHTTP_REQ_DELETE | EVHTTP_REQ_PATCH);
     evhttp_set_max_headers_size(s->http, 64 << 10);
     evhttp_set_max_body_size(s->http, BODY_HARD_MAX);
     evhttp_set_timeout(s->http, IDLE_TIMEOUT_S);
     evhttp_set_gencb(s->http, on_request, s);
     s->bound = evhttp_bind_socket_with_handle(s->http, host, (ev_uint16_t)port);
     if (!s->bound) {
-        r = ptl_error_set(err, -errno, "listen-address %s: cannot listen there: %s", o->listen_address, strerror(errno));
+        r = ptl_error_set(err, -errno, "listen-address %s: cannot listen there: %s", o->listen_address,
+                          strerror(errno));
         goto fail;
     }
     struct sockaddr_storage ss;
     socklen_t len = sizeof(ss);
     if (getsockname(evhttp_bound_socket_get_fd(s->bound), (struct sockaddr *)&ss, &len) == 0)
-        port = ss.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&ss)->sin6_port) : ntohs(((struct sockaddr_in *)&ss)->sin_port);
-    s->address = ptl_xasprintf(strchr(host, ':') ? "%s://[%s]:%d" : "%s://%s:%d", s->tls ? "https" : "http", host, port);
+        port = ss.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&ss)->sin6_port)
+                                        : ntohs(((struct sockaddr_in *)&ss)->sin_port);
+    s->address = ptl_xasprintf(strchr(host, ':') ? "%s://[%s]:%d" : "%s://%s:%d", s->tls ? "https" : "http",
+                               host, port);
     *ret = s;
     return 0;
 fail:

@@ -1,5 +1,6 @@
-/* server.h - HTTP in the daemon: evhttp listener (TLS off loopback), a table of routes, who may do what, answers. Handlers parse, authorise, ask
- * core or the store, and answer later; nothing here blocks. Loop thread only, all of it. */
+/* server.h - HTTP in the daemon: evhttp listener (TLS off loopback), a table of routes, who may do what,
+ * answers. Handlers parse, authorise, ask core or the store, and answer later; nothing here blocks. Loop
+ * thread only, all of it. */
 #ifndef PTL_SERVER_H
 #define PTL_SERVER_H
 #include "core.h"
@@ -7,7 +8,7 @@
 
 /* What a token may do. Roles are sets of these (auth.c). */
 enum ptl_may {
-    PTL_MAY_NOTHING = 0,      /* open route */
+    PTL_MAY_NOTHING = 0, /* open route */
     PTL_MAY_READ = 1 << 0,
     PTL_MAY_TRIGGER = 1 << 1, /* start, cancel, rerun, approve */
     PTL_MAY_MANAGE = 1 << 2,  /* projects, their secrets and webhooks, assignments */
@@ -21,7 +22,7 @@ struct ptl_identity {
     int64_t token_id, agent_id; /* agent_id 0: a person */
     char name[128];             /* of the token, for the audit log */
     char role[16];
-    char project[64];           /* confined to this project; "" for all */
+    char project[64]; /* confined to this project; "" for all */
 };
 
 struct ptl_request;
@@ -30,23 +31,25 @@ struct ptl_route {
     const char *method, *pattern; /* "/api/v1/runs/{id}/cancel" */
     unsigned may;                 /* any one of these bits is enough; PTL_MAY_NOTHING: no token asked */
     ptl_handler *fn;
-    const char *summary;          /* for the OpenAPI document */
-    const char *query;            /* "state,ref,before,limit": accepted query parameters; others are refused; NULL: none */
-    const char *body, *answer;    /* schema names in openapi_schemas.json; NULL: none */
-    size_t body_max;              /* bytes; 0: 1 MiB */
+    const char *summary; /* for the OpenAPI document */
+    const char
+        *query; /* "state,ref,before,limit": accepted query parameters; others are refused; NULL: none */
+    const char *body, *answer; /* schema names in openapi_schemas.json; NULL: none */
+    size_t body_max;           /* bytes; 0: 1 MiB */
 };
 extern const struct ptl_route ptl_routes[]; /* routes.c */
 extern const size_t ptl_routes_count;
 
 struct ptl_server_options {
-    const char *listen_address; /* "127.0.0.1:8470", "[::1]:0", "0.0.0.0:8470" */
+    const char *listen_address;     /* "127.0.0.1:8470", "[::1]:0", "0.0.0.0:8470" */
     const char *tls_cert, *tls_key; /* PEM; needed unless the address is loopback */
-    const char *metrics_token;  /* NULL: /metrics asks for a token that may read */
+    const char *metrics_token;      /* NULL: /metrics asks for a token that may read */
     int64_t sse_heartbeat_ms;
 };
 struct ptl_server;
 /* Binds and serves. `http` pool and everything else comes from core. */
-PTL_NODISCARD int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, struct ptl_server **ret, struct ptl_error *err);
+PTL_NODISCARD int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o,
+                                 struct ptl_server **ret, struct ptl_error *err);
 void ptl_server_drain(struct ptl_server *s); /* no new connections; long polls and streams end now */
 /* After the store is closed and core freed: nothing can answer late any more. */
 struct ptl_server *ptl_server_free(struct ptl_server *s);
@@ -58,10 +61,13 @@ const char *ptl_server_metrics_token(const struct ptl_server *s);
 struct ptl_server *ptl_request_server(struct ptl_request *q);
 struct ptl_core *ptl_request_core(struct ptl_request *q);
 const struct ptl_identity *ptl_request_identity(const struct ptl_request *q);
-const char *ptl_request_param(const struct ptl_request *q, const char *name);              /* "{name}" of the pattern, decoded; NULL: none */
-int64_t ptl_request_param_id(const struct ptl_request *q, const char *name);               /* > 0; 0 when it is no number (answer 404) */
-const char *ptl_request_query(const struct ptl_request *q, const char *name);              /* decoded; NULL when absent */
-int64_t ptl_request_query_i64(const struct ptl_request *q, const char *name, int64_t dflt, int64_t min, int64_t max);
+const char *ptl_request_param(const struct ptl_request *q,
+                              const char *name); /* "{name}" of the pattern, decoded; NULL: none */
+int64_t ptl_request_param_id(const struct ptl_request *q,
+                             const char *name); /* > 0; 0 when it is no number (answer 404) */
+const char *ptl_request_query(const struct ptl_request *q, const char *name); /* decoded; NULL when absent */
+int64_t ptl_request_query_i64(const struct ptl_request *q, const char *name, int64_t dflt, int64_t min,
+                              int64_t max);
 const char *ptl_request_header(const struct ptl_request *q, const char *name);
 const char *ptl_request_id(const struct ptl_request *q);
 const char *ptl_request_pattern(const struct ptl_request *q); /* of its route */
@@ -77,16 +83,20 @@ void ptl_request_set(struct ptl_request *q, void *data, void (*gone)(struct ptl_
 void *ptl_request_get(struct ptl_request *q);
 
 /* ---- answers: exactly one of these per request */
-void ptl_answer_json(struct ptl_request *q, int status, const json_t *body);               /* borrowed */
+void ptl_answer_json(struct ptl_request *q, int status, const json_t *body); /* borrowed */
 void ptl_answer_text(struct ptl_request *q, int status, const char *type, const char *body);
-void ptl_answer_buffer(struct ptl_request *q, int status, const char *type, struct evbuffer *body); /* drained */
+void ptl_answer_buffer(struct ptl_request *q, int status, const char *type,
+                       struct evbuffer *body); /* drained */
 void ptl_answer_problem(struct ptl_request *q, int status, const char *fmt, ...) PTL_PRINTF(3, 4);
-/* A core or store outcome as status: 0 → `status` with answer, PTL_ABSENT 404, PTL_FULL 503, -ESTALE 409, -EINVAL 422, … */
-void ptl_answer_result(struct ptl_request *q, int status, int result, const json_t *answer, const struct ptl_error *err);
-void ptl_answer_header(struct ptl_request *q, const char *name, const char *value);        /* before the answer */
+/* A core or store outcome as status: 0 → `status` with answer, PTL_ABSENT 404, PTL_FULL 503, -ESTALE 409,
+ * -EINVAL 422, … */
+void ptl_answer_result(struct ptl_request *q, int status, int result, const json_t *answer,
+                       const struct ptl_error *err);
+void ptl_answer_header(struct ptl_request *q, const char *name, const char *value); /* before the answer */
 /* ptl_core_fn whose ctx is the request: answers 200. */
 void ptl_answer_core(void *ctx, int result, const json_t *answer, const struct ptl_error *err);
-/* Streams: start, pieces, end. After the peer hung up `gone` has run and pieces are dropped; end must still be called. */
+/* Streams: start, pieces, end. After the peer hung up `gone` has run and pieces are dropped; end must still
+ * be called. */
 void ptl_stream_start(struct ptl_request *q, const char *type);
 void ptl_stream_piece(struct ptl_request *q, const void *data, size_t len);
 size_t ptl_stream_waiting(struct ptl_request *q); /* bytes not yet taken by the peer */
@@ -96,12 +106,13 @@ void ptl_stream_end(struct ptl_request *q);
 typedef void ptl_auth_fn(void *ctx, int status /* 0 ok, 401, 503 */, const struct ptl_identity *who);
 void ptl_auth_token(struct ptl_server *s, const char *bearer, ptl_auth_fn *fn, void *ctx);
 void ptl_auth_forget(struct ptl_server *s); /* after a revocation */
-unsigned ptl_role_may(const char *role); /* 0: no such role */
+unsigned ptl_role_may(const char *role);    /* 0: no such role */
 struct ptl_auth_cache;
 struct ptl_auth_cache **ptl_server_auth_cache(struct ptl_server *s);
 void ptl_auth_cache_free(struct ptl_auth_cache *c);
 /* audit: what a person changed */
-void ptl_audit(struct ptl_request *q, const char *action, const char *object, const json_t *detail /* borrowed; NULL */);
+void ptl_audit(struct ptl_request *q, const char *action, const char *object,
+               const json_t *detail /* borrowed; NULL */);
 
 /* sse.c */
 struct ptl_sse;
@@ -113,12 +124,16 @@ void ptl_sse_free(struct ptl_sse *sse); /* after the store is closed */
 json_t *ptl_openapi(void); /* new reference */
 
 /* handlers (routes_*.c) */
-#define PTL_HANDLERS(X)                                                                                                                         \
-    X(get_health) X(get_ready) X(get_version) X(get_metrics) X(get_openapi) X(get_schema) X(get_whoami) X(get_list) X(get_one)                   \
-    X(post_token) X(delete_token) X(post_enrol_token) X(post_agent_state) X(post_project) X(patch_project) X(delete_project) X(put_secret)        \
-    X(delete_secret) X(post_push) X(post_hook) X(post_run) X(post_cancel) X(post_rerun) X(get_run) X(get_why) X(post_approve) X(post_decline)     \
-    X(get_log) X(get_report) X(get_job) X(get_events) X(get_log_stream) X(get_badge) X(get_badge_json) X(get_cctray) X(post_lint)                 \
-    X(agent_enrol) X(agent_claim) X(agent_heartbeat) X(agent_start) X(agent_log) X(agent_finish) X(head_blob) X(put_blob) X(get_blob)
+#define PTL_HANDLERS(X)                                                                                      \
+    X(get_health)                                                                                            \
+    X(get_ready) X(get_version) X(get_metrics) X(get_openapi) X(get_schema) X(get_whoami) X(get_list)        \
+        X(get_one) X(post_token) X(delete_token) X(post_enrol_token) X(post_agent_state) X(post_project)     \
+            X(patch_project) X(delete_project) X(put_secret) X(delete_secret) X(post_push) X(post_hook)      \
+                X(post_run) X(post_cancel) X(post_rerun) X(get_run) X(get_why) X(post_approve)               \
+                    X(post_decline) X(get_log) X(get_report) X(get_job) X(get_events) X(get_log_stream)      \
+                        X(get_badge) X(get_badge_json) X(get_cctray) X(post_lint) X(agent_enrol)             \
+                            X(agent_claim) X(agent_heartbeat) X(agent_start) X(agent_log) X(agent_finish)    \
+                                X(head_blob) X(put_blob) X(get_blob)
 #define X(name) void ptl_on_##name(struct ptl_request *q);
 PTL_HANDLERS(X)
 #undef X

@@ -1,5 +1,6 @@
-/* sse.c - server-sent events: what happens, from the event table, and logs as they grow. One reader of the table per stream, woken by NOTIFY and by
- * the heartbeat; ids are cursors, so that a stream resumes where it broke. A peer that does not take its bytes is not fed further. */
+/* sse.c - server-sent events: what happens, from the event table, and logs as they grow. One reader of the
+ * table per stream, woken by NOTIFY and by the heartbeat; ids are cursors, so that a stream resumes where it
+ * broke. A peer that does not take its bytes is not fed further. */
 #include "server.h"
 #include <portolan/clock.h>
 #include <portolan/log.h>
@@ -78,7 +79,8 @@ static void on_events(void *ctx, struct ptl_rows *rows, const struct ptl_error *
         json_object_del(o, "txid");
         json_object_del(o, "id");
         char *text = json_dumps(o, JSON_COMPACT);
-        ptl_buf_printf(&b, "id: %s-%lld\nevent: %s\ndata: %s\n\n", s->txid, (long long)s->id, ptl_row_str(rows, i, "kind"), text ? text : "{}");
+        ptl_buf_printf(&b, "id: %s-%lld\nevent: %s\ndata: %s\n\n", s->txid, (long long)s->id,
+                       ptl_row_str(rows, i, "kind"), text ? text : "{}");
         free(text);
     }
     if (b.len)
@@ -113,9 +115,11 @@ static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
         free(line);
     }
     bool moved = b.len > 0, ended = ptl_rows_count(rows[0]) == 0 || !ptl_row_null(rows[0], 0, "ended_at");
-    bool complete = ended && (ptl_rows_count(rows[0]) == 0 || s->offset >= ptl_row_i64(rows[0], 0, "log_bytes"));
+    bool complete =
+        ended && (ptl_rows_count(rows[0]) == 0 || s->offset >= ptl_row_i64(rows[0], 0, "log_bytes"));
     if (complete && !moved)
-        ptl_buf_printf(&b, "id: %lld\nevent: end\ndata: {\"next_offset\":%lld}\n\n", (long long)s->offset, (long long)s->offset);
+        ptl_buf_printf(&b, "id: %lld\nevent: end\ndata: {\"next_offset\":%lld}\n\n", (long long)s->offset,
+                       (long long)s->offset);
     if (b.len)
         send_text(s, &b);
     if (complete && !moved)
@@ -277,7 +281,8 @@ static void start_events(struct ptl_request *q, int64_t run_id, const char *proj
         ask(s);
         return;
     }
-    s->asking = ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_event_head, NULL, on_head, s) == 0;
+    s->asking =
+        ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_event_head, NULL, on_head, s) == 0;
     if (!s->asking)
         finish(s);
 }
@@ -299,7 +304,8 @@ void ptl_on_get_events(struct ptl_request *q)
         struct ptl_args a;
         ptl_args_init(&a);
         ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-        if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_run_get, &a, on_run_of_events, q) != 0)
+        if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_run_get, &a, on_run_of_events, q) !=
+            0)
             ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
         return;
     }
@@ -337,6 +343,7 @@ void ptl_on_get_log_stream(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_attempt_run, &a, on_attempt_of_log, q) != 0)
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_attempt_run, &a, on_attempt_of_log, q) !=
+        0)
         ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
 }

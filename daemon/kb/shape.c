@@ -1,5 +1,6 @@
-/* shape.c - the first diagnosis: what the facts say by themselves, and the lines of a log that say something specific, by their shape and their
- * place. Never a verdict about a challenge: that is the knowledge base's. Linear in the log; a line is looked at once. */
+/* shape.c - the first diagnosis: what the facts say by themselves, and the lines of a log that say something
+ * specific, by their shape and their place. Never a verdict about a challenge: that is the knowledge base's.
+ * Linear in the log; a line is looked at once. */
 #include "kb.h"
 #include <portolan/buf.h>
 #include <ctype.h>
@@ -21,10 +22,25 @@ struct found {
 };
 
 /* Says that something ended badly and nothing about why. */
-static const char *const generic[] = {"command failed", "exit code", "exit status", "process completed", "returned non-zero", "non-zero exit", "build failed", "job failed", "traceback (most recent call last)",
-                                      "error: command", "npm err! code elifecycle", "failed with error code", "errors occurred", "see above", "aborting", "stage failed"};
+static const char *const generic[] = {"command failed",
+                                      "exit code",
+                                      "exit status",
+                                      "process completed",
+                                      "returned non-zero",
+                                      "non-zero exit",
+                                      "build failed",
+                                      "job failed",
+                                      "traceback (most recent call last)",
+                                      "error: command",
+                                      "npm err! code elifecycle",
+                                      "failed with error code",
+                                      "errors occurred",
+                                      "see above",
+                                      "aborting",
+                                      "stage failed"};
 /* What follows is a consequence, what came before is the cause. */
-static const char *const chains[] = {"during handling of the above exception", "the above exception was the direct cause"};
+static const char *const chains[] = {"during handling of the above exception",
+                                     "the above exception was the direct cause"};
 
 /* A line of one of these shapes carries a cause; the first that fits decides. */
 static const struct {
@@ -32,31 +48,31 @@ static const struct {
     double score;
     const char *why;
 } shapes[] = {
-    {"is not a registered function/op", 0.95, "a runtime names an operator it does not have"},
+    {"is not a registered function/op",   0.95, "a runtime names an operator it does not have"        },
     {"didn't find op for builtin opcode", 0.95, "a runtime names an operator version it does not have"},
-    {"ops are not supported", 0.95, "a converter names what it cannot convert"},
-    {"tf select ops:", 0.95, "a converter names what it cannot convert"},
-    {"op is not supported", 0.9, "an operator is not supported"},
-    {"unsupported op", 0.9, "an operator is not supported"},
-    {"unsupported model ir version", 0.95, "versions do not fit"},
-    {"unsupportedoperatorerror", 0.95, "an exporter names what it cannot export"},
-    {"is not supported", 0.7, "something is not supported"},
-    {"no module named", 0.9, "a module is missing"},
-    {"cannot open shared object file", 0.9, "a library is missing"},
-    {"version `glibc", 0.9, "a library is of another version"},
-    {"no space left on device", 0.95, "the disk is full"},
-    {"out of memory", 0.85, "memory ran out"},
-    {"cannot allocate memory", 0.85, "memory ran out"},
-    {"cuda error", 0.85, "the GPU reported an error"},
-    {"connection refused", 0.7, "nobody answers"},
-    {"permission denied", 0.75, "access is refused"},
-    {"no such file or directory", 0.7, "a file is missing"},
-    {"failed to fetch", 0.6, "a browser could not fetch something"},
-    {"blocked by cors", 0.95, "the browser refused a foreign origin"},
-    {"404", 0.3, "something was not found"},
-    {"shape", 0.35, "shapes are spoken of"},
-    {"dtype", 0.35, "data types are spoken of"},
-    {"tracerwarning", 0.3, "the exporter froze something"},
+    {"ops are not supported",             0.95, "a converter names what it cannot convert"            },
+    {"tf select ops:",                    0.95, "a converter names what it cannot convert"            },
+    {"op is not supported",               0.9,  "an operator is not supported"                        },
+    {"unsupported op",                    0.9,  "an operator is not supported"                        },
+    {"unsupported model ir version",      0.95, "versions do not fit"                                 },
+    {"unsupportedoperatorerror",          0.95, "an exporter names what it cannot export"             },
+    {"is not supported",                  0.7,  "something is not supported"                          },
+    {"no module named",                   0.9,  "a module is missing"                                 },
+    {"cannot open shared object file",    0.9,  "a library is missing"                                },
+    {"version `glibc",                    0.9,  "a library is of another version"                     },
+    {"no space left on device",           0.95, "the disk is full"                                    },
+    {"out of memory",                     0.85, "memory ran out"                                      },
+    {"cannot allocate memory",            0.85, "memory ran out"                                      },
+    {"cuda error",                        0.85, "the GPU reported an error"                           },
+    {"connection refused",                0.7,  "nobody answers"                                      },
+    {"permission denied",                 0.75, "access is refused"                                   },
+    {"no such file or directory",         0.7,  "a file is missing"                                   },
+    {"failed to fetch",                   0.6,  "a browser could not fetch something"                 },
+    {"blocked by cors",                   0.95, "the browser refused a foreign origin"                },
+    {"404",                               0.3,  "something was not found"                             },
+    {"shape",                             0.35, "shapes are spoken of"                                },
+    {"dtype",                             0.35, "data types are spoken of"                            },
+    {"tracerwarning",                     0.3,  "the exporter froze something"                        },
 };
 
 static bool contains(const char *text, const char *word)
@@ -163,7 +179,8 @@ static void look(struct found *f, const char *log, size_t offset, size_t len)
     l.score = judge(lower, &l.why);
     if (l.score <= 0)
         return;
-    /* The first error after the last good line weighs more than its echoes; what a chain announced is an echo. */
+    /* The first error after the last good line weighs more than its echoes; what a chain announced is an
+     * echo. */
     l.score -= f->after_chain ? 0.15 : 0;
     l.score -= (double)(f->n < 20 ? f->n : 20) * 0.002;
     const char *start = text;
@@ -176,7 +193,8 @@ static void look(struct found *f, const char *log, size_t offset, size_t len)
 /* What is known without reading the log. Caller frees; NULL: nothing. */
 static char *from_facts(const json_t *facts, int *ret_transient)
 {
-    const char *reason = ptl_json_str(facts, "end_reason", ""), *message = ptl_json_str(facts, "message", NULL);
+    const char *reason = ptl_json_str(facts, "end_reason", ""),
+               *message = ptl_json_str(facts, "message", NULL);
     *ret_transient = -1;
     if (ptl_str_eq(reason, "oom")) {
         *ret_transient = 0;
@@ -196,7 +214,8 @@ static char *from_facts(const json_t *facts, int *ret_transient)
     if (ptl_str_eq(ptl_json_str(report, "verdict", ""), "red")) {
         const char *text = ptl_json_str(json_array_get(json_object_get(report, "reasons"), 0), "text", NULL);
         *ret_transient = 0;
-        return ptl_xasprintf("the converted model ran and its answers differ%s%s", text ? ": " : "", text ? text : "");
+        return ptl_xasprintf("the converted model ran and its answers differ%s%s", text ? ": " : "",
+                             text ? text : "");
     }
     if (ptl_str_eq(reason, "signal"))
         return ptl_xasprintf("it was ended by signal %d", (int)ptl_json_i64(facts, "signal", 0));
@@ -217,7 +236,8 @@ int ptl_kb_diagnose(const json_t *facts, const char *log, size_t log_len, json_t
     if (log_len > PTL_KB_LOG_MAX) {
         skip_from = PTL_KB_LOG_MAX / 2;
         skip_to = log_len - PTL_KB_LOG_MAX / 2;
-        json_array_append_new(cuts, json_sprintf("%zu bytes in the middle of the log were not looked at", skip_to - skip_from));
+        json_array_append_new(
+            cuts, json_sprintf("%zu bytes in the middle of the log were not looked at", skip_to - skip_from));
     }
     for (size_t at = 0; at < log_len;) {
         if (at >= skip_from && at < skip_to)
@@ -228,18 +248,27 @@ int ptl_kb_diagnose(const json_t *facts, const char *log, size_t log_len, json_t
         at = end + 1;
     }
     if (f->cut_lines)
-        json_array_append_new(cuts, json_sprintf("%zu lines were longer than %d bytes and were looked at up to there", f->cut_lines, LINE_MAX_BYTES));
+        json_array_append_new(
+            cuts, json_sprintf("%zu lines were longer than %d bytes and were looked at up to there",
+                               f->cut_lines, LINE_MAX_BYTES));
     for (size_t i = 0; i < f->n; i++) {
         PTL_FREE char *text = ptl_json_text_utf8(f->best[i].text, strlen(f->best[i].text));
-        json_array_append_new(evidence, json_pack("{s:I,s:I,s:I,s:s,s:f,s:s}", "line", (json_int_t)f->best[i].number, "offset", (json_int_t)f->best[i].offset, "length", (json_int_t)f->best[i].length, "text", text, "score",
-                                                  f->best[i].score, "why", f->best[i].why));
+        json_array_append_new(
+            evidence, json_pack("{s:I,s:I,s:I,s:s,s:f,s:s}", "line", (json_int_t)f->best[i].number, "offset",
+                                (json_int_t)f->best[i].offset, "length", (json_int_t)f->best[i].length,
+                                "text", text, "score", f->best[i].score, "why", f->best[i].why));
     }
     int transient;
     PTL_FREE char *stated = from_facts(facts, &transient);
     const char *line = ptl_json_str(json_array_get(evidence, 0), "text", NULL);
-    json_t *summary = stated ? json_string(stated) : line ? json_sprintf("the log's most specific line: %s", line) : json_string("nothing specific speaks: neither the way it ended nor a line of its log");
-    *ret = json_pack("{s:i,s:s,s:s,s:o,s:o,s:o,s:[],s:o}", "version", 1, "algorithm", "shape-1", "verdict", stated ? "stated" : "unclear", "summary", summary, "transient",
-                     transient < 0 ? json_null() : json_boolean(transient), "evidence", evidence, "challenges", "cuts", cuts);
+    json_t *summary =
+        stated ? json_string(stated)
+        : line ? json_sprintf("the log's most specific line: %s", line)
+               : json_string("nothing specific speaks: neither the way it ended nor a line of its log");
+    *ret = json_pack("{s:i,s:s,s:s,s:o,s:o,s:o,s:[],s:o}", "version", 1, "algorithm", "shape-1", "verdict",
+                     stated ? "stated" : "unclear", "summary", summary, "transient",
+                     transient < 0 ? json_null() : json_boolean(transient), "evidence", evidence,
+                     "challenges", "cuts", cuts);
     free(f);
     return *ret ? 0 : ptl_error_set(err, -ENOMEM, "diagnosis: out of memory");
 }

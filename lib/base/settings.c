@@ -129,6 +129,15 @@ static int load_file(const struct ptl_setting *table, size_t n, void *settings, 
     return 0;
 }
 
+static bool is_bool_word(const char *s)
+{
+    static const char *const words[] = {"true", "yes", "on", "1", "false", "no", "off", "0"};
+    for (size_t i = 0; i < PTL_ARRAY_LEN(words); i++)
+        if (ptl_str_eq(words[i], s))
+            return true;
+    return false;
+}
+
 static void env_name(const char *name, char *ret, size_t size)
 {
     snprintf(ret, size, "PORTOLAN_%s", name);
@@ -166,7 +175,7 @@ int ptl_settings_load(const struct ptl_setting *table, size_t n, void *settings,
         const struct ptl_setting *s = find(table, n, name);
         if (!s)
             return unknown(table, n, "command line", name, err);
-        if (!value && s->type == PTL_SET_BOOL)
+        if (!value && s->type == PTL_SET_BOOL && !(i + 1 < argc && is_bool_word(argv[i + 1])))
             value = "true";
         if (!value && ++i < argc)
             value = argv[i];

@@ -93,7 +93,7 @@ int ptl_client_raw(struct ptl_client *c, const char *path, struct ptl_http_reque
 {
     const char *headers[OWN_HEADERS];
     size_t n = 0;
-    PTL_FREE char *url = fill(c, path, req, headers, &n);
+    PTL_FREE char *url PTL_UNUSED = fill(c, path, req, headers, &n);
     return ptl_http_perform(req, ret, err);
 }
 
@@ -185,7 +185,7 @@ int ptl_client_start(struct ptl_client *c, struct ptl_http_pool *pool, const cha
                                    .max_answer_bytes = 64 << 20};
     const char *headers[OWN_HEADERS];
     size_t n = 0;
-    PTL_FREE char *url = fill(c, path, &req, headers, &n);
+    PTL_FREE char *url PTL_UNUSED = fill(c, path, &req, headers, &n);
     struct started *s = ptl_xcalloc(1, sizeof(*s));
     *s = (struct started){.fn = fn, .ctx = ctx, .method = ptl_xstrdup(method), .path = ptl_xstrdup(path)};
     int r = ptl_http_start(pool, &req, on_answer, s, ret_call);

@@ -264,11 +264,12 @@ static void settings_from_everywhere(void **state PTL_UNUSED)
     const char *text = "# comment\nname = \"from file\"\ncount=4\n";
     assert_int_equal(ptl_fs_write_atomic(file, text, strlen(text), 0600, &err), 0);
     setenv("PORTOLAN_COUNT", "5", 1);
-    char wait[] = "--wait", two[] = "2m", on[] = "--on", size[] = "--size=2KiB", verb[] = "verb";
-    char *argv[] = {wait, two, on, size, verb};
+    char wait[] = "--wait", two[] = "2m", on[] = "--on", yes[] = "yes", size[] = "--size=2KiB",
+         again[] = "--on", verb[] = "verb";
+    char *argv[] = {wait, two, on, yes, size, again, verb};
     struct sample s = {0};
     int at = 0;
-    int r = ptl_settings_load(table, PTL_ARRAY_LEN(table), &s, file, 5, argv, &at, &err);
+    int r = ptl_settings_load(table, PTL_ARRAY_LEN(table), &s, file, 7, argv, &at, &err);
     unsetenv("PORTOLAN_COUNT");
     if (r < 0)
         fail_msg("%s", err.text);
@@ -277,7 +278,7 @@ static void settings_from_everywhere(void **state PTL_UNUSED)
     assert_int_equal(s.wait_ms, 120000);
     assert_int_equal(s.size, 2048);
     assert_int_equal(s.on, 1);
-    assert_int_equal(at, 4);
+    assert_int_equal(at, 6);
     static const struct {
         const char *line, *error;
     } bad[] = {

@@ -1,4 +1,5 @@
-/* test_kb_shape.c - the most specific line comes first, generic ones never, and what the facts say is said. */
+/* test_kb_shape.c - the most specific line comes first, generic ones never, and what the facts say is said.
+ */
 #include "kb.h"
 #include <setjmp.h>
 #include <cmocka.h>
@@ -22,12 +23,17 @@ static void the_specific_line_wins(void **state PTL_UNUSED)
     static const struct {
         const char *label, *log, *expect;
     } t[] = {
-        {"converter names the op", "INFO starting\nTraceback (most recent call last):\n  File \"x.py\", line 3\nConverterError: Some ops are not supported by the native TFLite runtime\n\tTF Select ops: Dilation2D\nerror: command failed with exit code 1\n",
-         "ConverterError: Some ops are not supported by the native TFLite runtime"},
-        {"cause before the chain", "ValueError: expected float32 input\nDuring handling of the above exception, another exception occurred:\nRuntimeError: export failed\n", "ValueError: expected float32 input"},
-        {"colours and carriage returns", "10%\r50%\r\x1b[31mImportError: No module named 'onnxscript'\x1b[0m\n", "ImportError: No module named 'onnxscript'"},
-        {"a harmless word is no evidence", "input shape (1, 8)\nall good\n", ""},
-        {"generic lines are no evidence", "Process completed with exit code 1.\nnpm ERR! code ELIFECYCLE\n", ""},
+        {"converter names the op",
+         "INFO starting\nTraceback (most recent call last):\n  File \"x.py\", line 3\nConverterError: Some ops are not supported by the native TFLite runtime\n\tTF Select ops: Dilation2D\nerror: command failed with exit code 1\n",
+         "ConverterError: Some ops are not supported by the native TFLite runtime"                                                                                                                                                                                                },
+        {"cause before the chain",
+         "ValueError: expected float32 input\nDuring handling of the above exception, another exception occurred:\nRuntimeError: export failed\n",
+         "ValueError: expected float32 input"                                                                                                                                                                                                                                     },
+        {"colours and carriage returns",
+         "10%\r50%\r\x1b[31mImportError: No module named 'onnxscript'\x1b[0m\n",                                                                                                                                                       "ImportError: No module named 'onnxscript'"},
+        {"a harmless word is no evidence", "input shape (1, 8)\nall good\n",                                                                                                                                                           ""                                         },
+        {"generic lines are no evidence",  "Process completed with exit code 1.\nnpm ERR! code ELIFECYCLE\n",
+         ""                                                                                                                                                                                                                                                                       },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
         PTL_JSON *d = diagnose("{\"end_reason\":\"exit\",\"exit_code\":1}", t[i].log);
@@ -53,7 +59,9 @@ static void facts_are_said(void **state PTL_UNUSED)
     assert_false(ptl_json_flag(oom, "transient", true));
     PTL_JSON *lost = diagnose("{\"end_reason\":\"agent_lost\"}", "");
     assert_true(ptl_json_flag(lost, "transient", false));
-    PTL_JSON *red = diagnose("{\"end_reason\":\"exit\",\"report\":{\"verdict\":\"red\",\"reasons\":[{\"code\":\"nan\",\"text\":\"3 of 10 are NaN\"}]}}", "");
+    PTL_JSON *red = diagnose(
+        "{\"end_reason\":\"exit\",\"report\":{\"verdict\":\"red\",\"reasons\":[{\"code\":\"nan\",\"text\":\"3 of 10 are NaN\"}]}}",
+        "");
     assert_non_null(strstr(ptl_json_str(red, "summary", ""), "3 of 10 are NaN"));
     PTL_JSON *none = diagnose("{\"end_reason\":\"exit\"}", "");
     assert_string_equal(ptl_json_str(none, "verdict", ""), "unclear");
@@ -69,6 +77,8 @@ static void cuts_are_told(void **state PTL_UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_specific_line_wins), cmocka_unit_test(places_are_exact), cmocka_unit_test(facts_are_said), cmocka_unit_test(cuts_are_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_specific_line_wins),
+                                       cmocka_unit_test(places_are_exact), cmocka_unit_test(facts_are_said),
+                                       cmocka_unit_test(cuts_are_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* test_life.c - the life of stages and runs is said in three places: core's table, the schema's guard, and the "State:" lines of the SQL files. They agree,
- * every statement that writes a state says so, and no rule is one that nothing takes. */
+/* test_life.c - the life of stages and runs is said in three places: core's table, the schema's guard, and
+ * the "State:" lines of the SQL files. They agree, every statement that writes a state says so, and no rule
+ * is one that nothing takes. */
 #include "life.h"
 #include <portolan/fs.h>
 #include <setjmp.h>
@@ -20,7 +21,8 @@ static int state_of(int kind, const char *name)
 
 static const char *name_of(int kind, int state)
 {
-    return kind == STAGE ? ptl_stage_state_name((enum ptl_stage_state)state) : ptl_run_state_name((enum ptl_run_state)state);
+    return kind == STAGE ? ptl_stage_state_name((enum ptl_stage_state)state)
+                         : ptl_run_state_name((enum ptl_run_state)state);
 }
 
 static void read_table(void)
@@ -102,8 +104,10 @@ static int one_file(void *ctx, const struct ptl_fs_entry *e)
         return 0;
     ++*files;
     bool says = false;
-    bool writes = strstr(b.data, "UPDATE stage s SET state") || strstr(b.data, "UPDATE stage SET state") || strstr(b.data, "UPDATE run SET state") || strstr(b.data, "UPDATE run r SET state") ||
-                  (strstr(b.data, "UPDATE run r SET") && strstr(b.data, "state = CASE")) || (strstr(b.data, "UPDATE run SET") && strstr(b.data, "state = CASE"));
+    bool writes = strstr(b.data, "UPDATE stage s SET state") || strstr(b.data, "UPDATE stage SET state") ||
+                  strstr(b.data, "UPDATE run SET state") || strstr(b.data, "UPDATE run r SET state") ||
+                  (strstr(b.data, "UPDATE run r SET") && strstr(b.data, "state = CASE")) ||
+                  (strstr(b.data, "UPDATE run SET") && strstr(b.data, "state = CASE"));
     for (char *p = b.data; (p = strstr(p, "-- State: ")) != NULL;) {
         char line[512];
         snprintf(line, sizeof(line), "%.*s", (int)strcspn(p + 10, "\n"), p + 10);
@@ -129,9 +133,13 @@ static void the_three_agree(void **state PTL_UNUSED)
             for (int to = 0; to < (kind == STAGE ? PTL_ST_COUNT : PTL_RUN_COUNT); to++) {
                 bool t = in_table[kind][from][to], m = in_schema[kind][from][to], s = in_sql[kind][from][to];
                 if (t != m)
-                    fail_msg("%s %s -> %s: %s core's table, %s the schema", kind == STAGE ? "stage" : "run", name_of(kind, from), name_of(kind, to), t ? "in" : "not in", m ? "in" : "not in");
+                    fail_msg("%s %s -> %s: %s core's table, %s the schema", kind == STAGE ? "stage" : "run",
+                             name_of(kind, from), name_of(kind, to), t ? "in" : "not in",
+                             m ? "in" : "not in");
                 if (t != s)
-                    fail_msg("%s %s -> %s: %s", kind == STAGE ? "stage" : "run", name_of(kind, from), name_of(kind, to), t ? "a rule that no statement takes" : "taken by a statement and no rule");
+                    fail_msg("%s %s -> %s: %s", kind == STAGE ? "stage" : "run", name_of(kind, from),
+                             name_of(kind, to),
+                             t ? "a rule that no statement takes" : "taken by a statement and no rule");
             }
 }
 
@@ -162,6 +170,8 @@ static void the_diagram_names_every_rule(void **state PTL_UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_three_agree), cmocka_unit_test(final_states_are_final), cmocka_unit_test(the_diagram_names_every_rule)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_three_agree),
+                                       cmocka_unit_test(final_states_are_final),
+                                       cmocka_unit_test(the_diagram_names_every_rule)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

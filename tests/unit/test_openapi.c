@@ -1,5 +1,5 @@
-/* test_openapi.c - the OpenAPI document and the routes are the same thing: every route is in it with its parameters and security, nothing else is, every
- * reference resolves, operation ids are unique. */
+/* test_openapi.c - the OpenAPI document and the routes are the same thing: every route is in it with its
+ * parameters and security, nothing else is, every reference resolves, operation ids are unique. */
 #include "server.h"
 #include <ctype.h>
 #include <setjmp.h>
@@ -40,7 +40,8 @@ static void every_route_and_nothing_else(void **state PTL_UNUSED)
         for (const char *p = r->query; p && *p; p++)
             wanted += p == r->query || p[-1] == ',';
         if (json_array_size(json_object_get(op, "parameters")) != wanted)
-            fail_msg("%s %s: %zu parameters in the document, %zu in the table", r->method, r->pattern, json_array_size(json_object_get(op, "parameters")), wanted);
+            fail_msg("%s %s: %zu parameters in the document, %zu in the table", r->method, r->pattern,
+                     json_array_size(json_object_get(op, "parameters")), wanted);
         if (!r->summary || strlen(r->summary) < 5)
             fail_msg("%s %s has no summary", r->method, r->pattern);
     }
@@ -55,9 +56,11 @@ static void check_refs(const json_t *j, const json_t *schemas)
         json_array_foreach((json_t *)j, i, v) check_refs(v, schemas);
         return;
     }
-    json_object_foreach((json_t *)j, key, v) {
+    json_object_foreach((json_t *)j, key, v)
+    {
         const char *target = ptl_str_eq(key, "$ref") ? json_string_value(v) : NULL;
-        if (target && (!ptl_str_starts(target, "#/components/schemas/") || !json_object_get(schemas, target + 21)))
+        if (target &&
+            (!ptl_str_starts(target, "#/components/schemas/") || !json_object_get(schemas, target + 21)))
             fail_msg("%s points at nothing", target);
         check_refs(v, schemas);
     }
@@ -71,7 +74,8 @@ static void references_resolve_and_ids_are_unique(void **state PTL_UNUSED)
     check_refs(doc, schemas);
     json_t *path, *op;
     const char *name, *method;
-    json_object_foreach(json_object_get(doc, "paths"), name, path) json_object_foreach(path, method, op) {
+    json_object_foreach(json_object_get(doc, "paths"), name, path) json_object_foreach(path, method, op)
+    {
         const char *id = ptl_json_str(op, "operationId", "");
         if (json_object_get(ids, id))
             fail_msg("operationId %s is used twice", id);
@@ -82,7 +86,16 @@ static void references_resolve_and_ids_are_unique(void **state PTL_UNUSED)
 /* A route that nobody may use, or that everybody may by accident, is a mistake in the table. */
 static void open_routes_are_few_and_meant(void **state PTL_UNUSED)
 {
-    static const char *const meant[] = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/schema/portolan.schema.json", "/badge/{project}.svg", "/badge/{project}.json", "/hooks/{project}", "/api/v1/agent/enroll"};
+    static const char *const meant[] = {"/healthz",
+                                        "/readyz",
+                                        "/version",
+                                        "/metrics",
+                                        "/openapi.json",
+                                        "/schema/portolan.schema.json",
+                                        "/badge/{project}.svg",
+                                        "/badge/{project}.json",
+                                        "/hooks/{project}",
+                                        "/api/v1/agent/enroll"};
     for (size_t i = 0; i < ptl_routes_count; i++) {
         if (ptl_routes[i].may != PTL_MAY_NOTHING)
             continue;
@@ -90,7 +103,8 @@ static void open_routes_are_few_and_meant(void **state PTL_UNUSED)
         for (size_t k = 0; k < PTL_ARRAY_LEN(meant); k++)
             fine |= ptl_str_eq(meant[k], ptl_routes[i].pattern);
         if (!fine)
-            fail_msg("%s %s asks for no token and is not one of those meant to", ptl_routes[i].method, ptl_routes[i].pattern);
+            fail_msg("%s %s asks for no token and is not one of those meant to", ptl_routes[i].method,
+                     ptl_routes[i].pattern);
     }
     assert_int_equal(ptl_role_may("root"), 0);
     assert_int_equal(ptl_role_may("viewer"), PTL_MAY_READ);
@@ -100,6 +114,8 @@ static void open_routes_are_few_and_meant(void **state PTL_UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_route_and_nothing_else), cmocka_unit_test(references_resolve_and_ids_are_unique), cmocka_unit_test(open_routes_are_few_and_meant)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_route_and_nothing_else),
+                                       cmocka_unit_test(references_resolve_and_ids_are_unique),
+                                       cmocka_unit_test(open_routes_are_few_and_meant)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
