@@ -1,6 +1,6 @@
 /* device.c - the embedded device, seen from the attempt's process: profiles, start, readiness, counters, end.
  *
- * The device is a child made by clone() with its own namespaces; device_init.c is what runs in it. This side
+ * The device is a child with its own namespaces; device_init.c is what runs in it. This side
  * writes its id maps, makes its control group, reads its status lines, and speaks to it only by the adb
  * server's unix socket. Promises: ptl_device_free() returns when no process of the device is left. Runs on
  * one thread. */
@@ -36,18 +36,20 @@ const struct ptl_device_profile ptl_device_profiles[] = {
 };
 const char ptl_device_profile_default[] = "high-a76-4g";
 
-enum { PIDS_MAX = 512, START_MS = 60000, RETRY_MS = 50 };
+enum { PIDS_MAX = 512, START_MS = 60000, SPAWN_MS = 10000, RETRY_MS = 50 };
 
 struct ptl_device {
-    pid_t pid;
-    int pidfd, go_fd, say_fd;
+    pid_t keeper, init; /* init: process 1 of the device; 0 until it said so */
+    int init_pidfd, go_fd, say_fd;
     char *dir;
     const struct ptl_device_profile *profile;
     struct ptl_cgroup *cgroup;
     struct ptl_adb *adb;
     struct ptl_buf said; /* an unfinished status line */
     unsigned restarts;
-    bool gone; /* the child said why it could not go on, or ended */
+    bool entered; /* the keeper is in its namespaces */
+    bool refused; /* this host does not allow them */
+    bool gone;    /* the child said why it could not go on, or ended */
     char last_words[600];
     char ceilings[300];
 };
@@ -114,7 +116,12 @@ int ptl_device_possible(struct ptl_error *err)
 
 static void hear_line(struct ptl_device *dev, const char *line)
 {
-    if (line[0] == 'E') {
+    if (line[0] == 'N') {
+        dev->entered = true;
+    } else if (line[0] == 'P') {
+        dev->init = (pid_t)atoi(line + 2);
+    } else if (line[0] == 'E' || line[0] == 'A') {
+        dev->refused = line[0] == 'A';
         snprintf(dev->last_words, sizeof(dev->last_words), "%s", line + 2);
         dev->gone = true;
     } else if (line[0] == 'D') {
@@ -239,9 +246,40 @@ static int make_ceilings(struct ptl_device *dev, uint64_t bytes, uint64_t *ret_a
     return 0;
 }
 
-/* The adb server's socket path may exceed what a socket address takes; both sides reach it by its directory.
- */
-static int spawn(struct ptl_device *dev, struct device_boot *boot, struct ptl_error *err)
+/* Waits until the keeper has said what makes *flag true. */
+static int await_word(struct ptl_device *dev, bool (*is_said)(const struct ptl_device *),
+                      struct ptl_error *err)
+{
+    int64_t deadline = ptl_mono_ms() + SPAWN_MS;
+    for (;;) {
+        hear(dev);
+        if (is_said(dev))
+            return 0;
+        if (dev->gone) {
+            ptl_error_set(err, -ENODEV, "device: %s",
+                          dev->last_words[0] ? dev->last_words : "its keeper ended without a word");
+            return dev->refused ? PTL_ABSENT : -ENODEV;
+        }
+        int64_t left = deadline - ptl_mono_ms();
+        struct pollfd p = {.fd = dev->say_fd, .events = POLLIN};
+        if (left <= 0 || (poll(&p, 1, (int)left) < 0 && errno != EINTR))
+            return ptl_error_set(err, -ETIMEDOUT, "device: its keeper did not answer");
+    }
+}
+
+static bool has_entered(const struct ptl_device *dev)
+{
+    return dev->entered;
+}
+
+static bool has_init(const struct ptl_device *dev)
+{
+    return dev->init > 0;
+}
+
+/* fork(), not clone(): the attempt process has a thread that copies its log, and only fork() leaves malloc
+ * usable. */
+static int fork_keeper(struct ptl_device *dev, struct device_boot *boot, struct ptl_error *err)
 {
     int go[2], words[2];
     if (pipe2(go, O_CLOEXEC) < 0)
@@ -256,29 +294,36 @@ static int spawn(struct ptl_device *dev, struct device_boot *boot, struct ptl_er
     boot->go_fd = go[0];
     boot->say_fd = words[1];
     fcntl(dev->say_fd, F_SETFL, O_NONBLOCK);
-    int pidfd = -1;
-    unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS |
-                          CLONE_NEWIPC | CLONE_PIDFD | SIGCHLD;
-    pid_t pid = (pid_t)syscall(SYS_clone, flags, NULL, &pidfd, NULL, 0);
+    pid_t pid = fork();
     if (pid == 0) {
         close(go[1]); /* or the device would hold its own life line */
         close(words[0]);
-        ptl_device_init(boot);
+        ptl_device_keep(boot);
     }
     int e = errno;
     close(go[0]);
     close(words[1]);
-    if (pid < 0) {
-        ptl_error_set(err, -e, "device: this host does not allow the namespaces of an embedded device: %s",
-                      strerror(e));
-        return e == EPERM || e == ENOSPC || e == EINVAL ? PTL_ABSENT : -e;
-    }
-    dev->pid = pid;
-    dev->pidfd = pidfd;
-    int r = write_maps(pid, err);
+    if (pid < 0)
+        return ptl_error_set(err, -e, "device: fork: %s", strerror(e));
+    dev->keeper = pid;
+    return 0;
+}
+
+static int spawn(struct ptl_device *dev, struct device_boot *boot, struct ptl_error *err)
+{
+    int r = fork_keeper(dev, boot, err);
+    if (r == 0)
+        r = await_word(dev, has_entered, err);
+    if (r == 0)
+        r = write_maps(dev->keeper, err);
     if (r == 0 && write(dev->go_fd, "g", 1) != 1)
-        r = ptl_error_set(err, -EPIPE, "device: process 1 ended before it began");
-    return r;
+        r = ptl_error_set(err, -EPIPE, "device: its keeper ended before it began");
+    if (r == 0)
+        r = await_word(dev, has_init, err);
+    if (r != 0)
+        return r;
+    dev->init_pidfd = (int)syscall(SYS_pidfd_open, dev->init, 0);
+    return dev->init_pidfd < 0 ? ptl_error_set(err, -errno, "device: pidfd_open: %s", strerror(errno)) : 0;
 }
 
 static void nap(const struct ptl_adb_wait *wait)
@@ -381,7 +426,7 @@ int ptl_device_start(const struct ptl_device_spec *spec, const struct ptl_adb_wa
         return r;
     PTL_CLEANUP(ptl_device_freep) struct ptl_device *dev = ptl_xcalloc(1, sizeof(*dev));
     *dev = (struct ptl_device){
-        .pidfd = -1, .go_fd = -1, .say_fd = -1, .profile = spec->profile, .said = PTL_BUF_MAX(64 << 10)};
+        .init_pidfd = -1, .go_fd = -1, .say_fd = -1, .profile = spec->profile, .said = PTL_BUF_MAX(64 << 10)};
     dev->dir = ptl_xstrdup(spec->dir);
     PTL_FREE char *adb = find_program("adb"), *bwrap = find_program("bwrap");
     PTL_FREE char *address = ptl_xasprintf("unix:%s/" DEVICE_SOCKET, spec->dir);
@@ -467,7 +512,7 @@ uint64_t ptl_device_peak_bytes(struct ptl_device *dev)
 
 pid_t ptl_device_pid(const struct ptl_device *dev)
 {
-    return dev->pid;
+    return dev->init;
 }
 
 /* ---- end ---- */
@@ -478,13 +523,15 @@ struct ptl_device *ptl_device_free(struct ptl_device *dev)
         return NULL;
     if (dev->go_fd >= 0)
         close(dev->go_fd);
-    if (dev->pid > 0) {
-        syscall(SYS_pidfd_send_signal, dev->pidfd, SIGKILL, NULL, 0);
-        /* Process 1 becomes waitable only after the kernel has ended every other process of its namespace. */
-        while (waitpid(dev->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-        close(dev->pidfd);
+    if (dev->init_pidfd >= 0) {
+        syscall(SYS_pidfd_send_signal, dev->init_pidfd, SIGKILL, NULL, 0);
+        close(dev->init_pidfd);
+    } else if (dev->keeper > 0) {
+        kill(dev->keeper, SIGKILL); /* not yet waited for, so the number is still its own */
     }
+    /* The keeper ends after process 1, and process 1 after everything else in the device. */
+    while (dev->keeper > 0 && waitpid(dev->keeper, NULL, 0) < 0 && errno == EINTR)
+        ;
     if (dev->say_fd >= 0)
         close(dev->say_fd);
     dev->cgroup = ptl_cgroup_free(dev->cgroup);

@@ -292,18 +292,11 @@ static _Noreturn void live(const struct device_boot *b, int children)
     }
 }
 
-_Noreturn void ptl_device_init(const struct device_boot *b)
+static _Noreturn void init_main(const struct device_boot *b)
 {
-    sigset_t all, chld;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    for (int s = 1; s < NSIG; s++)
-        signal(s, SIG_DFL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NAME, "portolan-phone");
-    char go;
-    if (read(b->go_fd, &go, 1) != 1)
-        _exit(124); /* the parent went before it began */
+    sigset_t chld;
+    prctl(PR_SET_PDEATHSIG,
+          SIGKILL); /* the keeper's end is ours; the life line covers the moment before this */
     setsid();
     umask(022);
     sigemptyset(&chld);
@@ -313,4 +306,37 @@ _Noreturn void ptl_device_init(const struct device_boot *b)
         fail(b, "signalfd", errno);
     set_namespaces_up(b);
     live(b, children);
+}
+
+_Noreturn void ptl_device_keep(const struct device_boot *b)
+{
+    sigset_t all;
+    char go;
+    int status = 0;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    for (int s = 1; s < NSIG; s++)
+        signal(s, SIG_DFL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "portolan-phone");
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC) <
+        0) {
+        say(b, "A this host does not allow the namespaces of an embedded device: %s", strerror(errno));
+        _exit(125);
+    }
+    say(b, "N");
+    if (read(b->go_fd, &go, 1) != 1)
+        _exit(124); /* the parent went before it began */
+    pid_t init = fork();
+    if (init < 0)
+        fail(b, "fork", errno);
+    if (init == 0)
+        init_main(b);
+    say(b, "P %d", (int)init);
+    close(b->say_fd);
+    close(b->go_fd);
+    /* Process 1 becomes waitable only after the kernel has ended every other process of its namespace. */
+    while (waitpid(init, &status, 0) < 0 && errno == EINTR)
+        ;
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 126);
 }

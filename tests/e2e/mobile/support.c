@@ -49,11 +49,10 @@ struct ptl_adb_wait in_ms(int64_t ms)
     return (struct ptl_adb_wait){ptl_mono_ms() + ms, NULL};
 }
 
-struct ptl_device *start_device(const char *profile, uint64_t memory_bytes)
+struct ptl_device *try_device(const char *profile, uint64_t memory_bytes, struct ptl_error *err)
 {
     static int serial;
     struct ptl_device *dev = NULL;
-    struct ptl_error err = PTL_ERROR_INIT;
     PTL_FREE char *dir = ptl_xasprintf("%s/device-%d", scratch, serial++);
     PTL_FREE char *python = ptl_fs_join(phone_dir, "python");
     struct ptl_device_bind bind = {python, "/data/local/tmp/python"};
@@ -64,9 +63,15 @@ struct ptl_device *start_device(const char *profile, uint64_t memory_bytes)
                                    .binds = &bind,
                                    .n_binds = 1};
     struct ptl_adb_wait wait = in_ms(60000);
-    int r = ptl_device_start(&spec, &wait, &dev, &err);
-    if (r != 0)
-        fail_msg("%s did not start: %d %s", profile, r, err.text);
+    return ptl_device_start(&spec, &wait, &dev, err) == 0 ? dev : NULL;
+}
+
+struct ptl_device *start_device(const char *profile, uint64_t memory_bytes)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    struct ptl_device *dev = try_device(profile, memory_bytes, &err);
+    if (!dev)
+        fail_msg("%s did not start: %s", profile, err.text);
     return dev;
 }
 

@@ -25,6 +25,8 @@ struct ptl_adb_wait in_ms(int64_t ms); /* not cancelled */
 /* The phone's python is at /data/local/tmp/python. Fails the test when it does not come up. memory_bytes 0:
  * the profile's. */
 struct ptl_device *start_device(const char *profile, uint64_t memory_bytes);
+/* The same, but NULL with err: for a forked child, which must not run on into the other tests. */
+struct ptl_device *try_device(const char *profile, uint64_t memory_bytes, struct ptl_error *err);
 struct said {
     int r, code;
     char out[4096], err_out[4096];

@@ -101,7 +101,7 @@ static void test_two_at_once(void **state PTL_UNUSED)
     assert_int_equal(on(small, "grep -qw asimddp /proc/cpuinfo").code, 1);
     /* The same 150 MB in memory: one is killed for it, the other is not. */
     const char *hog = "dd if=/dev/zero of=/tmp/x bs=1000000 count=150 2>/dev/null && wc -c < /tmp/x";
-    if (strstr(ptl_device_ceilings(small), "cgroup")) {
+    if (ptl_str_starts(ptl_device_ceilings(small), "cgroup")) {
         struct said s = on(small, hog);
         assert_true(s.r != 0 || s.code != 0);
         assert_true(ptl_device_oom_kills(small) > 0);
@@ -210,7 +210,7 @@ static void test_nothing_is_left(void **state PTL_UNUSED)
     PTL_FREE char *during = host_binfmt();
     assert_string_equal(during, before);
     assert_true(processes_with(scratch) > 0);
-    assert_true(group_exists() == (strstr(ptl_device_ceilings(dev), "cgroup") != NULL));
+    assert_true(group_exists() == (ptl_str_starts(ptl_device_ceilings(dev), "cgroup")));
     ptl_device_free(dev);
     PTL_FREE char *after = host_binfmt();
     assert_string_equal(after, before);
@@ -230,10 +230,12 @@ static void test_dies_with_its_parent(void **state PTL_UNUSED)
     pid_t parent = fork();
     assert_true(parent >= 0);
     if (parent == 0) {
-        struct ptl_device *dev = start_device("entry-a53-2g", 0);
-        pid_t init = ptl_device_pid(dev);
-        _exit(write(ready[1], &init, sizeof(init)) == sizeof(init) ? (pause(), 0) : 1);
+        struct ptl_error err = PTL_ERROR_INIT;
+        struct ptl_device *dev = try_device("entry-a53-2g", 0, &err);
+        pid_t init = dev ? ptl_device_pid(dev) : -1;
+        _exit(dev && write(ready[1], &init, sizeof(init)) == sizeof(init) ? (pause(), 0) : 1);
     }
+    close(ready[1]); /* a child that fails is read as the end of the pipe */
     pid_t init = -1;
     assert_int_equal(read(ready[0], &init, sizeof(init)), sizeof(init));
     int pidfd = (int)syscall(SYS_pidfd_open, init, 0);
@@ -242,11 +244,11 @@ static void test_dies_with_its_parent(void **state PTL_UNUSED)
     assert_int_equal(waitpid(parent, NULL, 0), parent);
     struct pollfd p = {.fd = pidfd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 20000), 1);
-    assert_int_equal(waitpid(init, NULL, 0), init);
+    while (waitpid(-1, NULL, 0) > 0) /* keeper and process 1, ours since their parents are gone */
+        ;
     assert_int_equal(processes_with(scratch), 0);
     close(pidfd);
     close(ready[0]);
-    close(ready[1]);
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 

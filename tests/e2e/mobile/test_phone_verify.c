@@ -1,5 +1,6 @@
 /* test_phone_verify.c - whole verify attempts by the driver on real devices: what is green, and how each
  * failure ends. */
+#include "cgroup.h"
 #include "support.h"
 
 #include <fcntl.h>
@@ -193,15 +194,17 @@ static void signature_of_another_name(const char *inputs)
 }
 
 /* clang-format off */
+#define LITERT .recipe = "litert/run", .model = "digits.tflite"
+#define ONNX   .recipe = "onnxruntime/run"
 static const struct {
     struct attempt a;
     double tolerance;
 } greens[] = {
-    {{"TFLite, float", "litert/run", "digits.tflite"}, 1e-6},
-    {{"TFLite, int8 at both ends", "litert/run", "digits-int8.tflite", .with = "{\"device\":\"entry-a53-2g\"}"}, 0.06},
-    {{"TFLite, all samples at once", "litert/run", "digits.tflite", .with = "{\"batch\":0,\"repeats\":25}"}, 1e-6},
-    {{"ONNX, float", "onnxruntime/run", "digits.onnx"}, 1e-6},
-    {{"ONNX, renamed input", "onnxruntime/run", "digits.onnx", .spoil = signature_of_another_name,
+    {{"TFLite, float", LITERT}, 1e-6},
+    {{"TFLite, int8 at both ends", .recipe = "litert/run", .model = "digits-int8.tflite", .with = "{\"device\":\"entry-a53-2g\"}"}, 0.06},
+    {{"TFLite, all samples at once", LITERT, .with = "{\"batch\":0,\"repeats\":25}"}, 1e-6},
+    {{"ONNX, float", ONNX, .model = "digits.onnx"}, 1e-6},
+    {{"ONNX, renamed input", ONNX, .model = "digits.onnx", .spoil = signature_of_another_name,
       .with = "{\"device\":\"mid-a55-3g\",\"threads\":2}"}, 1e-6},
 };
 /* clang-format on */
@@ -265,8 +268,6 @@ struct failure {
 };
 
 /* clang-format off */
-#define LITERT .recipe = "litert/run", .model = "digits.tflite"
-#define ONNX   .recipe = "onnxruntime/run"
 static const struct failure failures[] = {
     {{"a model of 0 bytes", .recipe = "litert/run", .content = "", .name = "model.tflite"}, 0, PTL_END_EXIT, 1, 0, "ValueError: "},
     {{"a model that is text", .recipe = "litert/run", .content = "version https://git-lfs.github.com/spec/v1\n", .name = "m.tflite"},
@@ -301,6 +302,10 @@ static void test_failures(void **state PTL_UNUSED)
 {
     for (size_t i = 0; i < PTL_ARRAY_LEN(failures); i++) {
         const struct failure *f = &failures[i];
+        if (f->want_reason == PTL_END_OOM && !ptl_cgroup_kind(NULL)) {
+            printf("%s: not tried, there is no control group here\n", f->a.label);
+            continue;
+        }
         struct outcome o = run(&f->a);
         bool ok = o.r == f->want_r;
         if (ok && o.r == 0)
