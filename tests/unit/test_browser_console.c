@@ -55,7 +55,7 @@ static struct ptl_console *console(size_t budget)
 {
     log_fd = memfd_create("log", MFD_CLOEXEC);
     assert_true(log_fd >= 0);
-    return ptl_console_new(log_fd, budget, "http://127.0.0.1:5/tok/");
+    return ptl_console_new(log_fd, budget, "http://127.0.0.1:5/a-token-of-ours/");
 }
 static void read_log(struct ptl_buf *ret)
 {
@@ -82,15 +82,16 @@ static void test_what_becomes_evidence(void **state)
     event(c, "console", "error", "Node number 3 failed to prepare", "run.mjs:3");
     event(c, "console", "error", "INFO: fine", "run.mjs:4");
     event(c, "console", "error", "Node number 3 failed to prepare", "run.mjs:3"); /* at every inference */
-    event(c, "error", "error", "TypeError: x\n    at http://127.0.0.1:5/tok/recipe/run.mjs:1:2", "page");
+    event(c, "error", "error", "TypeError: x\n    at http://127.0.0.1:5/a-token-of-ours/recipe/run.mjs:1:2",
+          "page");
     event(c, "rejection", "error", "late", "promise");
     event(c, "warning", "warn", "two samples only", "verify");
     ptl_console_add_event(c, "not json \033[31m", 14);
     PTL_JSON *drained = json_pack(
         "[{s:s,s:s,s:s},{s:s,s:s,s:s},{s:s,s:s,s:s},{s:i}]", "level", "SEVERE", "source", "network",
-        "message", "http://127.0.0.1:5/tok/x.bin - Failed to load resource: 404", "level", "SEVERE", "source",
-        "javascript", "message", "Access to fetch at 'y' has been blocked by CORS policy", "level", "SEVERE",
-        "source", "worker", "message", "Uncaught RuntimeError: unreachable", "level", 5);
+        "message", "http://127.0.0.1:5/a-token-of-ours/x.bin - Failed to load resource: 404", "level",
+        "SEVERE", "source", "javascript", "message", "Access to fetch at 'y' has been blocked by CORS policy",
+        "level", "SEVERE", "source", "worker", "message", "Uncaught RuntimeError: unreachable", "level", 5);
     ptl_console_add_drained(c, drained);
     PTL_JSON *errors = ptl_console_errors(c);
     PTL_FREE char *text = ptl_json_text(errors);
@@ -104,6 +105,9 @@ static void test_what_becomes_evidence(void **state)
     PTL_JSON *warnings = ptl_console_warnings(c);
     assert_string_equal(json_string_value(json_array_get(warnings, 0)), "two samples only");
     ptl_console_say(c, "line %d\nof two", 1);
+    PTL_FREE char *other =
+        ptl_console_tidy(c, "GET http://localhost:5/a-token-of-ours/x\n  a-token-of-ours\a");
+    assert_string_equal(other, "GET http://localhost:5/x | a-token-of-ours");
     ptl_console_free(c);
     PTL_BUF log = PTL_BUF_INIT;
     read_log(&log);

@@ -469,27 +469,31 @@ static int write_manifest(struct verify *v, const json_t *summary, const char *g
 static void conclude_failed(struct verify *v, const json_t *summary, struct ptl_driver_result *ret)
 {
     const json_t *error = json_object_get(summary, "error"), *downloads = json_object_get(error, "downloads");
-    const char *text = ptl_json_str(error, "text", "the page failed and did not say why");
+    PTL_FREE char *text =
+        ptl_console_tidy(v->console, ptl_json_str(error, "text", "the page failed and did not say why"));
     PTL_FREE char *cause = ptl_console_network_cause(v->console);
     PTL_BUF gone = PTL_BUF_INIT;
     size_t i;
     const json_t *d;
     json_array_foreach(downloads, i, d)
     {
-        if (i < 4 && json_is_string(d))
-            ptl_buf_printf(&gone, "%s%s", i ? "; " : ". Downloads that failed: ", json_string_value(d));
+        PTL_FREE char *one = ptl_console_tidy(v->console, json_is_string(d) ? json_string_value(d) : "?");
+        if (i < 4)
+            ptl_buf_printf(&gone, "%s%s", i ? "; " : " Downloads that failed: ", one);
     }
     if (json_array_size(downloads) > 4)
         ptl_buf_printf(&gone, "; and %zu more", json_array_size(downloads) - 4);
-    bool quote_cause =
-        *cause && strstr(text, "fetch"); /* one text for CORS, file: and offline; the browser knows which */
-    ptl_console_say(v->console, "failed in phase \"%s\": %s%s", ptl_json_str(error, "phase", "?"), text,
-                    ptl_buf_str(&gone));
+    /* one text for CORS, file: and offline; only the browser knows which */
+    PTL_FREE char *browser_says =
+        *cause && strstr(text, "fetch") ? ptl_xasprintf(" The browser says: %s.", cause) : NULL;
+    bool ends = ptl_str_ends(text, ".") || (!browser_says && !gone.len);
+    ptl_console_say(v->console, "failed in phase \"%s\": %s%s%s", ptl_json_str(error, "phase", "?"), text,
+                    ends ? "" : ".", ptl_buf_str(&gone));
     const char *stack = ptl_json_str(error, "stack", "");
     if (*stack)
         ptl_console_say(v->console, "stack: %s", stack);
-    conclude(ret, PTL_END_EXIT, 1, "%s%s%s%s", text, quote_cause ? ". The browser says: " : "",
-             quote_cause ? cause : "", ptl_buf_str(&gone));
+    conclude(ret, PTL_END_EXIT, 1, "%s%s%s%s", text, ends ? "" : ".", browser_says ? browser_says : "",
+             ptl_buf_str(&gone));
 }
 
 /* WebDriver did not bring a summary: by the deadline, by a crash, by a kill. */

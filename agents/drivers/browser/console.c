@@ -17,6 +17,7 @@ struct ptl_console {
     size_t log_left;
     unsigned left_out, repeated;
     char *base_url;
+    const char *token; /* its last part with the slash, inside of base_url; or NULL */
     json_t *errors;
     unsigned more_errors;
     json_t *warnings;
@@ -127,7 +128,8 @@ static void write_line(struct ptl_console *c, const char *line, size_t len)
  * bounded. */
 static void tidy(const struct ptl_console *c, const char *text, struct ptl_buf *ret)
 {
-    size_t base_len = c->base_url ? strlen(c->base_url) : 0, full = strlen(text);
+    size_t base_len = c->base_url ? strlen(c->base_url) : 0, token_len = c->token ? strlen(c->token) : 0;
+    size_t full = strlen(text);
     for (const char *p = text; *p;) {
         if (ret->len >= MAX_LINE) {
             ptl_buf_printf(ret, "… (%zu bytes more)", full - (size_t)(p - text));
@@ -135,6 +137,8 @@ static void tidy(const struct ptl_console *c, const char *text, struct ptl_buf *
         }
         if (base_len && strncmp(p, c->base_url, base_len) == 0) {
             p += base_len;
+        } else if (token_len && strncmp(p, c->token, token_len) == 0) {
+            p += token_len;
         } else if (*p == '\n') {
             p += strspn(p, "\n \t\r");
             if (*p)
@@ -213,13 +217,33 @@ static void add(struct ptl_console *c, const char *kind, const char *level, cons
 
 /* ---- the interface ---- */
 
+static void set_base(struct ptl_console *c, const char *base_url)
+{
+    size_t n = base_url ? strlen(base_url) : 0;
+    free(c->base_url);
+    c->base_url = base_url ? ptl_xstrdup(base_url) : NULL;
+    c->token = NULL;
+    for (size_t i = n; i >= 2 && !c->token; i--)
+        if (base_url[i - 2] == '/' && n - i >= 8) /* a short one might be a word */
+            c->token = c->base_url + i - 1;
+}
+
+char *ptl_console_tidy(struct ptl_console *c, const char *text)
+{
+    PTL_BUF line = PTL_BUF_INIT;
+    pthread_mutex_lock(&c->lock);
+    tidy(c, text, &line);
+    pthread_mutex_unlock(&c->lock);
+    return ptl_xstrdup(ptl_buf_str(&line));
+}
+
 struct ptl_console *ptl_console_new(int log_fd, size_t log_bytes, const char *base_url)
 {
     struct ptl_console *c = ptl_xcalloc(1, sizeof(*c));
     pthread_mutex_init(&c->lock, NULL);
     c->log_fd = log_fd;
     c->log_left = log_bytes;
-    c->base_url = base_url ? ptl_xstrdup(base_url) : NULL;
+    set_base(c, base_url);
     c->errors = json_array();
     c->warnings = json_array();
     return c;
@@ -249,8 +273,7 @@ struct ptl_console *ptl_console_free(struct ptl_console *c)
 void ptl_console_set_base(struct ptl_console *c, const char *base_url)
 {
     pthread_mutex_lock(&c->lock);
-    free(c->base_url);
-    c->base_url = ptl_xstrdup(base_url);
+    set_base(c, base_url);
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -17,12 +17,17 @@ const char *ptl_console_level_name(enum ptl_console_level level); /* "debug" "in
 enum ptl_console_level ptl_console_judge(const char *level, const char *text);
 
 struct ptl_console; /* opaque; defined in console.c */
-/* `log_fd` is borrowed (-1: no log); at most `log_bytes` are written to it. `base_url` is cut out of lines.
- */
+/* `log_fd` is borrowed (-1: no log); at most `log_bytes` are written to it. `base_url`
+ * (http://HOST:PORT/TOKEN/, may be NULL) is cut out of lines, and its last part wherever it stands: ports and
+ * tokens make equal failures unlike. */
 struct ptl_console *ptl_console_new(int log_fd, size_t log_bytes, const char *base_url);
 struct ptl_console *ptl_console_free(struct ptl_console *c); /* says how many lines were left out; NULL ok */
 PTL_DEFINE_FREEP(struct ptl_console, ptl_console_free)
 void ptl_console_set_base(struct ptl_console *c, const char *base_url);
+
+/* `text` as a log line shows it: on one line, printable, bounded, without the page server's address. Caller
+ * frees. */
+char *ptl_console_tidy(struct ptl_console *c, const char *text);
 
 /* One line about the run itself, "browser: …". Any thread. */
 void ptl_console_say(struct ptl_console *c, const char *fmt, ...) PTL_PRINTF(2, 3);

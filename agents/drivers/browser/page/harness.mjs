@@ -216,7 +216,7 @@ export async function main(cfg) {
   let phase = 'start';
   const warn = (text) => { if (warnings.length < 100) warnings.push(text); post({kind: 'warning', level: 'warn', text, source: 'verify'}); };
   const enter = (text) => { phase = text; post({kind: 'phase', level: 'info', text, source: 'verify'}); };
-  const failed = () => downloads.filter((d) => d.error || d.status >= 400).map((d) => (d.error ? `${d.url} (${d.error})` : `${d.status} for ${d.url}`));
+  const failed = () => [...new Set(downloads.filter((d) => d.error || d.status >= 400).map((d) => (d.error ? `${d.url} (${d.error})` : `${d.status} for ${d.url}`)))];
   let model = null;
   try {
     enter('read the golden set');
