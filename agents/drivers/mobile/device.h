@@ -6,7 +6,7 @@
  * capabilities, without AF_VSOCK, under the memory, CPU and process ceilings of a named profile. When process
  * 1 ends, the kernel ends everything in its pid namespace, and it ends when its parent does: nothing outlives
  * a device, and nothing of it is visible outside but its directory. No helper program: the child is this
- * program after clone(). The caller must have one thread only (an attempt process has).
+ * program after fork(). A device also ends with the thread that called ptl_device_start().
  *
  * What it cannot tell (say so wherever results are shown): glibc instead of bionic, no NNAPI or GPU
  * delegates, no apk, no meaningful latency. */

@@ -1,7 +1,8 @@
-/* device_init.c - process 1 of an embedded device: sets the namespaces up, starts the adb server and adbd,
- * starts adbd again when it dies (as init does on a phone), reaps, and takes everything with it when it ends.
+/* device_init.c - the two processes that hold an embedded device: the keeper, which enters the namespaces and
+ * waits, and process 1 in them, which sets them up, starts the adb server and adbd, starts adbd again when it
+ * dies (as init does on a phone), reaps, and takes everything with it when it ends.
  *
- * Runs in the child of clone() only. It owns nothing that the parent could still need, reports by lines on a
+ * Runs in children of fork() only. It owns nothing that the parent could still need, reports by lines on a
  * pipe, and ends when the parent's end of `go_fd` closes. Mount order matters and is: private propagation,
  * own /proc, own binfmt_misc. Leaves out: building the device's root (bubblewrap does), the ceilings (the
  * parent made the control group). */
