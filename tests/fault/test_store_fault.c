@@ -709,6 +709,14 @@ static void accidents_at_random_tell_no_lies(void **state PTL_UNUSED)
     check_truth(a, ROUNDS * N, "cuts and kills");
 }
 
+/* Every connection was lost and made again since `ctx`. */
+static bool all_made_again(void *ctx)
+{
+    struct ptl_store_counters c;
+    ptl_store_counters(store, &c);
+    return c.reconnects >= *(uint64_t *)ctx + c.connections + 1 && c.listening && all_up(NULL);
+}
+
 static void killed_server_is_started_again(void **state PTL_UNUSED)
 {
     enum { ROUNDS = 3, N = 60 };
@@ -733,7 +741,10 @@ static void killed_server_is_started_again(void **state PTL_UNUSED)
     struct heard h = {0};
     assert_int_equal(ptl_store_listen(store, "c", on_payload, &h), 0);
     ptl_test_turn_until(loop, heard_empty_once, &h, 20000, "LISTEN in force");
+    struct ptl_store_counters c;
     for (int round = 0; round < ROUNDS; round++) {
+        ptl_store_counters(store, &c);
+        uint64_t before = c.reconnects;
         for (int i = 0; i < N; i++) {
             ask(Q_PUT, round * N + i, &a[round * N + i]);
             if (i % 7 == 0)
@@ -747,11 +758,10 @@ static void killed_server_is_started_again(void **state PTL_UNUSED)
             }
         }
         wait_all(a, (size_t)((round + 1) * N));
-        ptl_test_turn_until(loop, all_up, NULL, 40000, "all connections up again");
+        ptl_test_turn_until(loop, all_made_again, &before, 60000, "all connections lost and made again");
     }
     ptl_test_turn_until(loop, heard_empty_twice, &h, 20000, "LISTEN in force again");
     check_truth(a, ROUNDS * N, "killed servers");
-    struct ptl_store_counters c;
     ptl_store_counters(store, &c);
     assert_int_equal(c.cluster_restarts, 2);
     store = ptl_store_close(store);

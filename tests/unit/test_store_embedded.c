@@ -150,6 +150,42 @@ static void start_at_once_after_a_kill(void **state PTL_UNUSED)
     remove_dir(dir);
 }
 
+static void running_server_of_nobody_is_ended_first(void **state PTL_UNUSED)
+{
+    char *dir = ptl_test_tmpdir();
+    struct ptl_embedded *e = start(dir);
+    PTL_FREE char *postgres = ptl_fs_join(ptl_embedded_bin_dir(e), "postgres");
+    PTL_FREE char *data = ptl_fs_join(dir, "postgres/data");
+    PTL_FREE char *config = ptl_xasprintf("config_file=%s/postgres/postgresql.conf", dir);
+    PTL_FREE char *sockets = ptl_xasprintf("unix_socket_directories=%s/postgres/socket", dir);
+    PTL_FREE char *pid_file = ptl_fs_join(data, "postmaster.pid");
+    ptl_embedded_stop(e);
+    struct stat st;
+    assert_int_equal(stat(data, &st), 0);
+    pid_t old = fork(); /* without the death signal: as if it had got lost */
+    if (old == 0) {
+        if (setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0)
+            _exit(1);
+        execl(postgres, postgres, "-D", data, "-c", config, "-c", sockets, "-c", "listen_addresses=", "-c",
+              "logging_collector=off", (char *)NULL);
+        _exit(1);
+    }
+    int64_t deadline = ptl_mono_ms() + 20000;
+    PTL_BUF text = PTL_BUF_INIT;
+    while (ptl_fs_read(pid_file, 4096, &text, NULL) < 0 || !strstr(ptl_buf_str(&text), "ready")) {
+        assert_true(ptl_mono_ms() < deadline);
+        ptl_buf_clear(&text);
+        (void)poll(NULL, 0, 5);
+    }
+    e = start(dir);
+    int status = -1;
+    assert_int_equal(waitpid(old, &status, WNOHANG), old); /* it had ended before ours began */
+    assert_int_equal(status, 0);                           /* by an orderly shutdown */
+    assert_int_not_equal(ptl_embedded_pid(e), old);
+    ptl_embedded_stop(e);
+    remove_dir(dir);
+}
+
 static void killed_postmaster_is_launched_again(void **state PTL_UNUSED)
 {
     char *dir = ptl_test_tmpdir();
@@ -317,6 +353,7 @@ int main(void)
         cmocka_unit_test(second_user_of_a_directory_is_refused),
         cmocka_unit_test(killed_program_leaves_no_server),
         cmocka_unit_test(start_at_once_after_a_kill),
+        cmocka_unit_test(running_server_of_nobody_is_ended_first),
         cmocka_unit_test(killed_postmaster_is_launched_again),
         cmocka_unit_test(lying_pid_file_is_seen_through),
         cmocka_unit_test(half_made_cluster_is_made_again),
