@@ -33,40 +33,49 @@ void ptl_mobile_log(int fd, const char *fmt, ...)
         return; /* the log's reader notices the gap; the attempt goes on */
 }
 
+/* The newest directory that `pattern` (of versions.json files) finds. */
+static char *newest(const char *pattern)
+{
+    glob_t g;
+    char *best = NULL;
+    time_t best_time = 0;
+    if (glob(pattern, 0, NULL, &g) != 0)
+        return NULL;
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        struct stat st;
+        if (stat(g.gl_pathv[i], &st) < 0 || (best && st.st_mtime <= best_time))
+            continue;
+        free(best);
+        best = ptl_xstrdup(g.gl_pathv[i]);
+        best_time = st.st_mtime;
+    }
+    globfree(&g);
+    if (best)
+        *strrchr(best, '/') = '\0';
+    return best;
+}
+
+#define PHONE_VERSIONS "phone-arm64-*/versions.json"
+
 char *ptl_phone_dir_find(const char *toolchain_dir)
 {
     char real[PATH_MAX];
     if (toolchain_dir) {
         PTL_FREE char *link = ptl_fs_join(toolchain_dir, "phone");
-        if (realpath(link, real))
-            return ptl_xstrdup(real);
+        PTL_FREE char *beside = ptl_xasprintf("%s/../" PHONE_VERSIONS, toolchain_dir);
+        char *found = realpath(link, real) ? ptl_xstrdup(real) : newest(beside);
+        if (found)
+            return found;
     }
     const char *given = getenv("PORTOLAN_PHONE"), *root = getenv("PORTOLAN_TOOLCHAINS"),
                *home = getenv("HOME");
     if (given && *given)
         return realpath(given, real) ? ptl_xstrdup(real) : NULL;
     PTL_FREE char *pattern =
-        root && *root ? ptl_xasprintf("%s/phone-arm64-*/versions.json", root)
-        : geteuid() == 0
-            ? ptl_xstrdup("/var/cache/portolan/toolchains/phone-arm64-*/versions.json")
-            : ptl_xasprintf("%s/.cache/portolan/toolchains/phone-arm64-*/versions.json", home ? home : "");
-    glob_t g;
-    char *best = NULL;
-    time_t newest = 0;
-    if (glob(pattern, 0, NULL, &g) != 0)
-        return NULL;
-    for (size_t i = 0; i < g.gl_pathc; i++) {
-        struct stat st;
-        if (stat(g.gl_pathv[i], &st) < 0 || (best && st.st_mtime <= newest))
-            continue;
-        free(best);
-        best = ptl_xstrdup(g.gl_pathv[i]);
-        newest = st.st_mtime;
-    }
-    globfree(&g);
-    if (best)
-        *strrchr(best, '/') = '\0';
-    return best;
+        root && *root    ? ptl_xasprintf("%s/" PHONE_VERSIONS, root)
+        : geteuid() == 0 ? ptl_xstrdup("/var/cache/portolan/toolchains/" PHONE_VERSIONS)
+                         : ptl_xasprintf("%s/.cache/portolan/toolchains/" PHONE_VERSIONS, home ? home : "");
+    return newest(pattern);
 }
 
 /* ---- directories on the device ---- */
@@ -176,12 +185,18 @@ static int real_ready(struct ptl_phone *p, const struct ptl_adb_wait *wait, stru
     struct ptl_adb_wait brief = {ptl_mono_ms() + REAL_READY_MS, wait->cancelled};
     if (brief.deadline_mono_ms > wait->deadline_mono_ms)
         brief.deadline_mono_ms = wait->deadline_mono_ms;
+    struct ptl_error state = {-ETIMEDOUT, "adb: no answer about the device"}; /* what it was when last seen */
     for (;;) {
-        int r = real_try(p, &brief, err);
-        if (r <= 0)
-            return r;
-        if (ptl_mono_ms() + RETRY_MS >= brief.deadline_mono_ms)
-            return err ? err->code : -ENODEV;
+        struct ptl_error why = PTL_ERROR_INIT;
+        int r = real_try(p, &brief, &why);
+        if (r == PTL_AGAIN)
+            state = why;
+        bool over = r == -ETIMEDOUT || (r == PTL_AGAIN && ptl_mono_ms() + RETRY_MS >= brief.deadline_mono_ms);
+        if (over || r <= 0) {
+            if (err && r != 0)
+                *err = over ? state : why;
+            return over ? state.code : r;
+        }
         poll(NULL, 0, RETRY_MS); /* a phone that restarts announces nothing to us: ask again soon */
     }
 }

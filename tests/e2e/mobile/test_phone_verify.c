@@ -193,6 +193,16 @@ static void signature_of_another_name(const char *inputs)
     assert_int_equal(ptl_fs_write_atomic(path, text, strlen(text), 0644, NULL), 0);
 }
 
+/* No name fits and the counts are equal: by position, with a warning in the log. */
+static void name_of_no_tensor(const char *inputs)
+{
+    PTL_FREE char *manifest = ptl_fs_join(inputs, "golden/manifest.json");
+    PTL_JSON *golden = NULL;
+    assert_int_equal(ptl_json_load(manifest, 1 << 20, &golden, NULL), 0);
+    json_object_set_new(json_array_get(json_object_get(golden, "inputs"), 0), "name", json_string("bild"));
+    assert_int_equal(ptl_json_save(manifest, golden, 0644, NULL), 0);
+}
+
 /* clang-format off */
 #define LITERT .recipe = "litert/run", .model = "digits.tflite"
 #define ONNX   .recipe = "onnxruntime/run"
@@ -204,6 +214,7 @@ static const struct {
     {{"TFLite, int8 at both ends", .recipe = "litert/run", .model = "digits-int8.tflite", .with = "{\"device\":\"entry-a53-2g\"}"}, 0.06},
     {{"TFLite, all samples at once", LITERT, .with = "{\"batch\":0,\"repeats\":25}"}, 1e-6},
     {{"ONNX, float", ONNX, .model = "digits.onnx"}, 1e-6},
+    {{"ONNX, input by position", ONNX, .model = "digits.onnx", .spoil = name_of_no_tensor}, 1e-6},
     {{"ONNX, renamed input", ONNX, .model = "digits.onnx", .spoil = signature_of_another_name,
       .with = "{\"device\":\"mid-a55-3g\",\"threads\":2}"}, 1e-6},
 };
