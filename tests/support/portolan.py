@@ -66,7 +66,7 @@ class Site:
         for key, value in settings.items():
             argv += [f"--{key}", value]
         log = open(self.dir / f"{name}.log", "ab")
-        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PORTOLAN_LOG": "debug"}, start_new_session=True)
+        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PORTOLAN_LOG": os.environ.get("PORTOLAN_LOG", "info")}, start_new_session=True)
         self.daemons.append(process)
         wait_for("the daemon to serve", lambda: process.poll() is not None or (ready.exists() and ready.read_text().strip()), 90)
         assert process.poll() is None, self.log(name)
