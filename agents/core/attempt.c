@@ -92,7 +92,7 @@ static uint64_t start_ticks_of(int pid)
 int ptl_attempt_pid_read(const char *dir, struct ptl_attempt_pid *ret)
 {
     PTL_FREE char *path = ptl_fs_join(dir, "pid");
-    PTL_BUF text = PTL_BUF_MAX(4096);
+    PTL_BUF text = PTL_BUF_INIT;
     unsigned long long ticks;
     int pid;
     if (ptl_fs_read(path, 4000, &text, NULL) < 0 || sscanf(ptl_buf_str(&text), "%d %llu", &pid, &ticks) != 2)

@@ -139,7 +139,7 @@ static json_t *explain_missing(const struct job_work *w)
                  WTERMSIG(w->exit_status), strsignal(WTERMSIG(w->exit_status)));
     else if (w->has_status) {
         PTL_FREE char *said = ptl_fs_join(w->dir, "attempt.err");
-        PTL_BUF words = PTL_BUF_MAX(65536);
+        PTL_BUF words = PTL_BUF_INIT;
         (void)!ptl_fs_read(said, 60000, &words, NULL);
         snprintf(
             text, sizeof(text),
