@@ -30,6 +30,7 @@ enum {
     PAGE_MS = 60000,    /* the page and the runtime's scripts; the model is loaded by the script */
     CALL_MS = 10000,    /* small calls to an idle browser */
     CLOSE_MS = 3000,    /* politeness; the kill comes in any case */
+    LAST_CALL_MS = 250, /* within the time kept back before the deadline */
     LATENCY_BUDGET_MS = 15000,
     SAID_MAX = 30, /* lines of the browser's own output shown after a bad end */
     MANIFEST_MAX = 4 << 20,
@@ -60,6 +61,7 @@ struct verify {
     char *said[SAID_MAX]; /* a ring: the browser's own last lines */
     unsigned n_said;
     bool drained;
+    bool is_closing;        /* the guard lets one last short call through */
     int64_t stop_asking_ms; /* before the deadline by what killing and writing take */
     enum { CUT_NONE, CUT_DEADLINE, CUT_CANCELLED, CUT_BROWSER_GONE } cut;
 };
@@ -69,6 +71,8 @@ struct verify {
 static int guard(void *ctx)
 {
     struct verify *v = ctx;
+    if (v->is_closing)
+        return 0;
     if (v->job->cancelled && *v->job->cancelled)
         v->cut = CUT_CANCELLED;
     else if (ptl_mono_ms() >= v->stop_asking_ms)
@@ -579,8 +583,13 @@ static int run_verify(struct verify *v, struct ptl_driver_result *ret, struct pt
         drain_console(v);
         ptl_webdriver_close(v->wd, at_most(v, CLOSE_MS), NULL);
     }
-    if (v->chromium)
+    if (v->chromium) {
         ptl_chromium_stop(v->chromium);
+    } else if (v->wd && ptl_webdriver_is_open(
+                            v->wd)) { /* somebody else's: asked to end it, whether or not it answers */
+        v->is_closing = true;
+        ptl_webdriver_close(v->wd, LAST_CALL_MS, NULL);
+    }
     return judge(v, outcome, summary, &wd_err, got_dir, ret, err);
 }
 

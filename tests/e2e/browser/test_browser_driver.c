@@ -559,6 +559,61 @@ static void test_litertjs_garbage_is_told(void **state)
     end(&a);
 }
 
+/* A chromedriver that somebody else runs, as a grid's node would be; as nobody, or its browser refuses its
+ * sandbox. */
+static pid_t start_foreign_driver(const char *home, unsigned *ret_port)
+{
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
+            _exit(125);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        dup2(fds[1], 1);
+        close(fds[0]);
+        setsid();
+        setenv("HOME", home, 1);
+        setenv("TMPDIR", home, 1);
+        execlp("chromedriver", "chromedriver", "--port=0", NULL);
+        _exit(127);
+    }
+    close(fds[1]);
+    FILE *out = fdopen(fds[0], "r");
+    char line[512];
+    static const char said[] = "started successfully on port ";
+    while (!*ret_port && out && fgets(line, sizeof(line), out))
+        if (strstr(line, said))
+            *ret_port = (unsigned)strtoul(strstr(line, said) + strlen(said), NULL, 10);
+    return pid; /* the pipe stays open: it would be a closed stdout to chromedriver */
+}
+
+static void test_a_webdriver_url(void **state)
+{
+    (void)state;
+    struct attempt a;
+    unsigned port = 0;
+    char home[] = "/tmp/ptl-grid-XXXXXX";
+    assert_non_null(mkdtemp(home));
+    assert_int_equal(chmod(home, 01777), 0);
+    pid_t pid = start_foreign_driver(home, &port);
+    assert_true(port > 0);
+    PTL_FREE char *with =
+        ptl_xasprintf("{\"webdriver\":\"http://127.0.0.1:%u\",\"threads\":1,\"optimize\":\"all\"}", port);
+    begin(&a, "onnx", with);
+    run_in(&a, "onnxruntime-web/run", 90000);
+    kill(-pid, SIGKILL); /* its browser is in its session's group or ended by DELETE */
+    int status;
+    waitpid(pid, &status, 0);
+    expect(&a, a.rc == 0 && a.result.exit_code == 0 && a.manifest);
+    expect(&a, difference(&a) < 1e-5);
+    expect(&a, !json_object_get(json_object_get(a.manifest, "metrics"),
+                                "peak_memory_bytes")); /* not ours to measure */
+    expect_in(&a, ptl_buf_str(&a.log), "isolated by its own host");
+    end(&a);
+    assert_int_equal(ptl_fs_remove_tree(home, NULL), 0);
+}
+
 static void test_setup_failures(void **state)
 {
     (void)state;
@@ -643,6 +698,7 @@ int main(void)
         cmocka_unit_test(test_wrong_mime_is_survived_and_told),
         cmocka_unit_test(test_garbage_and_the_console),
         cmocka_unit_test(test_litertjs_garbage_is_told),
+        cmocka_unit_test(test_a_webdriver_url),
         cmocka_unit_test(test_setup_failures),
     };
     const char *only = getenv("PTL_TEST_FILTER");
