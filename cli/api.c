@@ -1,0 +1,118 @@
+/* api.c - calls to the server: what goes wrong becomes a sentence with the next step, and an exit code. */
+#include "cli.h"
+
+enum { TIMEOUT_MS = 30000, PAGE_MAX = 500 };
+
+char *cli_path(const char *pattern, ...)
+{
+    PTL_BUF b = PTL_BUF_INIT;
+    va_list ap;
+    va_start(ap, pattern);
+    for (const char *p = pattern; *p; p++) {
+        const char *value = p[0] == '{' && p[1] == '}' ? va_arg(ap, const char *) : NULL;
+        if (!value) {
+            ptl_buf_putc(&b, *p);
+            continue;
+        }
+        PTL_FREE char *encoded = ptl_url_encode(value);
+        ptl_buf_puts(&b, encoded);
+        p++;
+    }
+    va_end(ap);
+    return ptl_buf_take(&b, NULL);
+}
+
+static int unreached(struct cli *c, const struct ptl_error *err)
+{
+    if (err->code == -EKEYREJECTED)
+        return cli_fail(c, CLI_UNREACHED, "%s\nThe server's certificate is not trusted; name the authority that signed it: --ca-file FILE (PORTOLAN_CA_FILE)", err->text);
+    return cli_fail(c, CLI_UNREACHED, "%s\nIs portoland running at %s? Another server: --server URL, PORTOLAN_SERVER or portolan login", err->text, c->server);
+}
+
+int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error *err)
+{
+    const char *origin = c->token_origin ? c->token_origin : "no token was given";
+    switch (status) {
+    case 0:
+        return unreached(c, err);
+    case 401:
+        return cli_fail(c, CLI_UNREACHED, "%s\n%s; log in: portolan login --server %s, or give --token-file or PORTOLAN_TOKEN", err->text, origin, c->server);
+    case 403:
+        return cli_fail(c, CLI_UNREACHED, "%s\n%s; what it may do: portolan whoami; a token with another role: portolan token create", err->text, origin);
+    case 404:
+        return cli_fail(c, CLI_ABSENT, "%s", err->text);
+    case 409:
+        return cli_fail(c, CLI_CONFLICT, "%s", err->text);
+    case 400:
+    case 413:
+    case 422:
+        return cli_fail(c, CLI_USAGE, "%s", err->text);
+    default:
+        (void)result;
+        return cli_fail(c, CLI_UNREACHED, "%s\nThe server answered %d; its log says more, or try again in a moment", err->text, status);
+    }
+}
+
+int cli_call(struct cli *c, const char *method, const char *path, const json_t *body, json_t **ret)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    json_t *answer = NULL;
+    int status = 0, r = cli_settle(c);
+    if (r)
+        return r;
+    r = ptl_client_json(c->client, method, path, body, TIMEOUT_MS, &status, &answer, &err);
+    if (r != 0)
+        return cli_api_failed(c, r, status, &err);
+    if (ret)
+        *ret = answer;
+    else
+        json_decref(answer);
+    return 0;
+}
+
+int cli_get(struct cli *c, const char *path, json_t **ret)
+{
+    return cli_call(c, "GET", path, NULL, ret);
+}
+
+int cli_list(struct cli *c, const char *path, const char *cursor, const char *start, int64_t limit, json_t **ret)
+{
+    PTL_JSON *all = json_array();
+    PTL_JSON *next = start ? json_string(start) : json_null();
+    char join = strchr(path, '?') ? '&' : '?';
+    do {
+        PTL_JSON *page = NULL;
+        int64_t left = limit - (int64_t)json_array_size(all);
+        PTL_BUF url = PTL_BUF_INIT;
+        ptl_buf_puts(&url, path);
+        if (cursor)
+            ptl_buf_printf(&url, "%climit=%lld", join, (long long)(left > PAGE_MAX ? PAGE_MAX : left));
+        if (json_is_string(next)) {
+            PTL_FREE char *value = ptl_url_encode(json_string_value(next));
+            ptl_buf_printf(&url, "&%s=%s", cursor, value);
+        } else if (json_is_integer(next)) {
+            ptl_buf_printf(&url, "&%s=%lld", cursor, (long long)json_integer_value(next));
+        }
+        int r = cli_get(c, ptl_buf_str(&url), &page);
+        if (r)
+            return r;
+        size_t before = json_array_size(all);
+        json_array_extend(all, json_object_get(page, "items"));
+        json_t *more = json_object_get(page, "next");
+        json_decref(next);
+        next = cursor && more && json_array_size(all) > before ? json_incref(more) : json_null();
+    } while (!json_is_null(next) && (int64_t)json_array_size(all) < limit);
+    *ret = json_pack("{s:O,s:O}", "items", all, "next", next);
+    return 0;
+}
+
+void cli_note_more(struct cli *c, const json_t *list, const char *cursor)
+{
+    const json_t *next = json_object_get(list, "next");
+    size_t shown = json_array_size(json_object_get(list, "items"));
+    if (json_is_string(next)) {
+        cli_note(c, "There are more than these %zu: --limit N shows more, --%s %s goes on", shown, cursor, json_string_value(next));
+    } else if (json_is_integer(next)) {
+        cli_note(c, "There are more than these %zu: --limit N shows more, --%s %lld goes on", shown, cursor, (long long)json_integer_value(next));
+    }
+}

@@ -1,0 +1,169 @@
+/* commands.c - every command in one table. The parser, the help, the man page and the completions are made from it. */
+#include "cli.h"
+
+/* What a row leaves out is zero, which means none. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+#define OPTIONS(...) (const struct cli_option[]){__VA_ARGS__, {0}}
+#define H(x)         cli_cmd_##x
+
+/* clang-format off */
+#define OPT_PROJECT  {"project", 'p', CLI_TEXT, "NAME", "the project (default: PORTOLAN_PROJECT)"}
+#define OPT_LIMIT    {"limit", 'n', CLI_INT, "N", "show at most N (default 50)", .min = 1, .max = 100000}
+#define OPT_RETRY    {"retry", 0, CLI_DURATION, "TIME", "keep trying for TIME when the server is away (default 5m)", .min = 0, .max = 86400000}
+#define OPT_RECIPES  {"recipes", 0, CLI_DIR, "DIR", "folder of recipes to check against (default: PORTOLAN_RECIPES, else the installed ones)"}
+#define OPT_SECRET   {"secret", 0, CLI_TEXT, "NAME", "give the stage this secret, with the value of the environment variable NAME", .many = true}
+#define PROJECT_OPTIONS \
+    {"default-branch", 0, CLI_TEXT, "BRANCH", "the branch that runs start from (default main)"}, \
+    {"poll", 0, CLI_TEXT, "TIME", "look for pushes that often, 5s to 1d; 0: never"}, \
+    {"credential-kind", 0, CLI_CHOICE, "none|token|userpass|ssh_key", "how to log in to the repository; its secret comes from --credential-file"}, \
+    {"credential-user", 0, CLI_TEXT, "USER", "user for userpass and ssh_key"}, \
+    {"credential-file", 0, CLI_FILE, "FILE", "token, password or private key; - reads standard input"}, \
+    {"webhook-secret-file", 0, CLI_FILE, "FILE", "secret that webhooks are signed with; - reads standard input"}
+
+const struct cli_option cli_globals[] = {
+    {"server",     's', CLI_TEXT, "URL",  "the daemon, https://host[:port] (PORTOLAN_SERVER)"},
+    {"token",      0,   CLI_TEXT, "TOKEN", "token (PORTOLAN_TOKEN); others on this machine may see it: prefer --token-file"},
+    {"token-file", 0,   CLI_FILE, "FILE", "file with the token, mode 0600; - reads standard input (PORTOLAN_TOKEN_FILE)"},
+    {"ca-file",    0,   CLI_FILE, "FILE", "PEM of the authority that signed the server's certificate (PORTOLAN_CA_FILE)"},
+    {"json",       0,   CLI_FLAG, NULL,   "print what the API answered as JSON"},
+    {"quiet",      'q', CLI_FLAG, NULL,   "no remarks on standard error, only errors"},
+    {"help",       'h', CLI_FLAG, NULL,   "help for this command"},
+    {"version",    0,   CLI_FLAG, NULL,   "print the version"},
+    {0},
+};
+
+const struct cli_command cli_commands[] = {
+    {"login", H(login), {{0}}, NULL, "remember a server and a token",
+     "Reads the token from --token-file, PORTOLAN_TOKEN or standard input (without echo on a terminal), asks the server whose it is, and writes the server and the path of the token file to $XDG_CONFIG_HOME/portolan/config. The token is kept beside it with mode 0600 and is sent to this server only."},
+    {"whoami", H(whoami), {{0}}, NULL, "whose token this is and what it may do", NULL},
+
+    {"project add", H(project_add), {{"NAME", CLI_TEXT}, {"URL", CLI_TEXT}}, OPTIONS(PROJECT_OPTIONS), "register a repository",
+     "URL is what git would clone: https://, ssh:// or a path on the server that the daemon allows. Next: portolan project hook NAME."},
+    {"project list", H(project_list), {{0}}, OPTIONS(OPT_LIMIT, {"after", 0, CLI_TEXT, "NAME", "go on behind this name"}), "projects and their newest runs", NULL},
+    {"project show", H(project_show), {{"PROJECT", CLI_TEXT}}, NULL, "one project", NULL},
+    {"project set", H(project_set), {{"PROJECT", CLI_TEXT}},
+     OPTIONS({"url", 0, CLI_TEXT, "URL", "the repository"}, PROJECT_OPTIONS,
+             {"status-forge", 0, CLI_CHOICE, "none|github|gitlab|gitea", "where to post commit statuses (gitea: also Forgejo)"},
+             {"status-url", 0, CLI_TEXT, "URL", "the forge's API, e.g. https://forge.example/api/v1"},
+             {"status-repo", 0, CLI_TEXT, "OWNER/NAME", "the repository there, or GitLab's project id"},
+             {"status-token-file", 0, CLI_FILE, "FILE", "token that may post statuses; - reads standard input"}),
+     "change a project; what is not named stays", NULL},
+    {"project remove", H(project_remove), {{"PROJECT", CLI_TEXT}}, NULL, "archive a project: its runs and logs stay, its name is free again", NULL},
+    {"project hook", H(project_hook), {{"PROJECT", CLI_TEXT}}, OPTIONS({"url", 0, CLI_TEXT, "URL", "how the forge reaches the daemon, when it is not the --server of this command"}),
+     "the webhook's URL and how to set it up in a forge", NULL},
+    {"project deliveries", H(project_deliveries), {{"PROJECT", CLI_TEXT}}, OPTIONS(OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this delivery"}), "webhook deliveries and what came of them, newest first", NULL},
+    {"project secret set", H(project_secret_set), {{"PROJECT", CLI_TEXT}, {"NAME", CLI_TEXT}},
+     OPTIONS({"ref", 0, CLI_TEXT, "GLOB", "only for runs of matching branches and tags", .many = true},
+             {"stage", 0, CLI_TEXT, "GLOB", "only for stages with matching names", .many = true}),
+     "set a secret; its value comes from standard input",
+     "The value never stands on a command line. Only stages that ask for the secret get it, and only where --ref and --stage allow it."},
+    {"project secret list", H(project_secret_list), {{"PROJECT", CLI_TEXT}}, NULL, "names and policies of secrets, never their values", NULL},
+    {"project secret remove", H(project_secret_remove), {{"PROJECT", CLI_TEXT}, {"NAME", CLI_TEXT}}, NULL, "forget a secret", NULL},
+
+    {"hook install", H(hook_install), {{"REPO", CLI_DIR}},
+     OPTIONS(OPT_PROJECT, {"force", 'f', CLI_FLAG, NULL, "also into a repository with a working tree"}),
+     "install a post-receive hook into a bare repository",
+     "A hook that is there already is kept and runs first. Doing it again changes nothing. --server, --token-file and --ca-file, when given, are written into the hook; otherwise the user that git runs as needs a portolan login."},
+    {"hook post-receive", H(hook_post_receive), {{0}}, OPTIONS(OPT_PROJECT), "tell the daemon what was pushed (called by git)",
+     "Reads lines `old new ref` from standard input. Ends with 0 in any case: a daemon that is away must not fail a push."},
+
+    {"run start", H(run_start), {{"PROJECT", CLI_TEXT, .optional = true}},
+     OPTIONS(OPT_PROJECT, {"ref", 0, CLI_TEXT, "REF", "branch, or a full refs/… name (default: the project's default branch)"},
+             {"tag", 0, CLI_TEXT, "TAG", "the same for a tag"},
+             {"commit", 0, CLI_TEXT, "SHA", "this commit: 40 digits, or anything git in the current directory can resolve"},
+             {"watch", 'w', CLI_FLAG, NULL, "watch it to its end; the exit code then tells green from red"}, OPT_RETRY),
+     "start a run", NULL},
+    {"run list", H(run_list), {{0}},
+     OPTIONS(OPT_PROJECT, {"state", 0, CLI_CHOICE, "preparing|waiting|running|green|red|cancelled|invalid", "only runs in this state"},
+             {"ref", 0, CLI_TEXT, "REF", "only runs of this branch or full ref"}, {"commit", 0, CLI_TEXT, "SHA", "only runs of this commit (a prefix will do)"},
+             OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this run"}),
+     "runs, newest first", NULL},
+    {"run show", H(run_show), {{"RUN", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "a run: its stages, their numbers, and why red ones are red", NULL},
+    {"run watch", H(run_watch), {{"RUN", CLI_TEXT}},
+     OPTIONS(OPT_PROJECT, {"exit-status", 0, CLI_FLAG, NULL, "end with 1 when the run does not end green"}, OPT_RETRY),
+     "follow a run to its end", "On a terminal the table is drawn anew, elsewhere each change is a line. A lost connection is taken up where it broke."},
+    {"run cancel", H(run_cancel), {{"RUN", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "cancel a run", NULL},
+    {"run rerun", H(run_rerun), {{"RUN", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"watch", 'w', CLI_FLAG, NULL, "watch it to its end"}, OPT_RETRY),
+     "once more from the first stage that is not green", NULL},
+    {"why", H(why), {{"RUN", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "why stages wait, and why red ones are red, with the lines that say so", NULL},
+
+    {"stage list", H(stage_list), {{0}}, OPTIONS(OPT_LIMIT), "every stage that waits, with the reason", NULL},
+    {"stage approve", H(stage_approve), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"comment", 'm', CLI_TEXT, "TEXT", "kept with the decision"}), "open a manual gate", NULL},
+    {"stage decline", H(stage_decline), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"comment", 'm', CLI_TEXT, "TEXT", "kept with the decision"}), "close a manual gate: the stage turns red", NULL},
+    {"attempt list", H(attempt_list), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_LIMIT), "the attempts of a stage, newest first", NULL},
+
+    {"logs", H(logs), {{"ATTEMPT", CLI_TEXT}},
+     OPTIONS(OPT_PROJECT, {"follow", 'f', CLI_FLAG, NULL, "go on until the attempt has ended"}, {"offset", 0, CLI_INT, "BYTES", "begin there", .min = 0, .max = INT64_MAX},
+             {"raw", 0, CLI_FLAG, NULL, "every byte as it is, also on a terminal"}, OPT_RETRY),
+     "the log of an attempt", "On a terminal, control bytes other than colours are replaced, so that a log cannot steer it. Into a pipe or file the bytes go as they are."},
+    {"report", H(report), {{"ATTEMPT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "what a verify measured", NULL},
+    {"artifacts list", H(artifacts_list), {{"ATTEMPT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_LIMIT), "what an attempt published", NULL},
+    {"artifacts get", H(artifacts_get), {{"ATTEMPT", CLI_TEXT}, {"PATH", CLI_TEXT, .optional = true, .many = true}},
+     OPTIONS(OPT_PROJECT, {"output", 'o', CLI_DIR, "DIR", "where to put them (default: the current directory)"}),
+     "download artifacts, all or those below PATH", "Each file is checked against its SHA-256. Nothing is written outside of DIR."},
+
+    {"agent list", H(agent_list), {{0}}, OPTIONS(OPT_LIMIT), "agents: what they serve and what they do", NULL},
+    {"agent enrol", H(agent_enrol), {{"NAME", CLI_TEXT, .optional = true}},
+     OPTIONS({"host", 0, CLI_CHOICE, "server|mobile|browser", "a host kind the agent may serve (default: any)", .many = true},
+             {"expires-in", 0, CLI_DURATION, "TIME", "how long the one-time token can be used (default 1h)", .min = 1000, .max = 2592000000}),
+     "a one-time token for a new agent, and the command to run there", NULL},
+    {"agent drain", H(agent_drain), {{"NAME", CLI_TEXT}}, NULL, "let an agent end what it does and take nothing new", NULL},
+    {"agent activate", H(agent_activate), {{"NAME", CLI_TEXT}}, NULL, "let a drained agent take stages again", NULL},
+    {"agent remove", H(agent_remove), {{"NAME", CLI_TEXT}}, NULL, "remove an agent; its token opens nothing any more", NULL},
+
+    {"token create", H(token_create), {{"NAME", CLI_TEXT}},
+     OPTIONS({"role", 0, CLI_CHOICE, "viewer|member|manager|curator|admin", "what it may do (default viewer)"}, OPT_PROJECT,
+             {"expires-in", 0, CLI_DURATION, "TIME", "until when (default: until it is revoked)", .min = 1000, .max = 315360000000}),
+     "make a token for a person or a program; shown once", "With --project the token sees this project only. Unlike elsewhere, PORTOLAN_PROJECT is not looked at."},
+    {"token list", H(token_list), {{0}}, OPTIONS(OPT_LIMIT, {"after", 0, CLI_TEXT, "ID", "go on behind this token"}), "tokens, without their secrets", NULL},
+    {"token revoke", H(token_revoke), {{"ID", CLI_TEXT}}, NULL, "from now on this token opens nothing", NULL},
+
+    {"lint", H(lint), {{"FILE", CLI_FILE, .optional = true}}, OPTIONS(OPT_RECIPES), "check a pipeline file, here, without a server",
+     "FILE is .portolan.yml of the current directory when it is left out; - reads standard input. Ends with 1 when there are errors."},
+    {"init", H(init), {{"DIR", CLI_DIR, .optional = true}}, OPTIONS({"print", 0, CLI_FLAG, NULL, "to standard output instead of a file"}),
+     "write a first .portolan.yml for a repository", "Looks at what is in the repository. Never overwrites a file."},
+    {"schema", H(schema), {{0}}, NULL, "the JSON Schema of the pipeline file, for editors", NULL},
+    {"exec", H(exec), {{"DIR", CLI_DIR, .optional = true}},
+     OPTIONS({"target", 't', CLI_TEXT, "TARGET", "only the stages of this target and what they need", .many = true},
+             {"stage", 0, CLI_TEXT, "STAGE", "only this stage and what it needs", .many = true},
+             {"output", 'o', CLI_DIR, "DIR", "keep the attempt directories there, one a stage (default: a temporary directory, kept when a stage is red)"},
+             {"keep", 0, CLI_FLAG, NULL, "keep the temporary directory"},
+             {"plan", 0, CLI_FLAG, NULL, "show the stages and run nothing"}, OPT_SECRET, OPT_RECIPES),
+     "run the pipeline on this machine, without a daemon",
+     "Takes the working tree of DIR as it is, also what is not committed yet; what git ignores stays out. Runs the stages in order with portolan-agent attempt and prints the table that run show prints. Manual gates are taken as approved. Ends with 1 when a stage is red."},
+    {"reproduce", H(reproduce), {{"ATTEMPT", CLI_TEXT}},
+     OPTIONS(OPT_PROJECT, {"output", 'o', CLI_DIR, "DIR", "where to make the attempt directory (default: attempt-ID)"},
+             {"run", 0, CLI_FLAG, NULL, "run it right away"}, OPT_SECRET),
+     "download all that an attempt had, to run it again here",
+     "Makes an attempt directory with the job, the source snapshot and the inputs, each checked against its SHA-256, and tells the command that runs it. Secrets are never downloaded; give them with --secret."},
+
+    {"events", H(events), {{0}}, OPTIONS(OPT_PROJECT, {"run", 0, CLI_TEXT, "RUN", "only events of this run"}, {"since", 0, CLI_TEXT, "ID", "go on behind this event; 0: from the first one"},
+             {"count", 0, CLI_INT, "N", "end after N events", .min = 1, .max = 1000000000}, OPT_RETRY),
+     "what happens, as it happens", "With --json one object a line. Each line begins with its id, which --since takes."},
+    {"audit", H(audit), {{0}}, OPTIONS(OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this entry"}), "what people changed, newest first", NULL},
+    {"completion", H(completion), {{"SHELL", CLI_CHOICE, "bash|zsh|fish"}}, NULL, "completion script for a shell",
+     "bash: source <(portolan completion bash). zsh: portolan completion zsh > a file _portolan in $fpath. fish: portolan completion fish | source."},
+    {"help", H(help), {{"COMMAND", CLI_COMMAND, .optional = true, .many = true}}, OPTIONS({"man", 0, CLI_FLAG, NULL, "the whole manual page, as roff"}), "help about a command", NULL},
+};
+/* clang-format on */
+const size_t cli_commands_count = PTL_ARRAY_LEN(cli_commands);
+
+const char *cli_noun_summary(const char *noun)
+{
+    static const char *const nouns[][2] = {
+        {"project", "registered repositories, their webhooks and secrets"},
+        {"hook", "git hooks of repositories on this machine"},
+        {"run", "runs: start, watch, cancel"},
+        {"stage", "stages that wait, and their gates"},
+        {"attempt", "tries of a stage"},
+        {"artifacts", "what stages published"},
+        {"agent", "the machines that do the work"},
+        {"token", "tokens of people and programs"},
+        {"project secret", "secrets that a project's stages may ask for"},
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(nouns); i++)
+        if (ptl_str_eq(nouns[i][0], noun))
+            return nouns[i][1];
+    return NULL;
+}
