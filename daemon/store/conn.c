@@ -192,9 +192,10 @@ static int take_stmt_result(struct conn *c, struct flight *f, PGresult *res)
         return 0;
     case PGRES_FATAL_ERROR:
     case PGRES_NONFATAL_ERROR:
+        /* Behind a whole result and before its end: libpq does not do that today. If it comes, it speaks of
+         * the commit or of the session, and taking it for the statement's own would call a commit undone. */
         if (f->got && !f->failed && f->stmt + 1 == f->unit->n && !f->unit->next)
-            f->unit =
-                NULL; /* behind the last result: it is the commit that failed, or the session that ended */
+            f->unit = NULL;
         note_error(c, f, res);
         f->got = true;
         PQclear(res);
