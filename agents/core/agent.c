@@ -251,6 +251,8 @@ static void claim_answered(void *ctx, int result, int status, const json_t *answ
             if (!a->draining) /* a claim that crossed our way down expires unanswered */
                 jobs_take(a, claim);
         }
+        if (json_array_size(claims) > 0)
+            ptl_timer_after(a->beat_timer, 0); /* the first sign of life; its answer tells the true lease */
         bool soon = json_array_size(claims) > 0 || ptl_mono_ms() - a->claimed_at >= CLAIM_MIN_MS;
         ptl_timer_after(a->claim_timer, soon ? 0 : CLAIM_MIN_MS);
         return;

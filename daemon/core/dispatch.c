@@ -514,6 +514,10 @@ void ptl_core_heartbeat(struct ptl_core *core, int64_t agent_id, const json_t *a
     ptl_args_i64_array(&a, ids, n);
     ptl_args_i64_array(&a, fences, n);
     ptl_args_i64(&a, core->o.lease_ms);
+    struct ptl_args touch;
+    ptl_args_init(&touch);
+    ptl_args_i64(&touch, agent_id);
+    (void)!ptl_store_query(core->store, PTL_SQL_agent_touch, &touch, NULL, NULL);
     say(core, PTL_SQL_stage_heartbeat, &a, 0, json_deep_copy(attempts), beaten, fn, ctx);
 }
 
