@@ -81,15 +81,22 @@ int ptl_fs_read(const char *path, size_t max_bytes, struct ptl_buf *ret, struct 
         return ptl_error_set(err, -EISDIR, "%s: is a directory", path);
     size_t got = 0;
     for (;;) {
-        if (ptl_buf_reserve(ret, 65536) < 0)
-            return ptl_error_set(err, ret->failed, "%s: too large for its buffer", path);
-        ssize_t n = read(fd, ret->data + ret->len, 65536);
+        size_t room = 65536, limit = ret->max ? ret->max : (size_t)1 << 30;
+        if (room > limit - ret->len)
+            room = limit -
+                   ret->len; /* a small buffer takes small files; a byte more tells that it is too small */
+        char probe;
+        if (room && ptl_buf_reserve(ret, room) < 0)
+            return ptl_error_set(err, ret->failed, "%s: out of memory", path);
+        ssize_t n = read(fd, room ? ret->data + ret->len : &probe, room ? room : 1);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return ptl_error_set(err, -errno, "%s: cannot read: %s", path, strerror(errno));
         if (n == 0)
             return 0;
+        if (!room)
+            return ptl_error_set(err, -E2BIG, "%s: larger than the %zu bytes there is room for", path, limit);
         ret->len += (size_t)n;
         ret->data[ret->len] = 0;
         got += (size_t)n;

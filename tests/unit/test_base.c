@@ -239,6 +239,11 @@ static void trees(void **state PTL_UNUSED)
     assert_int_equal(chmod(deep, 0), 0);
     remove_dir(dir);
     assert_true(ptl_fs_exists(precious)); /* the link was removed, not followed */
+    PTL_BUF small = PTL_BUF_MAX(1);
+    assert_int_equal(ptl_fs_read(precious, 100, &small, &err), 0); /* exactly as much as there is room for */
+    PTL_BUF none = PTL_BUF_MAX(1);
+    assert_int_equal(ptl_buf_putc(&none, 'y'), 0);
+    assert_int_equal(ptl_fs_read(precious, 100, &none, &err), -E2BIG);
     PTL_BUF big = PTL_BUF_INIT;
     assert_int_equal(ptl_fs_read(precious, 0, &big, &err), -EFBIG);
     remove_dir(outside);
