@@ -211,7 +211,7 @@ static unsigned each_browser_process(const char *dir, void (*fn)(pid_t pid, cons
     static char text[65536], command[65536];
     char group[64];
     unsigned found = 0;
-    snprintf(group, sizeof(group), "portolan-browser-%d-", (int)test_pid);
+    snprintf(group, sizeof(group), "portolan-%d-0-browser", (int)test_pid);
     DIR *d = opendir("/proc");
     for (struct dirent *e; d && (e = readdir(d));) {
         pid_t pid = (pid_t)atoi(e->d_name);
