@@ -217,14 +217,15 @@ static int make_dirs(const char *dir, struct ptl_error *err)
 }
 
 /* Ceilings by control group; without one the emulator itself bounds each process's address space. */
-static int make_ceilings(struct ptl_device *dev, uint64_t bytes, uint64_t *ret_address_bytes,
-                         struct ptl_error *err)
+static int make_ceilings(struct ptl_device *dev, const char *given, uint64_t bytes,
+                         uint64_t *ret_address_bytes, struct ptl_error *err)
 {
     unsigned char salt[4];
     char hex[9];
     ptl_random(salt, sizeof(salt));
     ptl_hex(salt, sizeof(salt), hex);
-    PTL_FREE char *name = ptl_xasprintf("portolan-phone-%d-%s", (int)getpid(), hex);
+    PTL_FREE char *name =
+        given ? ptl_xstrdup(given) : ptl_xasprintf("portolan-phone-%d-%s", (int)getpid(), hex);
     struct ptl_cgroup_limits limits = {
         .memory_bytes = bytes, .cpu_pct = dev->profile->cpu_pct, .pids = PIDS_MAX};
     struct ptl_error why = PTL_ERROR_INIT;
@@ -444,7 +445,7 @@ int ptl_device_start(const struct ptl_device_spec *spec, const struct ptl_adb_wa
     if (r == 0)
         r = ptl_adb_new(address, &dev->adb, err);
     if (r == 0)
-        r = make_ceilings(dev, bytes, &boot.address_bytes, err);
+        r = make_ceilings(dev, spec->cgroup_name, bytes, &boot.address_bytes, err);
     boot.cgroup = dev->cgroup;
     if (r == 0)
         r = spawn(dev, &boot, err);

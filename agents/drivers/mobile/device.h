@@ -36,6 +36,8 @@ struct ptl_device_spec {
     const char *dir;       /* scratch directory of the device; made, and removed by _free */
     const struct ptl_device_profile *profile;
     uint64_t memory_bytes; /* 0: the profile's; else the smaller of both */
+    const char
+        *cgroup_name; /* NULL: made up. A name that its agent sweeps, when this process is killed hard */
     const struct ptl_device_bind *binds;
     size_t n_binds;
 };

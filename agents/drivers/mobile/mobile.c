@@ -511,7 +511,6 @@ static int end_without_status(struct verify *v, int r, bool began, struct ptl_dr
     } else {
         ret->end_reason = PTL_END_SETUP;
     }
-    ret->exit_code = -1;
     snprintf(ret->message, sizeof(ret->message), "%.500s", err->text);
     return 0;
 }
@@ -564,7 +563,7 @@ static int mobile_run(const struct ptl_driver_job *job, struct ptl_driver_result
         .wait = {job->deadline_mono_ms,                 job->cancelled         },
         .out = { .log_fd = job->log_fd, .line = {PTL_BUF_INIT, PTL_BUF_INIT}, .console = json_array()}
     };
-    struct ptl_driver_result result = {.end_reason = PTL_END_SETUP, .exit_code = -1};
+    struct ptl_driver_result result = {.end_reason = PTL_END_SETUP};
     int r = run_steps(&v, &result, &own);
     ptl_phone_done(&v.phone);
     output_done(&v.out);

@@ -21,6 +21,7 @@ struct ptl_phone {
     char description[300];      /* for the result: model of the phone, or profile */
     bool indicative;            /* latency is not that of real hardware */
     char *python, *site, *work; /* directories on the device */
+    bool opened;                /* the work directory may exist */
 };
 
 /* Gets a device ready: starts the embedded one or finds the real one, proves that it is arm64 and speaks

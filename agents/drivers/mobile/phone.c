@@ -130,6 +130,11 @@ static int open_embedded(const struct ptl_driver_job *job, const char *phone_dir
     PTL_FREE char *python = ptl_fs_join(phone_dir, "python");
     PTL_FREE char *site = ptl_fs_join(job->toolchain_dir, "site");
     PTL_FREE char *dir = ptl_fs_join(job->scratch_dir, "phone");
+    /* The agent sweeps every group of an attempt by this prefix, so a killed attempt process leaves none. */
+    int64_t attempt = ptl_json_i64(job->job, "attempt_id", 0);
+    PTL_FREE char *group = attempt ? ptl_xasprintf("portolan-%lld-%lld-phone", (long long)attempt,
+                                                   (long long)ptl_json_i64(job->job, "fence", 0))
+                                   : NULL;
     struct ptl_device_bind binds[] = {
         {python, p->python},
         {site,   p->site  }
@@ -138,6 +143,7 @@ static int open_embedded(const struct ptl_driver_job *job, const char *phone_dir
                                    .dir = dir,
                                    .profile = profile,
                                    .memory_bytes = memory,
+                                   .cgroup_name = group,
                                    .binds = binds,
                                    .n_binds = 2};
     int64_t began = ptl_mono_ms();
@@ -312,6 +318,7 @@ int ptl_phone_open(const struct ptl_driver_job *job, const struct ptl_adb_wait *
         ptl_phone_done(&p);
         return r;
     }
+    p.opened = true;
     *ret = p;
     return 0;
 }
@@ -323,7 +330,7 @@ int ptl_phone_reconnect(struct ptl_phone *phone, const struct ptl_adb_wait *wait
 
 void ptl_phone_done(struct ptl_phone *phone)
 {
-    if (phone->own_adb && phone->work && phone->serial[0]) {
+    if (phone->own_adb && phone->opened) {
         PTL_BUF command = PTL_BUF_INIT;
         struct ptl_adb_wait wait = {ptl_mono_ms() + 5000, NULL};
         int code;
