@@ -301,6 +301,8 @@ CREATE TABLE status_outbox (
     last_error   text
 );
 CREATE INDEX status_outbox_open ON status_outbox (project_id, sha, context, id) WHERE sent_at IS NULL AND gave_up_at IS NULL;
+CREATE INDEX status_outbox_key ON status_outbox (project_id, sha, context, id);   -- what was posted last, and is there a later one
+CREATE INDEX status_outbox_run ON status_outbox (run_id, id);
 
 -- ---------------------------------------------------------------------------------------------- guards
 CREATE FUNCTION stage_state_guard() RETURNS trigger LANGUAGE plpgsql AS $$

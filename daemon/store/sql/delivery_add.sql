@@ -19,6 +19,6 @@ WITH d AS (
     SELECT $1::bigint, id, ref, after_sha, 'webhook', COALESCE(pusher, $2::text) FROM pushed WHERE outcome IS NULL ORDER BY id
     RETURNING id, push_id
 )
-SELECT NOT EXISTS (SELECT 1 FROM d) AS duplicate, pushed.id AS push_id, pushed.ref, pushed.outcome, ran.id AS run_id
+SELECT NOT EXISTS (SELECT 1 FROM d) AS duplicate, pushed.id AS push_id, pushed.ref, pushed.after_sha, pushed.outcome, ran.id AS run_id
   FROM (SELECT 1) one LEFT JOIN pushed ON true LEFT JOIN ran ON ran.push_id = pushed.id
  ORDER BY pushed.id;
