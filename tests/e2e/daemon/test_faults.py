@@ -1,0 +1,191 @@
+"""Kill anything: nothing is lost, nothing runs twice with effect. Each test has a site of its own, because it breaks it."""
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+
+from portolan import wait_for
+
+STEPS = """
+version: 1
+model: steady
+export:
+  run: ["for i in $(seq 1 60); do echo step $i; sleep 0.1; done", "mkdir -p $PORTOLAN_OUTPUTS/model", "echo w > $PORTOLAN_OUTPUTS/model/w"]
+  outputs: [model/w]
+targets:
+  server: {host: server, verify: {run: ["cat $PORTOLAN_INPUTS/model/w", "echo '{\\"verdict\\":\\"green\\"}' > $PORTOLAN_REPORT"]}}
+"""
+
+
+def lines_of(log: str) -> list[str]:
+    return [line for line in log.splitlines() if line.startswith("step ")]
+
+
+WHOLE = [f"step {i}" for i in range(1, 61)]
+
+
+def one_run(site, name: str = "steady") -> int:
+    site.start_daemon()
+    site.start_agent("one")
+    site.project(name, STEPS)
+    run = site.run(name)
+    site.until_stage(run, "export", "running")
+    return run
+
+
+def test_the_daemon_is_killed_while_a_stage_runs(own_site):
+    site = own_site
+    run = one_run(site)
+    port = site.url.rsplit(":", 1)[1]
+    site.daemons[-1].kill()
+    site.daemons[-1].wait(10)
+    site.start_daemon(**{"listen-address": f"127.0.0.1:{port}"})
+    got = site.until(run, "green", "red")
+    assert got["state"] == "green", got
+    export = got["stages"][0]
+    assert export["fence"] == 1, "the attempt went on; it was not run a second time"
+    assert lines_of(site.attempt_log(export["attempt_id"])) == WHOLE, "no byte of the log lost or doubled"
+
+
+def test_postgresql_is_killed_while_a_stage_runs(own_site):
+    site = own_site
+    run = one_run(site)
+    pid = int(next((site.dir / "state" / "postgres").rglob("postmaster.pid")).read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)
+    wait_for("the cluster to be back", lambda: site.call("GET", "/readyz", token="").status == 200, 60)
+    got = site.until(run, "green", "red")
+    assert got["state"] == "green", got
+    assert lines_of(site.attempt_log(got["stages"][0]["attempt_id"])) == WHOLE
+
+
+def test_the_agent_is_killed_and_comes_back(own_site):
+    """kill -9 of the agent alone: its attempt goes on and the next agent process adopts it, within the lease."""
+    site = own_site
+    site.settings["lease"] = "30s"
+    run = one_run(site)
+    os.kill(site.agents["one"].pid, signal.SIGKILL)
+    site.agents.pop("one").wait(10)
+    site.start_agent("one")
+    got = site.until(run, "green", "red")
+    assert got["state"] == "green", got
+    assert got["stages"][0]["fence"] == 1
+    assert lines_of(site.attempt_log(got["stages"][0]["attempt_id"])) == WHOLE
+
+
+def tree(pid: int) -> list[int]:
+    out = [pid]
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid:
+                out += tree(int(entry.name))
+    return out
+
+
+def test_an_agent_that_vanishes_loses_its_attempt_in_seconds_and_another_takes_over(own_site):
+    site = own_site
+    run = one_run(site)
+    first = site.stage(run, "export")
+    wait_for("something of its log to arrive", lambda: "step 1" in site.attempt_log(first["attempt_id"]), 30)
+    pids = tree(site.agents["one"].pid)
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    site.agents.pop("one").wait(10)
+    site.start_agent("two")
+    got = site.until(run, "green", "red", timeout=120)
+    assert got["state"] == "green", got
+    attempts = site.ok("GET", f"/api/v1/stages/{got['stages'][0]['id']}/attempts")["items"]
+    assert [(a["fence"], a["end_reason"]) for a in attempts] == [(2, "exit"), (1, "agent_lost")]
+    assert "step 1" in site.attempt_log(first["attempt_id"]), "what the lost attempt had said is kept"
+
+
+def test_a_frozen_agent_is_refused_by_its_old_fence(own_site):
+    """SIGSTOP past the lease, then SIGCONT: the stage has gone to another agent, and the late result changes nothing."""
+    site = own_site
+    run = one_run(site)
+    frozen = site.agents["one"]
+    os.kill(frozen.pid, signal.SIGSTOP)
+    try:
+        site.start_agent("two")
+        got = site.until(run, "green", "red", timeout=120)
+        assert got["state"] == "green" and got["stages"][0]["fence"] == 2
+        export = site.stage(run, "export")
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+    wait_for("the thawed agent to drop its attempt", lambda: "dropped" in site.log("agent-one") or "lost" in site.log("agent-one") or "409" in site.log("agent-one"), 60)
+    after = site.stage(run, "export")
+    assert (after["fence"], after["attempt_id"], after["state"]) == (2, export["attempt_id"], "green")
+    attempts = site.ok("GET", f"/api/v1/stages/{after['id']}/attempts")["items"]
+    assert [(a["fence"], a["end_reason"]) for a in attempts] == [(2, "exit"), (1, "agent_lost")]
+
+
+def test_cancel_ends_although_the_agent_is_gone(own_site):
+    site = own_site
+    run = one_run(site)
+    for pid in tree(site.agents["one"].pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    site.agents.pop("one").wait(10)
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+    got = site.until(run, "cancelled", timeout=60)
+    assert [s["state"] for s in got["stages"]] == ["cancelled", "cancelled"]
+
+
+def test_a_repository_that_goes_away_gives_a_clear_failed_run(own_site):
+    site = own_site
+    site.start_daemon()
+    site.project("gone", STEPS)
+    subprocess.run(["mv", str(site.dir / "repos" / "gone.git"), str(site.dir / "repos" / "moved.git")], check=True)
+    got = site.until(site.run("gone"), "invalid")
+    assert "gone.git" in got["message"] and got["number"] == 1
+    site.project("empty", None)
+    subprocess.run(["rm", "-rf", str(site.dir / "repos" / "empty.git")], check=True)
+    subprocess.run(["git", "init", "-q", "--bare", str(site.dir / "repos" / "empty.git")], check=True)
+    got = site.until(site.run("empty"), "invalid")
+    assert "no commits" in got["message"] or "empty" in got["message"], got["message"]
+
+
+def test_without_a_pipeline_file_the_run_says_how_to_add_one(own_site):
+    site = own_site
+    site.start_daemon()
+    site.project("bare", None, {"model.py": "import torch\n"})
+    got = site.until(site.run("bare"), "invalid")
+    assert "portolan init" in got["message"]
+    site.project("typo", "version: 1\nmodel: m\nexprot: {run: [\"true\"]}\n")
+    got = site.until(site.run("typo"), "invalid")
+    assert ".portolan.yml:3:1" in got["message"] and "export" in got["message"]
+
+
+def test_two_daemons_share_one_database(own_site):
+    """Both serve the same private cluster: the second by the first one's connection string. Each run is prepared and each stage claimed once."""
+    site = own_site
+    site.start_daemon()
+    socket = next(p.parent for p in (site.dir / "state" / "postgres").rglob(".s.PGSQL.*") if p.suffix != ".lock")
+    first = site.url
+    second_dir = site.dir / "state"
+    site.start_daemon("second", database=f"host={socket} user=portolan dbname=portolan", **{"state-dir": str(second_dir)})
+    second = site.url
+    assert first != second
+    site.start_agent("near-second", slots="2")
+    site.url = first
+    site.start_agent("near-first", slots="2")
+    site.project("both", STEPS.replace("seq 1 60", "seq 1 3"))
+    runs = []
+    for i in range(6):
+        site.url = first if i % 2 else second
+        runs.append(site.run("both"))
+    for run in runs:
+        got = site.until(run, "green", "red", timeout=120)
+        assert got["state"] == "green", got
+        assert [s["fence"] for s in got["stages"]] == [1, 1], "no stage was given out twice"
+    assert sorted(site.get(r)["number"] for r in runs) == list(range(1, 7))
