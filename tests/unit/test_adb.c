@@ -92,12 +92,14 @@ static void *play(void *arg)
             play_want(s, fd, st, i);
         else if (st->kind == SEND)
             (void)!send(fd, st->data, st->len, MSG_NOSIGNAL);
-        else if (st->kind == DRIP)
-            play_drip(fd, st);
         else {
             if (st->kind == CANCEL)
                 cancelled = 1;
-            wait_for_hangup(fd);
+            if (st->kind == DRIP)
+                play_drip(fd, st);
+            else
+                wait_for_hangup(fd);
+            break; /* nothing can follow: these scripts have no END */
         }
     }
     if (fd >= 0)
