@@ -25,31 +25,57 @@ char *cli_path(const char *pattern, ...)
 static int unreached(struct cli *c, const struct ptl_error *err)
 {
     if (err->code == -EKEYREJECTED)
-        return cli_fail(c, CLI_UNREACHED, "%s\nThe server's certificate is not trusted; name the authority that signed it: --ca-file FILE (PORTOLAN_CA_FILE)", err->text);
-    return cli_fail(c, CLI_UNREACHED, "%s\nIs portoland running at %s? Another server: --server URL, PORTOLAN_SERVER or portolan login", err->text, c->server);
+        return cli_fail(
+            c, CLI_UNREACHED,
+            "%s\nThe server's certificate is not trusted; name the authority that signed it: --ca-file FILE (PORTOLAN_CA_FILE)",
+            err->text);
+    return cli_fail(
+        c, CLI_UNREACHED,
+        "%s\nIs portoland running at %s? Another server: --server URL, PORTOLAN_SERVER or portolan login",
+        err->text, c->server);
+}
+
+/* Problem titles that only repeat the status. */
+static const char *without_title(const char *text)
+{
+    static const char *const titles[] = {
+        "Not Found: ",    "Conflict: ",  "Unprocessable Content: ", "Bad Request: ",
+        "Unauthorized: ", "Forbidden: ", "Service Unavailable: "};
+    for (size_t i = 0; i < PTL_ARRAY_LEN(titles); i++)
+        if (ptl_str_starts(text, titles[i]))
+            return text + strlen(titles[i]);
+    return text;
 }
 
 int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error *err)
 {
+    const char *said = without_title(err->text);
     const char *origin = c->token_origin ? c->token_origin : "no token was given";
     switch (status) {
     case 0:
         return unreached(c, err);
     case 401:
-        return cli_fail(c, CLI_UNREACHED, "%s\n%s; log in: portolan login --server %s, or give --token-file or PORTOLAN_TOKEN", err->text, origin, c->server);
+        return cli_fail(c, CLI_UNREACHED,
+                        "%s\n%s; log in: portolan login --server %s, or give --token-file or PORTOLAN_TOKEN",
+                        said, origin, c->server);
     case 403:
-        return cli_fail(c, CLI_UNREACHED, "%s\n%s; what it may do: portolan whoami; a token with another role: portolan token create", err->text, origin);
+        return cli_fail(
+            c, CLI_UNREACHED,
+            "%s\n%s; what it may do: portolan whoami; a token with another role: portolan token create", said,
+            origin);
     case 404:
-        return cli_fail(c, CLI_ABSENT, "%s", err->text);
+        return cli_fail(c, CLI_ABSENT, "%s", said);
     case 409:
-        return cli_fail(c, CLI_CONFLICT, "%s", err->text);
+        return cli_fail(c, CLI_CONFLICT, "%s", said);
     case 400:
     case 413:
     case 422:
-        return cli_fail(c, CLI_USAGE, "%s", err->text);
+        return cli_fail(c, CLI_USAGE, "%s", said);
     default:
         (void)result;
-        return cli_fail(c, CLI_UNREACHED, "%s\nThe server answered %d; its log says more, or try again in a moment", err->text, status);
+        return cli_fail(c, CLI_UNREACHED,
+                        "%s\nThe server answered %d; its log says more, or try again in a moment", said,
+                        status);
     }
 }
 
@@ -75,7 +101,8 @@ int cli_get(struct cli *c, const char *path, json_t **ret)
     return cli_call(c, "GET", path, NULL, ret);
 }
 
-int cli_list(struct cli *c, const char *path, const char *cursor, const char *start, int64_t limit, json_t **ret)
+int cli_list(struct cli *c, const char *path, const char *cursor, const char *start, int64_t limit,
+             json_t **ret)
 {
     PTL_JSON *all = json_array();
     PTL_JSON *next = start ? json_string(start) : json_null();
@@ -111,8 +138,10 @@ void cli_note_more(struct cli *c, const json_t *list, const char *cursor)
     const json_t *next = json_object_get(list, "next");
     size_t shown = json_array_size(json_object_get(list, "items"));
     if (json_is_string(next)) {
-        cli_note(c, "There are more than these %zu: --limit N shows more, --%s %s goes on", shown, cursor, json_string_value(next));
+        cli_note(c, "There are more than these %zu: --limit N shows more, --%s %s goes on", shown, cursor,
+                 json_string_value(next));
     } else if (json_is_integer(next)) {
-        cli_note(c, "There are more than these %zu: --limit N shows more, --%s %lld goes on", shown, cursor, (long long)json_integer_value(next));
+        cli_note(c, "There are more than these %zu: --limit N shows more, --%s %lld goes on", shown, cursor,
+                 (long long)json_integer_value(next));
     }
 }

@@ -1,5 +1,5 @@
-/* cli.c - one call of the command from argv to the exit code, and how handlers read what was asked for and speak.
- * Results go to stdout, everything else to stderr. */
+/* cli.c - one call of the command from argv to the exit code, and how handlers read what was asked for and
+ * speak. Results go to stdout, everything else to stderr. */
 #include "cli.h"
 #include <locale.h>
 #include <portolan/http.h>
@@ -42,7 +42,7 @@ static void say(struct cli *c, const char *prefix, const char *fmt, va_list ap)
     char *text = NULL;
     if (vasprintf(&text, fmt, ap) < 0)
         abort();
-    fflush(c->out); /* the order in which a person reads both */
+    fflush(c->out);                                   /* the order in which a person reads both */
     for (char *line = text, *end; line; line = end) { /* sentences may quote what came from outside */
         end = strchr(line, '\n');
         if (end)

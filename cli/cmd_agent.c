@@ -8,13 +8,24 @@ static char *joined(const json_t *list)
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
     json_t *v;
-    json_array_foreach(list, i, v) ptl_buf_printf(&b, "%s%s", i ? ", " : "", json_string_value(v) ? json_string_value(v) : "?");
+    json_array_foreach(list, i, v)
+        ptl_buf_printf(&b, "%s%s", i ? ", " : "", json_string_value(v) ? json_string_value(v) : "?");
     return b.len ? ptl_buf_take(&b, NULL) : ptl_xstrdup("");
 }
 
 int cli_cmd_agent_list(struct cli *c)
 {
-    static const struct cli_column columns[] = {{"AGENT", false, true}, {"HOSTS", false, true}, {"STATE", false, false}, {"BUSY", true, false}, {"LAST SEEN", false, false}, {"VERSION", false, false}, {"SANDBOX", false, false}, {"TOOLCHAINS", false, true}, {"LABELS", false, true}};
+    static const struct cli_column columns[] = {
+        {"AGENT",      false, true },
+        {"HOSTS",      false, true },
+        {"STATE",      false, false},
+        {"BUSY",       true,  false},
+        {"LAST SEEN",  false, false},
+        {"VERSION",    false, false},
+        {"SANDBOX",    false, false},
+        {"TOOLCHAINS", false, true },
+        {"LABELS",     false, true }
+    };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
@@ -25,7 +36,8 @@ int cli_cmd_agent_list(struct cli *c)
     if (c->json)
         return cli_print_json(c, list);
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, a) {
+    json_array_foreach(json_object_get(list, "items"), i, a)
+    {
         const char *state = ptl_json_str(a, "state", "?");
         bool online = ptl_json_flag(a, "online", false);
         const json_t *inventory = json_object_get(a, "inventory");
@@ -35,8 +47,12 @@ int cli_cmd_agent_list(struct cli *c)
         PTL_FREE char *labels = joined(json_object_get(a, "labels"));
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "name", "?"));
         cli_table_cell(t, CLI_PLAIN, "%s", hosts);
-        cli_table_cell(t, online ? cli_state_style(state) : CLI_RED, "%s", !online ? "away" : ptl_str_eq(state, "active") ? "online" : state);
-        cli_table_cell(t, CLI_PLAIN, "%lld/%lld", (long long)ptl_json_i64(a, "running", 0), (long long)ptl_json_i64(a, "slots", 0));
+        cli_table_cell(t, online ? cli_state_style(state) : CLI_RED, "%s",
+                       !online                       ? "away"
+                       : ptl_str_eq(state, "active") ? "online"
+                                                     : state);
+        cli_table_cell(t, CLI_PLAIN, "%lld/%lld", (long long)ptl_json_i64(a, "running", 0),
+                       (long long)ptl_json_i64(a, "slots", 0));
         cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(a, "last_seen_at", at));
         cli_table_cell(t, CLI_DIM, "%s", ptl_json_str(inventory, "version", ""));
         cli_table_cell(t, CLI_DIM, "%s", ptl_json_str(inventory, "sandbox", ""));
@@ -73,12 +89,15 @@ int cli_cmd_agent_enrol(struct cli *c)
     const char *token = ptl_json_str(answer, "token", "?");
     cli_print(c, "%s\n", token);
     fflush(c->out);
-    cli_note(c, "This token makes one agent, until %s. On the agent's machine:", cli_time_of(answer, "expires_at", at));
+    cli_note(c, "This token makes one agent, until %s. On the agent's machine:",
+             cli_time_of(answer, "expires_at", at));
     PTL_BUF kinds = PTL_BUF_MAX(100);
     for (size_t i = 0; (host = cli_texts(c, "host", i)); i++)
         ptl_buf_printf(&kinds, "%s%s", i ? "," : "", host);
-    cli_note(c, "  portolan-agent enroll %s --server %s%s%s%s%s%s%s", token, c->server, cli_arg(c, 0) ? " --name " : "", cli_arg(c, 0) ? cli_arg(c, 0) : "",
-             kinds.len ? " --hosts " : "", ptl_buf_str(&kinds), c->ca_file ? " --ca-file " : "", c->ca_file ? c->ca_file : "");
+    cli_note(c, "  portolan-agent enroll %s --server %s%s%s%s%s%s%s", token, c->server,
+             cli_arg(c, 0) ? " --name " : "", cli_arg(c, 0) ? cli_arg(c, 0) : "",
+             kinds.len ? " --hosts " : "", ptl_buf_str(&kinds), c->ca_file ? " --ca-file " : "",
+             c->ca_file ? c->ca_file : "");
     cli_note(c, "  portolan-agent run --server %s", c->server);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* cmd_artifacts.c - portolan artifacts list, get. Names come from a stage: only safe relative paths are written, below
- * the directory asked for, and only bytes with the promised SHA-256. */
+/* cmd_artifacts.c - portolan artifacts list, get. Names come from a stage: only safe relative paths are
+ * written, below the directory asked for, and only bytes with the promised SHA-256. */
 #include "cli.h"
 #include "fetch.h"
 #include <portolan/fs.h>
@@ -18,7 +18,11 @@ static int list_of(struct cli *c, int64_t limit, json_t **ret, int64_t *ret_id)
 
 int cli_cmd_artifacts_list(struct cli *c)
 {
-    static const struct cli_column columns[] = {{"SIZE", true, false}, {"SHA-256", false, false}, {"PATH", false, true}};
+    static const struct cli_column columns[] = {
+        {"SIZE",    true,  false},
+        {"SHA-256", false, false},
+        {"PATH",    false, true }
+    };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
@@ -30,7 +34,8 @@ int cli_cmd_artifacts_list(struct cli *c)
     if (c->json)
         return cli_print_json(c, list);
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, a) {
+    json_array_foreach(json_object_get(list, "items"), i, a)
+    {
         char size[32];
         cli_number(json_object_get(a, "size_bytes"), "bytes", size);
         cli_table_cell(t, CLI_PLAIN, "%s", size);
@@ -71,7 +76,8 @@ int cli_cmd_artifacts_get(struct cli *c)
     int r = list_of(c, PTL_WIRE_ARTIFACTS_MAX, &list, &id);
     if (r)
         return r;
-    json_array_foreach(json_object_get(list, "items"), i, a) {
+    json_array_foreach(json_object_get(list, "items"), i, a)
+    {
         if (!is_wanted(c, ptl_json_str(a, "path", "")))
             continue;
         r = cli_fetch_file(c, dir, a);
@@ -82,8 +88,8 @@ int cli_cmd_artifacts_get(struct cli *c)
         got++;
     }
     if (got == 0)
-        return cli_fail(c, CLI_ABSENT, "attempt %lld published nothing %s; see: portolan artifacts list %lld", (long long)id,
-                        c->asked.n_args > 1 ? "with this path" : "", (long long)id);
+        return cli_fail(c, CLI_ABSENT, "attempt %lld published nothing %s; see: portolan artifacts list %lld",
+                        (long long)id, c->asked.n_args > 1 ? "with this path" : "", (long long)id);
     char size[32];
     PTL_JSON *sum = json_integer(bytes);
     cli_number(sum, "bytes", size);

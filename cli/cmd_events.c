@@ -30,7 +30,8 @@ static int on_event(void *ctx, const char *id, const char *event, const char *da
         PTL_FREE char *name = cli_clean(ptl_json_str(d, "name", event));
         PTL_FREE char *message = cli_clean(ptl_json_str(d, "message", ""));
         PTL_FREE char *shown_id = cli_clean(id);
-        ptl_buf_printf(&b, "%-14s  %s  %s run %lld  %-24s ", shown_id, cli_time_of(o, "at", at), project, (long long)ptl_json_i64(o, "run_id", 0), name);
+        ptl_buf_printf(&b, "%-14s  %s  %s run %lld  %-24s ", shown_id, cli_time_of(o, "at", at), project,
+                       (long long)ptl_json_i64(o, "run_id", 0), name);
         cli_styled(&b, cli_state_style(state), c->color, state);
         ptl_buf_printf(&b, "%s%s\n", *message ? "  " : "", message);
         cli_print_buf(c, &b);
@@ -67,7 +68,14 @@ int cli_cmd_events(struct cli *c)
 
 int cli_cmd_audit(struct cli *c)
 {
-    static const struct cli_column columns[] = {{"ID", true, false}, {"AT", false, false}, {"WHO", false, true}, {"DID", false, false}, {"WHAT", false, true}, {"DETAIL", false, true}};
+    static const struct cli_column columns[] = {
+        {"ID",     true,  false},
+        {"AT",     false, false},
+        {"WHO",    false, true },
+        {"DID",    false, false},
+        {"WHAT",   false, true },
+        {"DETAIL", false, true }
+    };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
@@ -78,7 +86,8 @@ int cli_cmd_audit(struct cli *c)
     if (c->json)
         return cli_print_json(c, list);
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, a) {
+    json_array_foreach(json_object_get(list, "items"), i, a)
+    {
         char at[32];
         json_t *detail = json_object_get(a, "detail");
         PTL_FREE char *text = json_object_size(detail) ? ptl_json_text(detail) : ptl_xstrdup("");

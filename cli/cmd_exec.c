@@ -1,5 +1,6 @@
-/* cmd_exec.c - portolan exec: the pipeline of a working tree, on this machine, without a daemon. The same plan, the same
- * attempt directories and the same program per stage as a run has; only the placing and the storing are left out. */
+/* cmd_exec.c - portolan exec: the pipeline of a working tree, on this machine, without a daemon. The same
+ * plan, the same attempt directories and the same program per stage as a run has; only the placing and the
+ * storing are left out. */
 #include "workdir.h"
 #include <portolan/clock.h>
 #include <portolan/fs.h>
@@ -59,9 +60,7 @@ static json_t *by_name(const json_t *stages, const char *name)
 {
     size_t i;
     json_t *s;
-    json_array_foreach(stages, i, s)
-        if (ptl_str_eq(ptl_json_str(s, "name", NULL), name))
-            return s;
+    json_array_foreach(stages, i, s) if (ptl_str_eq(ptl_json_str(s, "name", NULL), name)) return s;
     return NULL;
 }
 
@@ -69,9 +68,7 @@ static json_t *first_export(const struct exec *x)
 {
     size_t i;
     json_t *s;
-    json_array_foreach(x->stages, i, s)
-        if (ptl_str_eq(ptl_json_str(s, "kind", ""), "export"))
-            return s;
+    json_array_foreach(x->stages, i, s) if (ptl_str_eq(ptl_json_str(s, "kind", ""), "export")) return s;
     return NULL;
 }
 
@@ -112,7 +109,8 @@ static int no_such(struct cli *c, const struct exec *x, const char *option, cons
         have[at++] = s;
     }
     const char *near = ptl_str_nearest(want, have);
-    int r = cli_fail(c, CLI_ABSENT, "--%s %s: not in the pipeline file%s%s%s; it has %s", option, want, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+    int r = cli_fail(c, CLI_ABSENT, "--%s %s: not in the pipeline file%s%s%s; it has %s", option, want,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
                      at ? ptl_buf_str(&list) : "none");
     free(have);
     return r;
@@ -144,7 +142,8 @@ static void choose(const struct exec *x, json_t *chosen, const json_t *stage)
     if (json_object_get(chosen, name))
         return;
     json_object_set_new(chosen, name, json_true());
-    json_array_foreach(json_object_get(stage, "needs"), i, need) choose(x, chosen, by_name(x->stages, json_string_value(need)));
+    json_array_foreach(json_object_get(stage, "needs"), i, need)
+        choose(x, chosen, by_name(x->stages, json_string_value(need)));
     if (from)
         choose(x, chosen, by_name(x->stages, from));
     if (ptl_str_eq(ptl_json_str(stage, "kind", ""), "verify") && first_export(x))
@@ -161,12 +160,15 @@ static int plan_run(struct exec *x)
     json_array_foreach(x->stages, i, s) if (r == 0 && is_asked_for(x->c, s)) choose(x, chosen, s);
     json_array_foreach(x->stages, i, s) if (json_object_get(chosen, ptl_json_str(s, "name", "")))
     {
-        json_t *one = json_pack("{s:O,s:O,s:O?,s:O?,s:s,s:b}", "name", json_object_get(s, "name"), "kind", json_object_get(s, "kind"), "target", json_object_get(s, "target"), "host",
-                                json_object_get(s, "host"), "state", "waiting", "allow_failure", ptl_json_flag(s, "allow_failure", false));
+        json_t *one = json_pack("{s:O,s:O,s:O?,s:O?,s:s,s:b}", "name", json_object_get(s, "name"), "kind",
+                                json_object_get(s, "kind"), "target", json_object_get(s, "target"), "host",
+                                json_object_get(s, "host"), "state", "waiting", "allow_failure",
+                                ptl_json_flag(s, "allow_failure", false));
         json_object_set_new(one, "id", json_integer((json_int_t)i + 1));
         json_array_append_new(list, one);
     }
-    x->run = json_pack("{s:s,s:s,s:s,s:o}", "project", ptl_json_str(ptl_spec_plan(x->spec), "model", "model"), "model", ptl_json_str(ptl_spec_plan(x->spec), "model", "model"), "state", "running",
+    x->run = json_pack("{s:s,s:s,s:s,s:o}", "project", ptl_json_str(ptl_spec_plan(x->spec), "model", "model"),
+                       "model", ptl_json_str(ptl_spec_plan(x->spec), "model", "model"), "state", "running",
                        "stages", list);
     if (x->commit)
         json_object_set_new(x->run, "commit_sha", json_string(x->commit));
@@ -187,16 +189,19 @@ static char *stage_dir(const struct exec *x, const json_t *planned)
     return ptl_xasprintf("%s/%02zu-%s", x->base, at + 1, name);
 }
 
-/* outputs/<set> of one stage becomes inputs/<set> of another; the files go into the job as the daemon would list them. */
+/* outputs/<set> of one stage becomes inputs/<set> of another; the files go into the job as the daemon would
+ * list them. */
 static int give(struct exec *x, const char *dir, const json_t *from, const char *set, json_t *job)
 {
-    json_t *shown = by_name(json_object_get(x->run, "stages"), ptl_json_str(from, "name", "")), *a, *files = json_array();
+    json_t *shown = by_name(json_object_get(x->run, "stages"), ptl_json_str(from, "name", "")), *a,
+           *files = json_array();
     PTL_FREE char *source = stage_dir(x, from);
     PTL_FREE char *prefix = ptl_xasprintf("%s/", set);
     struct ptl_error err = PTL_ERROR_INIT;
     size_t i;
     json_object_set_new(job, set, json_pack("{s:o}", "files", files));
-    json_array_foreach(json_object_get(shown, "artifacts"), i, a) {
+    json_array_foreach(json_object_get(shown, "artifacts"), i, a)
+    {
         const char *path = ptl_json_str(a, "path", "");
         if (!ptl_str_starts(path, prefix) || !ptl_fs_is_safe_relative(path))
             continue;
@@ -216,9 +221,13 @@ static int give(struct exec *x, const char *dir, const json_t *from, const char 
 
 static json_t *job_of(struct exec *x, const json_t *planned, json_int_t id)
 {
-    static const char *const keys[] = {"kind", "target", "name", "host", "uses", "run", "with", "toolchain", "env", "network", "outputs", "expect", "precision", "matrix", "model_uses", "timeout_ms", "grace_ms"};
-    json_t *job = json_pack("{s:I,s:i,s:I,s:i,s:i,s:s,s:s,s:s,s:{s:i}}", "attempt_id", id, "fence", 1, "stage_id", id, "run_id", 0, "run_number", 0, "project",
-                            ptl_json_str(ptl_spec_plan(x->spec), "model", "model"), "commit", x->commit ? x->commit : "0000000000000000000000000000000000000000", "ref",
+    static const char *const keys[] = {
+        "kind",    "target",  "name",   "host",      "uses",   "run",        "with",       "toolchain", "env",
+        "network", "outputs", "expect", "precision", "matrix", "model_uses", "timeout_ms", "grace_ms"};
+    json_t *job = json_pack("{s:I,s:i,s:I,s:i,s:i,s:s,s:s,s:s,s:{s:i}}", "attempt_id", id, "fence", 1,
+                            "stage_id", id, "run_id", 0, "run_number", 0, "project",
+                            ptl_json_str(ptl_spec_plan(x->spec), "model", "model"), "commit",
+                            x->commit ? x->commit : "0000000000000000000000000000000000000000", "ref",
                             x->ref ? x->ref : "", "limits", "log_bytes", LOG_BYTES);
     for (size_t i = 0; i < PTL_ARRAY_LEN(keys); i++) {
         json_t *v = json_object_get(planned, keys[i]);
@@ -239,14 +248,17 @@ static int stage_secrets(struct exec *x, json_t *job, const json_t *planned)
     if (r)
         return r;
     given = json_object_get(all, "secrets");
-    json_array_foreach(json_object_get(planned, "secrets"), i, name) {
+    json_array_foreach(json_object_get(planned, "secrets"), i, name)
+    {
         const char *key = json_string_value(name);
         json_t *value = key ? json_object_get(given, key) : NULL;
         if (value)
             json_object_set(wanted, key, value);
         else
-            cli_warn(x->c, "%s asks for the secret %s and does not get it: --secret %s gives the value of the environment variable", ptl_json_str(planned, "name", "?"), key ? key : "?",
-                     key ? key : "?");
+            cli_warn(
+                x->c,
+                "%s asks for the secret %s and does not get it: --secret %s gives the value of the environment variable",
+                ptl_json_str(planned, "name", "?"), key ? key : "?", key ? key : "?");
     }
     return 0;
 }
@@ -272,16 +284,19 @@ static int make_dir(struct exec *x, const char *dir, const json_t *planned, json
 
 static void note_result(json_t *shown, const json_t *result)
 {
-    static const char *const keys[] = {"ok", "end_reason", "exit_code", "signal", "duration_ms", "peak_memory_bytes", "report", "artifacts", "sandbox", "warnings", "environment"};
+    static const char *const keys[] = {"ok",          "end_reason",        "exit_code",  "signal",
+                                       "duration_ms", "peak_memory_bytes", "report",     "artifacts",
+                                       "sandbox",     "warnings",          "environment"};
     char at[32];
     int64_t bytes = 0;
     size_t i;
     json_t *a;
     for (i = 0; i < PTL_ARRAY_LEN(keys); i++)
         json_object_set(shown, keys[i], json_object_get(result, keys[i]));
-    json_array_foreach(json_object_get(result, "artifacts"), i, a)
-        if (ptl_str_starts(ptl_json_str(a, "path", ""), "model/") && !ptl_str_eq(ptl_json_str(a, "path", ""), "model/signature.json"))
-            bytes += ptl_json_i64(a, "size_bytes", 0);
+    json_array_foreach(json_object_get(result, "artifacts"), i,
+                       a) if (ptl_str_starts(ptl_json_str(a, "path", ""), "model/") &&
+                              !ptl_str_eq(ptl_json_str(a, "path", ""), "model/signature.json")) bytes +=
+        ptl_json_i64(a, "size_bytes", 0);
     json_object_set_new(shown, "model_bytes", json_integer(bytes));
     json_object_set(shown, "attempt_message", json_object_get(result, "message"));
     ptl_wall_rfc3339(ptl_json_i64(result, "started_wall_ms", 0), at);
@@ -289,7 +304,10 @@ static void note_result(json_t *shown, const json_t *result)
     ptl_wall_rfc3339(ptl_json_i64(result, "started_wall_ms", 0) + ptl_json_i64(result, "duration_ms", 0), at);
     json_object_set_new(shown, "ended_at", json_string(at));
     const char *reason = ptl_json_str(result, "end_reason", "");
-    json_object_set_new(shown, "state", json_string(ptl_json_flag(result, "ok", false) ? "green" : ptl_str_eq(reason, "cancelled") ? "cancelled" : "red"));
+    json_object_set_new(shown, "state",
+                        json_string(ptl_json_flag(result, "ok", false) ? "green"
+                                    : ptl_str_eq(reason, "cancelled")  ? "cancelled"
+                                                                       : "red"));
 }
 
 /* What a stage needs and did not turn green, or NULL. */
@@ -297,7 +315,8 @@ static const json_t *obstacle(const struct exec *x, const json_t *planned)
 {
     size_t i;
     json_t *need;
-    json_array_foreach(json_object_get(planned, "needs"), i, need) {
+    json_array_foreach(json_object_get(planned, "needs"), i, need)
+    {
         const json_t *s = by_name(json_object_get(x->run, "stages"), json_string_value(need));
         if (s && !ptl_str_eq(ptl_json_str(s, "state", ""), "green"))
             return s;
@@ -314,19 +333,23 @@ static int run_stage(struct exec *x, json_t *shown)
     if (x->interrupted || in_the_way) {
         json_object_set_new(shown, "state", json_string(x->interrupted ? "cancelled" : "skipped"));
         if (in_the_way)
-            json_object_set_new(shown, "message", json_sprintf("needs %s, which is %s", ptl_json_str(in_the_way, "name", "?"), ptl_json_str(in_the_way, "state", "?")));
+            json_object_set_new(shown, "message",
+                                json_sprintf("needs %s, which is %s", ptl_json_str(in_the_way, "name", "?"),
+                                             ptl_json_str(in_the_way, "state", "?")));
         return 0;
     }
     if (ptl_json_flag(planned, "manual", false))
         cli_note(x->c, "%s is a manual gate: taken as approved here", name);
     PTL_FREE char *dir = stage_dir(x, planned);
-    /* Names the control group too: must differ from what an agent on this machine uses, and from another exec. */
+    /* Names the control group too: must differ from what an agent on this machine uses, and from another
+     * exec. */
     json_int_t id = (json_int_t)(ptl_wall_ms() * 1000 + ptl_json_i64(shown, "id", 0));
     int r = make_dir(x, dir, planned, id);
     if (r)
         return r;
     json_object_set_new(shown, "directory", json_string(dir));
-    int64_t limit = ptl_json_i64(planned, "timeout_ms", 3600000) + ptl_json_i64(planned, "grace_ms", 10000) + 60000;
+    int64_t limit =
+        ptl_json_i64(planned, "timeout_ms", 3600000) + ptl_json_i64(planned, "grace_ms", 10000) + 60000;
     r = cli_attempt_run(x->c, x->agent, dir, name, limit, &result, &stopped);
     x->interrupted |= stopped;
     if (r) {
@@ -343,7 +366,8 @@ static int run_stage(struct exec *x, json_t *shown)
 static int find_root(struct exec *x)
 {
     const char *dir = cli_arg(x->c, 0) ? cli_arg(x->c, 0) : ".";
-    const char *const top_args[] = {"rev-parse", "--show-toplevel", NULL}, *const head_args[] = {"rev-parse", "--verify", "--quiet", "HEAD", NULL},
+    const char *const top_args[] = {"rev-parse", "--show-toplevel", NULL},
+                      *const head_args[] = {"rev-parse", "--verify", "--quiet", "HEAD", NULL},
                       *const ref_args[] = {"symbolic-ref", "--quiet", "HEAD", NULL};
     if (!ptl_fs_is_dir(dir))
         return cli_fail(x->c, CLI_ABSENT, "%s: no such directory", dir);
@@ -366,7 +390,8 @@ static int make_base(struct exec *x)
     size_t files = 0;
     if (named) {
         if (ptl_fs_exists(named))
-            return cli_fail(x->c, CLI_CONFLICT, "%s is there already; remove it, or choose another directory", named);
+            return cli_fail(x->c, CLI_CONFLICT, "%s is there already; remove it, or choose another directory",
+                            named);
         if (ptl_fs_mkdirs(named, 0755, &err) < 0)
             return cli_fail(x->c, CLI_FAILED, "%s", err.text);
         x->base = realpath(named, NULL);
@@ -388,7 +413,8 @@ static int settle(struct exec *x)
     size_t i;
     json_t *s;
     bool red = false;
-    json_array_foreach(json_object_get(x->run, "stages"), i, s) {
+    json_array_foreach(json_object_get(x->run, "stages"), i, s)
+    {
         const char *state = ptl_json_str(s, "state", "");
         red |= ptl_str_eq(state, "red") && !ptl_json_flag(s, "allow_failure", false);
     }
@@ -407,12 +433,13 @@ static void print_end(struct exec *x)
         return;
     }
     cli_show_stages(&b, x->run, c->width, c->color);
-    json_array_foreach(json_object_get(x->run, "stages"), i, s)
-        if (ptl_str_eq(ptl_json_str(s, "state", ""), "red")) {
-            cli_show_red(&b, s, c->width, c->color);
-            if (ptl_json_str(s, "directory", NULL))
-                ptl_buf_printf(&b, "  log: %s/log\n", ptl_json_str(s, "directory", ""));
-        }
+    json_array_foreach(json_object_get(x->run, "stages"), i,
+                       s) if (ptl_str_eq(ptl_json_str(s, "state", ""), "red"))
+    {
+        cli_show_red(&b, s, c->width, c->color);
+        if (ptl_json_str(s, "directory", NULL))
+            ptl_buf_printf(&b, "  log: %s/log\n", ptl_json_str(s, "directory", ""));
+    }
     cli_print_buf(c, &b);
 }
 
@@ -421,7 +448,8 @@ static int all_stages(struct exec *x)
     size_t i;
     json_t *s;
     int r = make_base(x);
-    json_array_foreach(json_object_get(x->run, "stages"), i, s) {
+    json_array_foreach(json_object_get(x->run, "stages"), i, s)
+    {
         if (r)
             return r;
         r = run_stage(x, s);

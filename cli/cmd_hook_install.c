@@ -1,12 +1,12 @@
-/* cmd_hook_install.c - portolan hook install REPO: a post-receive hook that tells the daemon what was pushed. A hook
- * that was there is kept beside it and runs first with the same input. Doing it again is harmless. */
+/* cmd_hook_install.c - portolan hook install REPO: a post-receive hook that tells the daemon what was pushed.
+ * A hook that was there is kept beside it and runs first with the same input. Doing it again is harmless. */
 #include "cli.h"
 #include <limits.h>
 #include <portolan/fs.h>
 #include <sys/stat.h>
 
-#define MARK    "# portolan post-receive hook"
-#define BEFORE  "post-receive.before-portolan"
+#define MARK   "# portolan post-receive hook"
+#define BEFORE "post-receive.before-portolan"
 enum { HOOK_MAX = 65536 };
 
 static void quote(struct ptl_buf *b, const char *s)
@@ -65,15 +65,22 @@ static bool is_git_dir(const char *dir)
 static int hooks_dir(struct cli *c, const char *repo, char **ret)
 {
     PTL_FREE char *dot_git = ptl_fs_join(repo, ".git");
-    const char *const bare_args[] = {"rev-parse", "--is-bare-repository", NULL}, *const path_args[] = {"rev-parse", "--git-path", "hooks", NULL};
+    const char *const bare_args[] = {"rev-parse", "--is-bare-repository", NULL}, *const path_args[] = {
+                                                                                     "rev-parse",
+                                                                                     "--git-path", "hooks",
+                                                                                     NULL};
     if (!ptl_fs_is_dir(repo))
         return cli_fail(c, CLI_ABSENT, "%s: no such directory", repo);
     bool inside = is_git_dir(repo), work_tree = !inside && ptl_fs_exists(dot_git);
     if (!inside && !work_tree)
-        return cli_fail(c, CLI_ABSENT, "%s: no git repository; a bare one is made by: git init --bare %s", repo, repo);
+        return cli_fail(c, CLI_ABSENT, "%s: no git repository; a bare one is made by: git init --bare %s",
+                        repo, repo);
     PTL_FREE char *bare = cli_git(repo, bare_args);
     if ((work_tree || ptl_str_eq(bare, "false")) && !cli_flag(c, "force"))
-        return cli_fail(c, CLI_USAGE, "%s has a working tree; people push to bare repositories. If it really receives pushes: --force", repo);
+        return cli_fail(
+            c, CLI_USAGE,
+            "%s has a working tree; people push to bare repositories. If it really receives pushes: --force",
+            repo);
     PTL_FREE char *path = cli_git(repo, path_args); /* knows core.hooksPath */
     if (!path || !*path)
         *ret = ptl_fs_join(inside ? repo : dot_git, "hooks");
@@ -101,7 +108,8 @@ int cli_cmd_hook_install(struct cli *c)
     if (!project)
         return cli_fail(c, CLI_USAGE, "hook install: which project? --project NAME");
     if (ptl_str_eq(cli_text(c, "token-file"), "-"))
-        return cli_fail(c, CLI_USAGE, "hook install: the hook reads the token later, from a file: --token-file FILE");
+        return cli_fail(c, CLI_USAGE,
+                        "hook install: the hook reads the token later, from a file: --token-file FILE");
     int r = hooks_dir(c, repo, &dir);
     if (r)
         return r;
@@ -109,12 +117,16 @@ int cli_cmd_hook_install(struct cli *c)
     PTL_FREE char *before = ptl_fs_join(dir, BEFORE);
     script(c, project, &wanted);
     int owner = whose(hook, &there);
-    if (owner == 0 && ptl_str_eq(ptl_buf_str(&wanted), ptl_buf_str(&there)) && stat(hook, &st) == 0 && (st.st_mode & 0111)) {
+    if (owner == 0 && ptl_str_eq(ptl_buf_str(&wanted), ptl_buf_str(&there)) && stat(hook, &st) == 0 &&
+        (st.st_mode & 0111)) {
         cli_print(c, "%s is up to date\n", hook);
         return 0;
     }
     if (owner == 1 && lstat(before, &st) == 0)
-        return cli_fail(c, CLI_CONFLICT, "%s is not ours, and %s is taken by an earlier one; merge the two by hand and try again", hook, before);
+        return cli_fail(
+            c, CLI_CONFLICT,
+            "%s is not ours, and %s is taken by an earlier one; merge the two by hand and try again", hook,
+            before);
     if (ptl_fs_mkdirs(dir, 0755, &err) < 0)
         return cli_fail(c, CLI_FAILED, "%s", err.text);
     if (owner == 1 && rename(hook, before) < 0)
@@ -124,8 +136,11 @@ int cli_cmd_hook_install(struct cli *c)
             cli_warn(c, "%s: the hook that was there is %s now", hook, before);
         return cli_fail(c, CLI_FAILED, "%s", err.text);
     }
-    cli_print(c, "%s tells %s's pushes to the daemon%s\n", hook, project, owner == 1 ? "; the hook that was there is kept and runs first" : "");
+    cli_print(c, "%s tells %s's pushes to the daemon%s\n", hook, project,
+              owner == 1 ? "; the hook that was there is kept and runs first" : "");
     if (!cli_text(c, "token-file"))
-        cli_note(c, "the user that git runs as needs: portolan login (or give --server and --token-file to hook install)");
+        cli_note(
+            c,
+            "the user that git runs as needs: portolan login (or give --server and --token-file to hook install)");
     return 0;
 }

@@ -1,5 +1,6 @@
-/* cmd_hook_post_receive.c - portolan hook post-receive: called by git with `old new ref` lines on standard input. What it
- * prints, the person who pushes reads as "remote: …". A daemon that is away never fails a push: the exit code is 0. */
+/* cmd_hook_post_receive.c - portolan hook post-receive: called by git with `old new ref` lines on standard
+ * input. What it prints, the person who pushes reads as "remote: …". A daemon that is away never fails a
+ * push: the exit code is 0. */
 #include "cli.h"
 #include "hook_line.h"
 
@@ -54,11 +55,13 @@ static json_t *read_updates(struct cli *c, size_t *left_out)
 
 static void tell_one(struct cli *c, const json_t *push)
 {
-    const char *ref = cli_ref_short(ptl_json_str(push, "ref", "?")), *error = ptl_json_str(push, "error", NULL);
+    const char *ref = cli_ref_short(ptl_json_str(push, "ref", "?")),
+               *error = ptl_json_str(push, "error", NULL);
     int64_t run = ptl_json_i64(push, "run_id", 0);
     PTL_FREE char *clean = cli_clean(ref);
     if (run) {
-        cli_print(c, "portolan: %s starts run %lld; watch it: portolan run watch %lld\n", clean, (long long)run, (long long)run);
+        cli_print(c, "portolan: %s starts run %lld; watch it: portolan run watch %lld\n", clean,
+                  (long long)run, (long long)run);
         return;
     }
     PTL_FREE char *why = cli_clean(error ? error : ptl_json_str(push, "outcome", "no run"));
@@ -87,7 +90,9 @@ int cli_cmd_hook_post_receive(struct cli *c)
         return 0;
     }
     PTL_JSON *body = json_pack("{s:O}", "updates", updates);
-    const char *pusher = getenv("GL_USERNAME") ? getenv("GL_USERNAME") : getenv("GITEA_PUSHER_NAME") ? getenv("GITEA_PUSHER_NAME") : getenv("USER");
+    const char *pusher = getenv("GL_USERNAME")         ? getenv("GL_USERNAME")
+                         : getenv("GITEA_PUSHER_NAME") ? getenv("GITEA_PUSHER_NAME")
+                                                       : getenv("USER");
     if (pusher && *pusher)
         json_object_set_new(body, "pusher", json_string(pusher));
     PTL_FREE char *path = cli_path("/api/v1/projects/{}/pushes", project, NULL);

@@ -17,7 +17,8 @@ static int read_file(struct cli *c, const char *file, struct ptl_buf *text)
     }
     if (!ptl_fs_exists(file))
         return cli_fail(c, CLI_ABSENT, "%s: no such file; portolan init writes a first one", file);
-    return ptl_fs_read(file, PTL_SPEC_MAX_BYTES + 1, text, &err) < 0 ? cli_fail(c, CLI_FAILED, "%s", err.text) : 0;
+    return ptl_fs_read(file, PTL_SPEC_MAX_BYTES + 1, text, &err) < 0 ? cli_fail(c, CLI_FAILED, "%s", err.text)
+                                                                     : 0;
 }
 
 int cli_cmd_lint(struct cli *c)
@@ -33,7 +34,8 @@ int cli_cmd_lint(struct cli *c)
     int r = read_file(c, file, &text);
     if (r)
         return r;
-    int bad = ptl_spec_parse(ptl_buf_str(&text), text.len, ptl_str_eq(file, "-") ? "standard input" : file, &spec, &diags);
+    int bad = ptl_spec_parse(ptl_buf_str(&text), text.len, ptl_str_eq(file, "-") ? "standard input" : file,
+                             &spec, &diags);
     PTL_FREE char *root = cli_recipes_root(c);
     if (bad == 0 && root) {
         if (cli_recipes_load(root, &recipes, &err) < 0)
@@ -41,7 +43,8 @@ int cli_cmd_lint(struct cli *c)
         bad = ptl_spec_check_recipes(spec, recipes, &diags);
     }
     if (c->json) {
-        PTL_JSON *o = json_pack("{s:b,s:o,s:O?}", "ok", bad == 0, "findings", ptl_spec_diags_json(&diags), "plan", spec ? ptl_spec_plan(spec) : NULL);
+        PTL_JSON *o = json_pack("{s:b,s:o,s:O?}", "ok", bad == 0, "findings", ptl_spec_diags_json(&diags),
+                                "plan", spec ? ptl_spec_plan(spec) : NULL);
         cli_print_json(c, o);
         return bad ? CLI_FAILED : CLI_OK;
     }
@@ -53,10 +56,13 @@ int cli_cmd_lint(struct cli *c)
     if (bad)
         return CLI_FAILED;
     const json_t *plan = ptl_spec_plan(spec);
-    cli_print(c, "%s: model %s, %zu stages%s\n", file, ptl_json_str(plan, "model", "?"), json_array_size(json_object_get(plan, "stages")),
+    cli_print(c, "%s: model %s, %zu stages%s\n", file, ptl_json_str(plan, "model", "?"),
+              json_array_size(json_object_get(plan, "stages")),
               diags.n ? "; warnings above" : ", nothing to complain about");
     if (!root)
-        cli_note(c, "recipes and their parameters were not checked: no recipes folder is known here (--recipes DIR)");
+        cli_note(
+            c,
+            "recipes and their parameters were not checked: no recipes folder is known here (--recipes DIR)");
     return 0;
 }
 
@@ -77,7 +83,10 @@ int cli_cmd_init(struct cli *c)
     /* O_EXCL: a file that appears in between is not overwritten either */
     PTL_CLOSE int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0 && errno == EEXIST)
-        return cli_fail(c, CLI_CONFLICT, "%s is there already and stays as it is; see what would be written: portolan init %s --print", file, dir);
+        return cli_fail(
+            c, CLI_CONFLICT,
+            "%s is there already and stays as it is; see what would be written: portolan init %s --print",
+            file, dir);
     if (fd < 0)
         return cli_fail(c, CLI_FAILED, "%s: cannot be written: %s", file, strerror(errno));
     int r = ptl_fs_write_all(fd, ptl_buf_str(&text), text.len);

@@ -10,9 +10,10 @@ static void show_identity(struct cli *c, const json_t *who)
     json_t *m;
     PTL_FREE char *name = cli_clean(ptl_json_str(who, "name", "?"));
     PTL_FREE char *project = cli_clean(ptl_json_str(who, "project", ""));
-    json_array_foreach(json_object_get(who, "may"), i, m) ptl_buf_printf(&may, "%s%s", i ? ", " : "", json_string_value(m));
-    cli_print(c, "%s at %s, role %s%s%s; may %s\n", name, c->server, ptl_json_str(who, "role", "?"), *project ? ", project " : "", project,
-              may.len ? ptl_buf_str(&may) : "nothing");
+    json_array_foreach(json_object_get(who, "may"), i, m)
+        ptl_buf_printf(&may, "%s%s", i ? ", " : "", json_string_value(m));
+    cli_print(c, "%s at %s, role %s%s%s; may %s\n", name, c->server, ptl_json_str(who, "role", "?"),
+              *project ? ", project " : "", project, may.len ? ptl_buf_str(&may) : "nothing");
 }
 
 int cli_cmd_whoami(struct cli *c)
@@ -33,7 +34,8 @@ int cli_cmd_login(struct cli *c)
     PTL_JSON *who = NULL;
     PTL_FREE char *path = NULL;
     int r = 0;
-    if (!cli_text(c, "token") && !cli_text(c, "token-file") && !getenv("PORTOLAN_TOKEN") && !getenv("PORTOLAN_TOKEN_FILE")) {
+    if (!cli_text(c, "token") && !cli_text(c, "token-file") && !getenv("PORTOLAN_TOKEN") &&
+        !getenv("PORTOLAN_TOKEN_FILE")) {
         PTL_FREE char *token = NULL;
         r = cli_read_secret(c, "token: ", TOKEN_MAX, &token);
         if (r)

@@ -1,5 +1,6 @@
-/* cmd_logs.c - portolan logs: the bytes of an attempt's log, whole or as it grows. The bytes always come from the log
- * itself by offset; the event stream only says that there are more, because an event is text and a log need not be. */
+/* cmd_logs.c - portolan logs: the bytes of an attempt's log, whole or as it grows. The bytes always come from
+ * the log itself by offset; the event stream only says that there are more, because an event is text and a
+ * log need not be. */
 #include "cli.h"
 
 enum { RETRY_MS = 300000, TIMEOUT_MS = 60000, PAGE_MAX = 8 << 20 };
@@ -31,7 +32,8 @@ static int read_on(struct reading *l, bool *ret_complete)
 {
     for (;;) {
         struct ptl_error err = PTL_ERROR_INIT;
-        struct ptl_http_request req = {.method = "GET", .timeout_ms = TIMEOUT_MS, .max_answer_bytes = PAGE_MAX};
+        struct ptl_http_request req = {
+            .method = "GET", .timeout_ms = TIMEOUT_MS, .max_answer_bytes = PAGE_MAX};
         struct ptl_http_answer a = {0};
         char next[32] = "", complete[8] = "";
         PTL_FREE char *path = ptl_xasprintf("%s?offset=%lld", l->path, (long long)l->offset);
@@ -57,7 +59,9 @@ static int read_on(struct reading *l, bool *ret_complete)
         }
         if (r == 0) { /* a problem document */
             PTL_JSON *problem = json_loadb(ptl_buf_str(&a.body), a.body.len, 0, NULL);
-            ptl_error_set(&err, -EPROTO, "%s", ptl_json_str(problem, "detail", ptl_json_str(problem, "title", "the log cannot be read")));
+            ptl_error_set(
+                &err, -EPROTO, "%s",
+                ptl_json_str(problem, "detail", ptl_json_str(problem, "title", "the log cannot be read")));
         }
         ptl_http_answer_done(&a);
         return cli_api_failed(l->c, r, status, &err);
@@ -90,7 +94,8 @@ static int on_event(void *ctx, const char *id, const char *event, const char *da
 
 int cli_cmd_logs(struct cli *c)
 {
-    struct reading l = {.c = c, .offset = cli_int(c, "offset", 0), .clean = c->out_tty && !cli_flag(c, "raw")};
+    struct reading l = {
+        .c = c, .offset = cli_int(c, "offset", 0), .clean = c->out_tty && !cli_flag(c, "raw")};
     int64_t id;
     bool complete = false;
     int r = cli_attempt_id(c, cli_arg(c, 0), &id);
@@ -104,7 +109,8 @@ int cli_cmd_logs(struct cli *c)
     if (r || complete)
         return r;
     if (!cli_flag(c, "follow")) {
-        cli_note(c, "the attempt goes on; portolan logs -f %lld --offset %lld follows it", (long long)id, (long long)l.offset);
+        cli_note(c, "the attempt goes on; portolan logs -f %lld --offset %lld follows it", (long long)id,
+                 (long long)l.offset);
         return 0;
     }
     PTL_FREE char *stream = ptl_xasprintf("%s/stream?offset=%lld", path, (long long)l.offset);

@@ -10,7 +10,8 @@ static void put(json_t *body, const char *key, const char *value)
         json_object_set_new(body, key, json_string(value));
 }
 
-/* A secret named by an option: a file (others may read it: it is the person's own choice where it lies), or stdin. */
+/* A secret named by an option: a file (others may read it: it is the person's own choice where it lies), or
+ * stdin. */
 static int put_secret_file(struct cli *c, json_t *body, const char *key, const char *option)
 {
     const char *path = cli_text(c, option);
@@ -26,7 +27,8 @@ static int put_secret_file(struct cli *c, json_t *body, const char *key, const c
     } else if (ptl_fs_read(path, CREDENTIAL_MAX, &text, &err) < 0) {
         r = cli_fail(c, CLI_FAILED, "--%s: %s", option, err.text);
     } else {
-        while (!ptl_str_eq(key, "credential") && text.len && text.data[text.len - 1] == '\n') /* keys keep their last newline */
+        while (!ptl_str_eq(key, "credential") && text.len &&
+               text.data[text.len - 1] == '\n') /* keys keep their last newline */
             text.data[--text.len] = 0;
         value = ptl_buf_take(&text, NULL);
     }
@@ -69,8 +71,10 @@ int cli_cmd_project_add(struct cli *c)
         return cli_print_json(c, made);
     cli_print(c, "project %s is registered\n", cli_arg(c, 0));
     if (!cli_text(c, "poll"))
-        cli_note(c, "next: portolan project hook %s (a forge), portolan hook install REPO --project %s (a bare repository), or portolan project set %s --poll 1m",
-                 cli_arg(c, 0), cli_arg(c, 0), cli_arg(c, 0));
+        cli_note(
+            c,
+            "next: portolan project hook %s (a forge), portolan hook install REPO --project %s (a bare repository), or portolan project set %s --poll 1m",
+            cli_arg(c, 0), cli_arg(c, 0), cli_arg(c, 0));
     return 0;
 }
 
@@ -88,7 +92,8 @@ int cli_cmd_project_set(struct cli *c)
     if (r == 0)
         r = put_secret_file(c, body, "status_token", "status-token-file");
     if (r == 0 && json_object_size(body) == 0)
-        r = cli_fail(c, CLI_USAGE, "project set: nothing to change was named; see: portolan project set --help");
+        r = cli_fail(c, CLI_USAGE,
+                     "project set: nothing to change was named; see: portolan project set --help");
     PTL_FREE char *path = cli_path("/api/v1/projects/{}", cli_arg(c, 0), NULL);
     if (r == 0)
         r = cli_call(c, "PATCH", path, body, &answer);
@@ -102,7 +107,15 @@ int cli_cmd_project_set(struct cli *c)
 
 int cli_cmd_project_list(struct cli *c)
 {
-    static const struct cli_column columns[] = {{"PROJECT", false, false}, {"LAST RUN", false, false}, {"STATE", false, false}, {"BRANCH", false, true}, {"POLL", true, false}, {"URL", false, true}, {"TROUBLE", false, true}};
+    static const struct cli_column columns[] = {
+        {"PROJECT",  false, false},
+        {"LAST RUN", false, false},
+        {"STATE",    false, false},
+        {"BRANCH",   false, true },
+        {"POLL",     true,  false},
+        {"URL",      false, true },
+        {"TROUBLE",  false, true }
+    };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
@@ -113,8 +126,10 @@ int cli_cmd_project_list(struct cli *c)
     if (c->json)
         return cli_print_json(c, list);
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, p) {
-        int64_t number = ptl_json_i64(p, "last_run_number", 0), id = ptl_json_i64(p, "last_run_id", 0), poll = ptl_json_i64(p, "poll_interval_s", 0);
+    json_array_foreach(json_object_get(list, "items"), i, p)
+    {
+        int64_t number = ptl_json_i64(p, "last_run_number", 0), id = ptl_json_i64(p, "last_run_id", 0),
+                poll = ptl_json_i64(p, "poll_interval_s", 0);
         const char *state = ptl_json_str(p, "last_run_state", "");
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "name", "?"));
         if (number)
@@ -188,7 +203,14 @@ int cli_cmd_project_remove(struct cli *c)
 
 int cli_cmd_project_deliveries(struct cli *c)
 {
-    static const struct cli_column columns[] = {{"ID", true, false}, {"RECEIVED", false, false}, {"FORGE", false, false}, {"EVENT", false, false}, {"OUTCOME", false, true}, {"DELIVERY", false, true}};
+    static const struct cli_column columns[] = {
+        {"ID",       true,  false},
+        {"RECEIVED", false, false},
+        {"FORGE",    false, false},
+        {"EVENT",    false, false},
+        {"OUTCOME",  false, true },
+        {"DELIVERY", false, true }
+    };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
@@ -200,7 +222,8 @@ int cli_cmd_project_deliveries(struct cli *c)
     if (c->json)
         return cli_print_json(c, list);
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, d) {
+    json_array_foreach(json_object_get(list, "items"), i, d)
+    {
         char time[32];
         cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(d, "id", 0));
         cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(d, "received_at", time));
@@ -233,7 +256,8 @@ int cli_cmd_project_secret_set(struct cli *c)
     int r = cli_read_secret(c, "value: ", CREDENTIAL_MAX, &value);
     if (r)
         return r;
-    PTL_JSON *body = json_pack("{s:s,s:o,s:o}", "value", value, "refs", texts(c, "ref"), "stages", texts(c, "stage"));
+    PTL_JSON *body =
+        json_pack("{s:s,s:o,s:o}", "value", value, "refs", texts(c, "ref"), "stages", texts(c, "stage"));
     explicit_bzero(value, strlen(value));
     if (!body)
         return cli_fail(c, CLI_USAGE, "the value is not UTF-8 text; encode it, for example with base64");
@@ -250,13 +274,19 @@ static char *joined(const json_t *list, const char *none)
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
     json_t *v;
-    json_array_foreach(list, i, v) ptl_buf_printf(&b, "%s%s", i ? ", " : "", json_string_value(v) ? json_string_value(v) : "?");
+    json_array_foreach(list, i, v)
+        ptl_buf_printf(&b, "%s%s", i ? ", " : "", json_string_value(v) ? json_string_value(v) : "?");
     return b.len ? ptl_buf_take(&b, NULL) : ptl_xstrdup(none);
 }
 
 int cli_cmd_project_secret_list(struct cli *c)
 {
-    static const struct cli_column columns[] = {{"SECRET", false, false}, {"REFS", false, true}, {"STAGES", false, true}, {"SET", false, false}};
+    static const struct cli_column columns[] = {
+        {"SECRET", false, false},
+        {"REFS",   false, true },
+        {"STAGES", false, true },
+        {"SET",    false, false}
+    };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
@@ -268,7 +298,8 @@ int cli_cmd_project_secret_list(struct cli *c)
     if (c->json)
         return cli_print_json(c, list);
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, s) {
+    json_array_foreach(json_object_get(list, "items"), i, s)
+    {
         char time[32];
         PTL_FREE char *refs = joined(json_object_get(s, "refs"), "every ref");
         PTL_FREE char *stages = joined(json_object_get(s, "stages"), "every stage that asks");

@@ -1,4 +1,5 @@
-/* cmd_reproduce.c - portolan reproduce: an attempt directory with what the attempt had, to run it again here. */
+/* cmd_reproduce.c - portolan reproduce: an attempt directory with what the attempt had, to run it again here.
+ */
 #include "fetch.h"
 #include "workdir.h"
 #include <portolan/archive.h>
@@ -11,7 +12,8 @@ static int fetch_inputs(struct cli *c, const char *dir, const json_t *job, const
     PTL_FREE char *to = ptl_xasprintf("%s/inputs/%s", dir, name);
     size_t i;
     json_t *file;
-    json_array_foreach(json_object_get(json_object_get(job, name), "files"), i, file) {
+    json_array_foreach(json_object_get(json_object_get(job, name), "files"), i, file)
+    {
         int r = cli_fetch_file(c, to, file);
         if (r)
             return r;
@@ -60,10 +62,13 @@ static void tell_secrets(struct cli *c, const json_t *job)
     struct ptl_error err;
     if (ptl_client_json(c->client, "GET", path, NULL, 30000, NULL, &stage, &err) != 0)
         return;
-    json_array_foreach(json_object_get(json_object_get(stage, "spec"), "secrets"), i, name)
-        if (json_is_string(name) && !json_object_get(json_object_get(job, "secrets"), json_string_value(name)))
-            cli_warn(c, "the stage asks for the secret %s, which is never downloaded; set it in the environment and give --secret %s", json_string_value(name),
-                     json_string_value(name));
+    json_array_foreach(json_object_get(json_object_get(stage, "spec"), "secrets"), i,
+                       name) if (json_is_string(name) &&
+                                 !json_object_get(json_object_get(job, "secrets"), json_string_value(name)))
+        cli_warn(
+            c,
+            "the stage asks for the secret %s, which is never downloaded; set it in the environment and give --secret %s",
+            json_string_value(name), json_string_value(name));
 }
 
 static int run_it(struct cli *c, const char *agent, const char *dir, const json_t *job)
@@ -101,7 +106,8 @@ int cli_cmd_reproduce(struct cli *c)
     if (r)
         return r;
     PTL_FREE char *path = ptl_xasprintf("/api/v1/attempts/%lld/job", (long long)id);
-    PTL_FREE char *dir = cli_text(c, "output") ? ptl_xstrdup(cli_text(c, "output")) : ptl_xasprintf("attempt-%lld", (long long)id);
+    PTL_FREE char *dir = cli_text(c, "output") ? ptl_xstrdup(cli_text(c, "output"))
+                                               : ptl_xasprintf("attempt-%lld", (long long)id);
     PTL_FREE char *job_path = ptl_fs_join(dir, "job.json");
     PTL_FREE char *src = ptl_fs_join(dir, "src");
     r = cli_get(c, path, &job);
@@ -110,7 +116,8 @@ int cli_cmd_reproduce(struct cli *c)
     if (r)
         return r;
     if (ptl_fs_exists(job_path) || ptl_fs_exists(src))
-        return cli_fail(c, CLI_CONFLICT, "%s holds an attempt already; remove it, or choose another directory: -o DIR", dir);
+        return cli_fail(c, CLI_CONFLICT,
+                        "%s holds an attempt already; remove it, or choose another directory: -o DIR", dir);
     if (ptl_fs_mkdirs(dir, 0755, &err) < 0)
         return cli_fail(c, CLI_FAILED, "%s", err.text);
     r = fetch_all(c, dir, job);
@@ -124,7 +131,8 @@ int cli_cmd_reproduce(struct cli *c)
     if (c->json)
         return cli_print_json(c, job);
     cli_print(c, "%s attempt %s\n", found ? found : "portolan-agent", full ? full : dir);
-    cli_note(c, "%s of %s at %.12s lies in %s; the line above runs it again, results come to %s/result.json", ptl_json_str(job, "name", "the stage"),
-             ptl_json_str(job, "project", "?"), ptl_json_str(job, "commit", "?"), dir, dir);
+    cli_note(c, "%s of %s at %.12s lies in %s; the line above runs it again, results come to %s/result.json",
+             ptl_json_str(job, "name", "the stage"), ptl_json_str(job, "project", "?"),
+             ptl_json_str(job, "commit", "?"), dir, dir);
     return 0;
 }

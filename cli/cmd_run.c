@@ -15,20 +15,25 @@ static int full_sha(struct cli *c, const char *text, char **ret)
     const char *const args[] = {"rev-parse", "--verify", "--quiet", "--end-of-options", spec, NULL};
     PTL_FREE char *sha = cli_git(".", args);
     if (!sha || strlen(sha) != 40)
-        return cli_fail(c, CLI_USAGE, "--commit %s: expected 40 hex digits, or something that git in this directory can resolve", text);
+        return cli_fail(
+            c, CLI_USAGE,
+            "--commit %s: expected 40 hex digits, or something that git in this directory can resolve", text);
     *ret = PTL_TAKE(sha);
     return 0;
 }
 
 int cli_cmd_run_start(struct cli *c)
 {
-    const char *project = cli_arg(c, 0) ? cli_arg(c, 0) : cli_project(c), *ref = cli_text(c, "ref"), *tag = cli_text(c, "tag");
+    const char *project = cli_arg(c, 0) ? cli_arg(c, 0) : cli_project(c), *ref = cli_text(c, "ref"),
+               *tag = cli_text(c, "tag");
     PTL_FREE char *sha = NULL;
     PTL_JSON *body = json_object();
     PTL_JSON *answer = NULL;
     int r = 0;
     if (!project)
-        return cli_fail(c, CLI_USAGE, "run start: which project? portolan run start PROJECT, --project or PORTOLAN_PROJECT");
+        return cli_fail(
+            c, CLI_USAGE,
+            "run start: which project? portolan run start PROJECT, --project or PORTOLAN_PROJECT");
     if (ref && tag)
         return cli_fail(c, CLI_USAGE, "run start: --ref or --tag, not both");
     PTL_FREE char *name = tag ? ptl_xasprintf("refs/tags/%s", tag) : ref ? cli_ref_name(ref) : NULL;
@@ -45,7 +50,8 @@ int cli_cmd_run_start(struct cli *c)
     if (ptl_json_str(answer, "error", NULL))
         return cli_fail(c, CLI_UNREACHED, "%s", ptl_json_str(answer, "error", ""));
     if (!id)
-        return cli_fail(c, CLI_CONFLICT, "no run was started: %s", ptl_json_str(answer, "outcome", "the server did not say why"));
+        return cli_fail(c, CLI_CONFLICT, "no run was started: %s",
+                        ptl_json_str(answer, "outcome", "the server did not say why"));
     if (c->json && !cli_flag(c, "watch"))
         return cli_print_json(c, answer);
     if (!c->json)
@@ -60,12 +66,15 @@ static void run_row(struct cli_table *t, const json_t *run)
 {
     char at[32], name[128];
     const char *state = ptl_json_str(run, "state", "?"), *sha = ptl_json_str(run, "commit_sha", "");
-    const char *message = ptl_json_str(run, "message", NULL), *subject = ptl_json_str(run, "commit_message", "");
+    const char *message = ptl_json_str(run, "message", NULL),
+               *subject = ptl_json_str(run, "commit_message", "");
     cli_run_name(run, name);
     cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(run, "id", 0));
-    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_i64(run, "number", 0) > 0 ? name : ptl_json_str(run, "project", "?"));
+    cli_table_cell(t, CLI_PLAIN, "%s",
+                   ptl_json_i64(run, "number", 0) > 0 ? name : ptl_json_str(run, "project", "?"));
     cli_table_cell(t, cli_state_style(state), "%s", state);
-    cli_table_cell(t, CLI_PLAIN, "%lld/%lld", (long long)ptl_json_i64(run, "green", 0), (long long)ptl_json_i64(run, "stages", 0));
+    cli_table_cell(t, CLI_PLAIN, "%lld/%lld", (long long)ptl_json_i64(run, "green", 0),
+                   (long long)ptl_json_i64(run, "stages", 0));
     cli_table_cell(t, CLI_PLAIN, "%s", cli_ref_short(ptl_json_str(run, "ref", "")));
     cli_table_cell(t, CLI_PLAIN, "%.12s", sha);
     cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(run, "created_at", at));
@@ -75,21 +84,34 @@ static void run_row(struct cli_table *t, const json_t *run)
 int cli_cmd_run_list(struct cli *c)
 {
     static const struct cli_column columns[] = {
-        {"RUN", true, false}, {"NAME", false, true}, {"STATE", false, false}, {"GREEN", true, false}, {"REF", false, true}, {"COMMIT", false, false}, {"CREATED", false, false}, {"MESSAGE", false, true},
+        {"RUN",     true,  false},
+        {"NAME",    false, true },
+        {"STATE",   false, false},
+        {"GREEN",   true,  false},
+        {"REF",     false, true },
+        {"COMMIT",  false, false},
+        {"CREATED", false, false},
+        {"MESSAGE", false, true },
     };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT, path = PTL_BUF_INIT;
     size_t i;
     json_t *run;
     PTL_FREE char *ref = cli_text(c, "ref") ? cli_ref_name(cli_text(c, "ref")) : NULL;
-    const char *const query[][2] = {{"project", cli_project(c)}, {"state", cli_text(c, "state")}, {"ref", ref}, {"commit", cli_text(c, "commit")}};
+    const char *const query[][2] = {
+        {"project",   cli_project(c)},
+        {        "state", cli_text(c,       "state")},
+        {        "ref",        ref              },
+        { "commit",  cli_text(c,                "commit")}
+    };
     ptl_buf_puts(&path, "/api/v1/runs");
     for (i = 0; i < PTL_ARRAY_LEN(query); i++)
         if (query[i][1]) {
             PTL_FREE char *value = ptl_url_encode(query[i][1]);
             ptl_buf_printf(&path, "%c%s=%s", strchr(ptl_buf_str(&path), '?') ? '&' : '?', query[i][0], value);
         }
-    int r = cli_list(c, ptl_buf_str(&path), "before", cli_text(c, "before"), cli_int(c, "limit", LIMIT), &list);
+    int r =
+        cli_list(c, ptl_buf_str(&path), "before", cli_text(c, "before"), cli_int(c, "limit", LIMIT), &list);
     if (r)
         return r;
     if (c->json)

@@ -1,10 +1,10 @@
-/* cmd_run_watch.c - portolan run watch: the event stream says when to look, the run itself says what is. So nothing is
- * missed by a break, and a burst of events costs one question. */
+/* cmd_run_watch.c - portolan run watch: the event stream says when to look, the run itself says what is. So
+ * nothing is missed by a break, and a burst of events costs one question. */
 #include "watch.h"
 #include <portolan/clock.h>
 #include <portolan/wire.h>
 
-enum { RETRY_MS = 300000, LOOK_MS = 60000, TICK_MS = 1000, CALM_MS = 200 };
+enum { RETRY_MS = 300000, LOOK_MS = 60000, TICK_MS = 1000, CALM_MS = 200, DIAGNOSIS_MS = 10000 };
 
 void cli_print_run(struct cli *c, const json_t *run)
 {
@@ -14,9 +14,9 @@ void cli_print_run(struct cli *c, const json_t *run)
     cli_show_head(&b, run, c->width, c->color);
     ptl_buf_putc(&b, '\n');
     cli_show_stages(&b, run, c->width, c->color);
-    json_array_foreach(json_object_get(run, "stages"), i, stage)
-        if (ptl_str_eq(ptl_json_str(stage, "state", ""), "red"))
-            cli_show_red(&b, stage, c->width, c->color);
+    json_array_foreach(json_object_get(run, "stages"), i,
+                       stage) if (ptl_str_eq(ptl_json_str(stage, "state", ""), "red"))
+        cli_show_red(&b, stage, c->width, c->color);
     cli_print_buf(c, &b);
 }
 
@@ -24,9 +24,7 @@ static const json_t *same_stage(const json_t *run, int64_t id)
 {
     size_t i;
     json_t *s;
-    json_array_foreach(json_object_get(run, "stages"), i, s)
-        if (ptl_json_i64(s, "id", 0) == id)
-            return s;
+    json_array_foreach(json_object_get(run, "stages"), i, s) if (ptl_json_i64(s, "id", 0) == id) return s;
     return NULL;
 }
 
@@ -53,8 +51,9 @@ static void print_change(struct cli *c, const char *name, const json_t *now)
 
 static void json_change(struct cli *c, const char *what, const json_t *o)
 {
-    PTL_JSON *line = json_pack("{s:s,s:s?,s:s,s:O?}", "kind", what, "name", ptl_json_str(o, "name", NULL), "state", ptl_json_str(o, "state", "?"), "message",
-                               json_object_get(o, "message"));
+    PTL_JSON *line =
+        json_pack("{s:s,s:s?,s:s,s:O?}", "kind", what, "name", ptl_json_str(o, "name", NULL), "state",
+                  ptl_json_str(o, "state", "?"), "message", json_object_get(o, "message"));
     PTL_FREE char *text = line ? ptl_json_text(line) : NULL;
     cli_print(c, "%s\n", text ? text : "{}");
 }
@@ -65,7 +64,8 @@ static void print_changes(struct cli *c, const json_t *before, const json_t *now
     size_t i;
     json_t *s;
     char name[128];
-    json_array_foreach(json_object_get(now, "stages"), i, s) {
+    json_array_foreach(json_object_get(now, "stages"), i, s)
+    {
         const json_t *old = same_stage(before, ptl_json_i64(s, "id", 0));
         const char *state = ptl_json_str(s, "state", "?");
         if (ptl_str_eq(ptl_json_str(old, "state", NULL), state))
@@ -108,6 +108,30 @@ static bool can_redraw(const struct cli *c, const json_t *run)
            (int)json_array_size(json_object_get(run, "stages")) + 12 < c->height;
 }
 
+/* The diagnosis of a red stage comes a moment after its end: worth a short wait, since it is what one came
+ * for. */
+static void await_diagnoses(struct cli *c, const char *path, json_t **run)
+{
+    int64_t deadline = ptl_mono_ms() + DIAGNOSIS_MS;
+    while (ptl_mono_ms() < deadline) {
+        size_t i;
+        json_t *s;
+        bool pending = false;
+        json_array_foreach(json_object_get(*run, "stages"), i, s) pending |=
+            ptl_str_eq(ptl_json_str(s, "state", ""), "red") &&
+            ptl_str_eq(ptl_json_str(s, "diagnosis_state", ""), "pending");
+        if (!pending)
+            return;
+        PTL_JSON *now = NULL;
+        struct ptl_error err;
+        cli_pause(CALM_MS);
+        if (ptl_client_json(c->client, "GET", path, NULL, 30000, NULL, &now, &err) != 0)
+            return;
+        json_decref(*run);
+        *run = PTL_TAKE(now);
+    }
+}
+
 int cli_watch_run(struct cli *c, int64_t id, int64_t retry_ms, bool exit_status)
 {
     PTL_JSON *run = NULL;
@@ -143,7 +167,7 @@ int cli_watch_run(struct cli *c, int64_t id, int64_t retry_ms, bool exit_status)
         } else if (status == 401 || status == 403 || status == 404) {
             cli_watch_free(w);
             return cli_api_failed(c, asking, status, &err);
-        } /* else the stream tells when the server is back, or gives up */
+        }                         /* else the stream tells when the server is back, or gives up */
         if (got < 0 && end < 0) { /* it ended with the run, which runs again */
             cli_watch_free(w);
             w = cli_watch_new(c, events, retry_ms);
@@ -154,6 +178,7 @@ int cli_watch_run(struct cli *c, int64_t id, int64_t retry_ms, bool exit_status)
     }
     if (w)
         cli_watch_free(w);
+    await_diagnoses(c, path, &run);
     if (lines)
         cli_print(c, "\033[%zuA\033[J", lines);
     if (!c->json) {

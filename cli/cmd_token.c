@@ -22,14 +22,26 @@ int cli_cmd_token_create(struct cli *c)
     char at[32];
     cli_print(c, "%s\n", ptl_json_str(answer, "token", "?"));
     fflush(c->out);
-    cli_note(c, "token %lld, role %s, %s%s; it is shown this once", (long long)ptl_json_i64(answer, "id", 0), role ? role : "viewer",
-             ptl_json_str(answer, "expires_at", NULL) ? "until " : "until revoked", ptl_json_str(answer, "expires_at", NULL) ? cli_time_of(answer, "expires_at", at) : "");
+    cli_note(c, "token %lld, role %s, %s%s; it is shown this once", (long long)ptl_json_i64(answer, "id", 0),
+             role ? role : "viewer", ptl_json_str(answer, "expires_at", NULL) ? "until " : "until revoked",
+             ptl_json_str(answer, "expires_at", NULL) ? cli_time_of(answer, "expires_at", at) : "");
     return 0;
 }
 
 int cli_cmd_token_list(struct cli *c)
 {
-    static const struct cli_column columns[] = {{"ID", true, false}, {"KIND", false, false}, {"NAME", false, true}, {"ROLE", false, false}, {"PROJECT", false, true}, {"AGENT", false, true}, {"BY", false, true}, {"LAST USED", false, false}, {"EXPIRES", false, false}, {"REVOKED", false, false}};
+    static const struct cli_column columns[] = {
+        {"ID",        true,  false},
+        {"KIND",      false, false},
+        {"NAME",      false, true },
+        {"ROLE",      false, false},
+        {"PROJECT",   false, true },
+        {"AGENT",     false, true },
+        {"BY",        false, true },
+        {"LAST USED", false, false},
+        {"EXPIRES",   false, false},
+        {"REVOKED",   false, false}
+    };
     PTL_JSON *list = NULL;
     PTL_BUF b = PTL_BUF_INIT;
     size_t i;
@@ -40,8 +52,10 @@ int cli_cmd_token_list(struct cli *c)
     if (c->json)
         return cli_print_json(c, list);
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, k) {
-        static const char *const texts[] = {"kind", "name", "role", "project", "agent", "created_by"}, *const times[] = {"used_at", "expires_at", "revoked_at"};
+    json_array_foreach(json_object_get(list, "items"), i, k)
+    {
+        static const char *const texts[] = {"kind", "name", "role", "project", "agent", "created_by"},
+                                 *const times[] = {"used_at", "expires_at", "revoked_at"};
         enum cli_style style = ptl_json_str(k, "revoked_at", NULL) ? CLI_DIM : CLI_PLAIN;
         char at[32];
         cli_table_cell(t, style, "%lld", (long long)ptl_json_i64(k, "id", 0));

@@ -7,7 +7,8 @@ static void put_waiting(struct cli *c, const json_t *items)
 {
     size_t i;
     json_t *s;
-    json_array_foreach(items, i, s) {
+    json_array_foreach(items, i, s)
+    {
         const char *state = ptl_json_str(s, "state", "waiting");
         PTL_BUF b = PTL_BUF_INIT;
         PTL_FREE char *name = cli_clean(ptl_json_str(s, "name", "?"));
@@ -37,10 +38,10 @@ int cli_cmd_why(struct cli *c)
     json_t *items = json_object_get(waiting, "items");
     if (c->json) {
         PTL_JSON *red = json_array();
-        json_array_foreach(json_object_get(run, "stages"), i, s)
-            if (ptl_str_eq(ptl_json_str(s, "state", ""), "red"))
-                json_array_append(red, s);
-        PTL_JSON *o = json_pack("{s:O,s:O?,s:O,s:O}", "state", json_object_get(run, "state"), "message", json_object_get(run, "message"), "waiting", items, "red", red);
+        json_array_foreach(json_object_get(run, "stages"), i,
+                           s) if (ptl_str_eq(ptl_json_str(s, "state", ""), "red")) json_array_append(red, s);
+        PTL_JSON *o = json_pack("{s:O,s:O?,s:O,s:O}", "state", json_object_get(run, "state"), "message",
+                                json_object_get(run, "message"), "waiting", items, "red", red);
         return cli_print_json(c, o);
     }
     cli_run_name(run, name);
@@ -53,7 +54,8 @@ int cli_cmd_why(struct cli *c)
     ptl_buf_clear(&b);
     put_waiting(c, items);
     told = json_array_size(items);
-    json_array_foreach(json_object_get(run, "stages"), i, s) {
+    json_array_foreach(json_object_get(run, "stages"), i, s)
+    {
         const char *of = ptl_json_str(s, "state", "");
         if (ptl_str_eq(of, "red")) {
             cli_show_red(&b, s, c->width, c->color);

@@ -1,11 +1,19 @@
-/* commands.c - every command in one table. The parser, the help, the man page and the completions are made from it. */
+/* commands.c - every command in one table. The parser, the help, the man page and the completions are made
+ * from it. */
 #include "cli.h"
 
 /* What a row leaves out is zero, which means none. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
-#define OPTIONS(...) (const struct cli_option[]){__VA_ARGS__, {0}}
-#define H(x)         cli_cmd_##x
+#define OPTIONS(...)                                                                                         \
+    (const struct cli_option[])                                                                              \
+    {                                                                                                        \
+        __VA_ARGS__,                                                                                         \
+        {                                                                                                    \
+            0                                                                                                \
+        }                                                                                                    \
+    }
+#define H(x) cli_cmd_##x
 
 /* clang-format off */
 #define OPT_PROJECT  {"project", 'p', CLI_TEXT, "NAME", "the project (default: PORTOLAN_PROJECT)"}
@@ -152,15 +160,15 @@ const size_t cli_commands_count = PTL_ARRAY_LEN(cli_commands);
 const char *cli_noun_summary(const char *noun)
 {
     static const char *const nouns[][2] = {
-        {"project", "registered repositories, their webhooks and secrets"},
-        {"hook", "git hooks of repositories on this machine"},
-        {"run", "runs: start, watch, cancel"},
-        {"stage", "stages that wait, and their gates"},
-        {"attempt", "tries of a stage"},
-        {"artifacts", "what stages published"},
-        {"agent", "the machines that do the work"},
-        {"token", "tokens of people and programs"},
-        {"project secret", "secrets that a project's stages may ask for"},
+        {"project",        "registered repositories, their webhooks and secrets"},
+        {"hook",           "git hooks of repositories on this machine"          },
+        {"run",            "runs: start, watch, cancel"                         },
+        {"stage",          "stages that wait, and their gates"                  },
+        {"attempt",        "tries of a stage"                                   },
+        {"artifacts",      "what stages published"                              },
+        {"agent",          "the machines that do the work"                      },
+        {"token",          "tokens of people and programs"                      },
+        {"project secret", "secrets that a project's stages may ask for"        },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(nouns); i++)
         if (ptl_str_eq(nouns[i][0], noun))

@@ -1,5 +1,6 @@
-/* config.c - which server, as whom. Three levels, the first that names something wins: options, environment, the file
- * that `portolan login` writes. A token in that file is for the server in that file; it is never sent to another. */
+/* config.c - which server, as whom. Three levels, the first that names something wins: options, environment,
+ * the file that `portolan login` writes. A token in that file is for the server in that file; it is never
+ * sent to another. */
 #include "cli.h"
 #include <fcntl.h>
 #include <portolan/fs.h>
@@ -29,8 +30,10 @@ static int open_private(struct cli *c, const char *path, int *ret)
     if (st.st_uid != geteuid() && st.st_uid != 0)
         return cli_fail(c, CLI_FAILED, "%s: belongs to another user; nothing in it is trusted", path);
     if (st.st_mode & 077)
-        return cli_fail(c, CLI_FAILED, "%s: others may read or write it (mode %04o); run: chmod 600 %s, and ask for a new token if others use this machine",
-                        path, (unsigned)(st.st_mode & 07777), path);
+        return cli_fail(
+            c, CLI_FAILED,
+            "%s: others may read or write it (mode %04o); run: chmod 600 %s, and ask for a new token if others use this machine",
+            path, (unsigned)(st.st_mode & 07777), path);
     *ret = fd;
     fd = -1;
     return 0;
@@ -74,7 +77,8 @@ int cli_read_token_file(struct cli *c, const char *path, char **ret)
     bool from_stdin = ptl_str_eq(path, "-");
     int r = from_stdin ? 0 : open_private(c, path, &fd);
     if (r == 0)
-        r = read_all(c, from_stdin ? STDIN_FILENO : fd, from_stdin ? "standard input" : path, TOKEN_MAX, &text);
+        r = read_all(c, from_stdin ? STDIN_FILENO : fd, from_stdin ? "standard input" : path, TOKEN_MAX,
+                     &text);
     return r ? r : one_token(c, from_stdin ? "standard input" : path, &text, ret);
 }
 
@@ -117,9 +121,15 @@ struct config {
     char *server, *token_file, *ca_file;
 };
 static const struct ptl_setting settings[] = {
-    {.name = "server", .type = PTL_SET_STRING, .offset = offsetof(struct config, server), .help = "https://host[:port]"},
-    {.name = "token-file", .type = PTL_SET_STRING, .offset = offsetof(struct config, token_file), .help = "file with the token"},
-    {.name = "ca-file", .type = PTL_SET_STRING, .offset = offsetof(struct config, ca_file), .help = "PEM"},
+    {.name = "server",
+     .type = PTL_SET_STRING,
+     .offset = offsetof(struct config,                                               server),
+     .help = "https://host[:port]"                                                                             },
+    {.name = "token-file",
+     .type = PTL_SET_STRING,
+     .offset = offsetof(struct config,                                               token_file),
+     .help = "file with the token"                                                                             },
+    {.name = "ca-file",    .type = PTL_SET_STRING, .offset = offsetof(struct config, ca_file),    .help = "PEM"},
 };
 
 static const char *const levels[] = {"PORTOLAN_SERVER", "PORTOLAN_TOKEN_FILE", "PORTOLAN_CA_FILE"};
@@ -136,7 +146,8 @@ static int load_config(struct cli *c, struct config *ret)
     int r = open_private(c, path, &fd);
     if (r)
         return r;
-    /* What the file itself says: the environment is a level of its own, and a token may go to the file's server only. */
+    /* What the file itself says: the environment is a level of its own, and a token may go to the file's
+     * server only. */
     char *kept[PTL_ARRAY_LEN(levels)];
     for (size_t i = 0; i < PTL_ARRAY_LEN(levels); i++) {
         kept[i] = ptl_xstrdup(getenv(levels[i]));
@@ -167,8 +178,8 @@ static int pick_token(struct cli *c, const struct config *f)
     }
     if (!token && !file && f->token_file) {
         if (!ptl_str_eq(c->server, f->server)) {
-            c->token_origin = ptl_xasprintf("the token of 'portolan login' is for %s and was not sent to %s", f->server ? f->server : "no server",
-                                            c->server);
+            c->token_origin = ptl_xasprintf("the token of 'portolan login' is for %s and was not sent to %s",
+                                            f->server ? f->server : "no server", c->server);
             return 0;
         }
         file = f->token_file;
@@ -196,7 +207,9 @@ int cli_settle(struct cli *c)
     if (!server)
         server = env_server ? env_server : f.server;
     if (!server)
-        r = cli_fail(c, CLI_USAGE, "no server is known; run: portolan login --server https://HOST, or give --server or PORTOLAN_SERVER");
+        r = cli_fail(
+            c, CLI_USAGE,
+            "no server is known; run: portolan login --server https://HOST, or give --server or PORTOLAN_SERVER");
     if (r == 0) {
         c->server = ptl_xstrdup(server);
         for (size_t n = strlen(c->server); n && c->server[n - 1] == '/';)
@@ -214,18 +227,21 @@ int cli_settle(struct cli *c)
     if (r)
         return r;
     struct ptl_error err = PTL_ERROR_INIT;
-    struct ptl_client_options o = {.server = c->server, .token = c->token, .ca_file = c->ca_file, .user_agent = "portolan/" PTL_VERSION};
+    struct ptl_client_options o = {
+        .server = c->server, .token = c->token, .ca_file = c->ca_file, .user_agent = "portolan/" PTL_VERSION};
     if (ptl_client_new(&o, &c->client, &err) < 0)
         return cli_fail(c, CLI_USAGE, "%s", err.text);
     return 0;
 }
 
-int cli_config_write(struct cli *c, const char *server, const char *token, const char *ca_file, char **ret_path)
+int cli_config_write(struct cli *c, const char *server, const char *token, const char *ca_file,
+                     char **ret_path)
 {
     struct ptl_error err = PTL_ERROR_INIT;
     PTL_FREE char *dir = cli_config_dir();
     if (!dir)
-        return cli_fail(c, CLI_FAILED, "neither XDG_CONFIG_HOME nor HOME names a directory to write the configuration to");
+        return cli_fail(c, CLI_FAILED,
+                        "neither XDG_CONFIG_HOME nor HOME names a directory to write the configuration to");
     PTL_FREE char *token_path = ptl_fs_join(dir, "token");
     PTL_FREE char *path = ptl_fs_join(dir, "config");
     PTL_FREE char *ca = ca_file ? realpath(ca_file, NULL) : NULL;

@@ -4,7 +4,8 @@
 #include <portolan/hash.h>
 #include <sys/stat.h>
 
-/* dir/a/b/c: may none of a, a/b be a link (which a stage could not have made, but somebody else here could). */
+/* dir/a/b/c: may none of a, a/b be a link (which a stage could not have made, but somebody else here could).
+ */
 static int no_links(struct cli *c, const char *dir, const char *path)
 {
     for (const char *p = strchr(path, '/'); p; p = strchr(p + 1, '/')) {
@@ -35,11 +36,17 @@ int cli_fetch_file(struct cli *c, const char *dir, const json_t *file)
     if (lstat(to, &st) == 0) {
         if (S_ISREG(st.st_mode) && ptl_sha256_file(to, hex, NULL, NULL) == 0 && ptl_str_eq(hex, sha256))
             return 0;
-        return cli_fail(c, CLI_CONFLICT, "%s is there already with other contents; remove it or choose another directory", to);
+        return cli_fail(c, CLI_CONFLICT,
+                        "%s is there already with other contents; remove it or choose another directory", to);
     }
     r = ptl_client_blob_download(c->client, sha256, to, NULL, &err);
     if (r != 0)
-        return cli_api_failed(c, r, r == PTL_ABSENT ? 404 : r == -EPERM ? 401 : r == -EBADMSG || r == -EPROTO ? 500 : 0, &err);
+        return cli_api_failed(c, r,
+                              r == PTL_ABSENT                 ? 404
+                              : r == -EPERM                   ? 401
+                              : r == -EBADMSG || r == -EPROTO ? 500
+                                                              : 0,
+                              &err);
     if (chmod(to, ptl_json_flag(file, "exec", false) ? 0755 : 0644) < 0)
         return cli_fail(c, CLI_FAILED, "%s: %s", to, strerror(errno));
     return 0;

@@ -1,6 +1,7 @@
-/* follow.c - event streams that survive breaks. A stream is opened again where it stopped (Last-Event-ID); each connection
- * is renewed after two minutes, because a peer that vanished without a word (a sleeping laptop, a forgotten NAT entry)
- * would else never be noticed. cli_watch runs one on a thread of its own and only says that something happened. */
+/* follow.c - event streams that survive breaks. A stream is opened again where it stopped (Last-Event-ID);
+ * each connection is renewed after two minutes, because a peer that vanished without a word (a sleeping
+ * laptop, a forgotten NAT entry) would else never be noticed. cli_watch runs one on a thread of its own and
+ * only says that something happened. */
 #include "cli.h"
 #include <portolan/clock.h>
 #include <portolan/wire.h>
@@ -70,7 +71,8 @@ int cli_follow(struct cli *c, const char *path, int64_t retry_ms, ptl_client_eve
         if (r == -EPERM || r == -EINVAL)
             return cli_api_failed(c, r, r == -EPERM ? 401 : 422, &err);
         int64_t now = ptl_mono_ms();
-        if (renew_now || f.moved || (r == PTL_ABSENT && now - began > PAUSE_MAX_MS)) { /* it worked until now */
+        if (renew_now || f.moved ||
+            (r == PTL_ABSENT && now - began > PAUSE_MAX_MS)) { /* it worked until now */
             broken_since = 0;
             pause = PAUSE_MIN_MS;
             if (renew_now)

@@ -5,22 +5,25 @@ static const struct {
     int code;
     const char *what;
 } exits[] = {
-    {CLI_OK, "done; green"},
-    {CLI_FAILED, "the run or stage is not green, the file does not pass, or a local file could not be read or written"},
-    {CLI_USAGE, "the command line, or a value that the server refused"},
-    {CLI_UNREACHED, "the server cannot be reached, is not trusted, is busy, or the token may not do this"},
-    {CLI_ABSENT, "there is no such thing"},
-    {CLI_CONFLICT, "it exists already, or its state does not allow this"},
+    {CLI_OK,        "done; green"                                                                         },
+    {CLI_FAILED,
+     "the run or stage is not green, the file does not pass, or a local file could not be read or written"},
+    {CLI_USAGE,     "the command line, or a value that the server refused"                                },
+    {CLI_UNREACHED, "the server cannot be reached, is not trusted, is busy, or the token may not do this" },
+    {CLI_ABSENT,    "there is no such thing"                                                              },
+    {CLI_CONFLICT,  "it exists already, or its state does not allow this"                                 },
 };
 
-static const char ids[] = "RUN is a run's id (12), #3 with --project, or project#3. STAGE is a stage's id or RUN/STAGE (12/verify/android). "
-                          "ATTEMPT is an attempt's id, RUN/STAGE for its latest attempt, or RUN/STAGE@2 for its second.";
+static const char ids[] =
+    "RUN is a run's id (12), #3 with --project, or project#3. STAGE is a stage's id or RUN/STAGE (12/verify/android). "
+    "ATTEMPT is an attempt's id, RUN/STAGE for its latest attempt, or RUN/STAGE@2 for its second.";
 
 static void wrapped(struct ptl_buf *b, const char *text, size_t indent, size_t column)
 {
     while (*text) {
         size_t n = strcspn(text, " ");
         if (column + n > 96 && column > indent) {
+            b->data[--b->len] = 0; /* the blank before */
             ptl_buf_printf(b, "\n%*s", (int)indent, "");
             column = indent;
         }
@@ -40,7 +43,9 @@ static void usage_of(struct ptl_buf *b, const struct cli_command *c)
 {
     ptl_buf_puts(b, c->words);
     for (size_t i = 0; i < PTL_ARRAY_LEN(c->args) && c->args[i].name; i++)
-        ptl_buf_printf(b, c->args[i].optional ? " [%s%s]" : " %s%s", c->args[i].choices ? c->args[i].choices : c->args[i].name, c->args[i].many ? "..." : "");
+        ptl_buf_printf(b, c->args[i].optional ? " [%s%s]" : " %s%s",
+                       c->args[i].choices ? c->args[i].choices : c->args[i].name,
+                       c->args[i].many ? "..." : "");
 }
 
 static void option_line(struct ptl_buf *b, const struct cli_option *o)
@@ -78,7 +83,10 @@ static void list_command(struct ptl_buf *b, const struct cli_command *c)
 
 static void help_all(struct ptl_buf *b)
 {
-    ptl_buf_puts(b, "portolan " PTL_VERSION ": models from a git push to a server, a phone and a browser\n\nusage: portolan NOUN VERB [OPTIONS]\n\n");
+    ptl_buf_puts(
+        b,
+        "portolan " PTL_VERSION
+        ": models from a git push to a server, a phone and a browser\n\nusage: portolan NOUN VERB [OPTIONS]\n\n");
     for (size_t i = 0; i < cli_commands_count; i++)
         list_command(b, &cli_commands[i]);
     ptl_buf_puts(b, "\nEverywhere:\n");
@@ -107,12 +115,15 @@ static void help_command(struct ptl_buf *b, const struct cli_command *c)
     for (const struct cli_option *o = c->options; o && o->name; o++)
         option_line(b, o);
     for (size_t i = 0; i < PTL_ARRAY_LEN(c->args) && c->args[i].name; i++)
-        if (ptl_str_eq(c->args[i].name, "RUN") || ptl_str_eq(c->args[i].name, "ATTEMPT") || ptl_str_eq(c->args[i].name, "STAGE")) {
+        if (ptl_str_eq(c->args[i].name, "RUN") || ptl_str_eq(c->args[i].name, "ATTEMPT") ||
+            ptl_str_eq(c->args[i].name, "STAGE")) {
             ptl_buf_putc(b, '\n');
             wrapped(b, ids, 0, 0);
             break;
         }
-    ptl_buf_puts(b, "\nOptions that every command has: --server, --token-file, --ca-file, --json, --quiet (portolan help).\n");
+    ptl_buf_puts(
+        b,
+        "\nOptions that every command has: --server, --token-file, --ca-file, --json, --quiet (portolan help).\n");
 }
 
 void cli_help(struct ptl_buf *b, const char *words)
@@ -193,10 +204,13 @@ static void man_command(struct ptl_buf *b, const struct cli_command *c)
 
 void cli_man(struct ptl_buf *b)
 {
-    ptl_buf_puts(b, ".TH PORTOLAN 1 \"\" \"portolan " PTL_VERSION "\" \"User Commands\"\n.SH NAME\nportolan \\- take models from a git push to a server, a phone and a browser\n"
-                    ".SH SYNOPSIS\n.B portolan\n.I NOUN VERB\n[\\fIOPTIONS\\fR]\n.SH DESCRIPTION\n"
-                    "The command line of Portolan, over the API of a running\n.BR portoland .\n"
-                    "Results go to standard output, remarks and errors to standard error. Tables are aligned and coloured on a terminal only; NO_COLOR is honoured. Times are local.\n.PP\n");
+    ptl_buf_puts(
+        b,
+        ".TH PORTOLAN 1 \"\" \"portolan " PTL_VERSION
+        "\" \"User Commands\"\n.SH NAME\nportolan \\- take models from a git push to a server, a phone and a browser\n"
+        ".SH SYNOPSIS\n.B portolan\n.I NOUN VERB\n[\\fIOPTIONS\\fR]\n.SH DESCRIPTION\n"
+        "The command line of Portolan, over the API of a running\n.BR portoland .\n"
+        "Results go to standard output, remarks and errors to standard error. Tables are aligned and coloured on a terminal only; NO_COLOR is honoured. Times are local.\n.PP\n");
     roff(b, ids);
     ptl_buf_puts(b, "\n.SH COMMANDS\n");
     for (size_t i = 0; i < cli_commands_count; i++)
@@ -210,11 +224,13 @@ void cli_man(struct ptl_buf *b)
         roff(b, exits[i].what);
         ptl_buf_puts(b, ".\n");
     }
-    ptl_buf_puts(b, ".SH ENVIRONMENT\n"
-                    ".TP\n.BR PORTOLAN_SERVER \", \" PORTOLAN_TOKEN \", \" PORTOLAN_TOKEN_FILE \", \" PORTOLAN_CA_FILE\nas the options; an option counts for more, the configuration file for less.\n"
-                    ".TP\n.B PORTOLAN_PROJECT\nthe project when none is named.\n"
-                    ".TP\n.B PORTOLAN_RECIPES\nfolder of recipes for lint and exec.\n"
-                    ".TP\n.B NO_COLOR\nno colours when it is not empty.\n"
-                    ".SH FILES\n.TP\n.I $XDG_CONFIG_HOME/portolan/config\nserver, token\\-file and ca\\-file as `name = value' lines; written by portolan login; mode 0600.\n"
-                    ".TP\n.I .portolan.yml\nthe pipeline file of a repository.\n.SH \"SEE ALSO\"\n.BR portoland (8),\n.BR portolan\\-agent (8)\n");
+    ptl_buf_puts(
+        b,
+        ".SH ENVIRONMENT\n"
+        ".TP\n.BR PORTOLAN_SERVER \", \" PORTOLAN_TOKEN \", \" PORTOLAN_TOKEN_FILE \", \" PORTOLAN_CA_FILE\nas the options; an option counts for more, the configuration file for less.\n"
+        ".TP\n.B PORTOLAN_PROJECT\nthe project when none is named.\n"
+        ".TP\n.B PORTOLAN_RECIPES\nfolder of recipes for lint and exec.\n"
+        ".TP\n.B NO_COLOR\nno colours when it is not empty.\n"
+        ".SH FILES\n.TP\n.I $XDG_CONFIG_HOME/portolan/config\nserver, token\\-file and ca\\-file as `name = value' lines; written by portolan login; mode 0600.\n"
+        ".TP\n.I .portolan.yml\nthe pipeline file of a repository.\n.SH \"SEE ALSO\"\n.BR portoland (8),\n.BR portolan\\-agent (8)\n");
 }

@@ -29,12 +29,15 @@ int cli_run_ref_parse(const char *text, struct cli_run_ref *ret, struct ptl_erro
         }
     }
     if (hash || id_of(text, &ref.id) < 0)
-        return ptl_error_set(err, -EINVAL, "'%s' names no run; expected an id (12), a number of --project (#3), or project#3", text);
+        return ptl_error_set(
+            err, -EINVAL, "'%s' names no run; expected an id (12), a number of --project (#3), or project#3",
+            text);
     *ret = ref;
     return 0;
 }
 
-int cli_stage_ref_parse(const char *text, int64_t *ret_id, char ret_run[128], const char **ret_stage, struct ptl_error *err)
+int cli_stage_ref_parse(const char *text, int64_t *ret_id, char ret_run[128], const char **ret_stage,
+                        struct ptl_error *err)
 {
     const char *slash = strchr(text, '/');
     if (!slash && id_of(text, ret_id) == 0) {
@@ -43,7 +46,9 @@ int cli_stage_ref_parse(const char *text, int64_t *ret_id, char ret_run[128], co
         return 0;
     }
     if (!slash || slash == text || !slash[1] || slash - text >= 128)
-        return ptl_error_set(err, -EINVAL, "'%s': expected an id (44) or RUN/STAGE (12/verify/android, digits#3/export)", text);
+        return ptl_error_set(err, -EINVAL,
+                             "'%s': expected an id (44) or RUN/STAGE (12/verify/android, digits#3/export)",
+                             text);
     snprintf(ret_run, 128, "%.*s", (int)(slash - text), text);
     *ret_stage = slash + 1;
     return 0;
@@ -67,17 +72,21 @@ static int find_number(struct cli *c, const char *project, int64_t number, int64
         int r = cli_list(c, path, "before", *before ? before : NULL, page == 0 ? 50 : PAGE, &list);
         if (r)
             return r;
-        json_array_foreach(json_object_get(list, "items"), i, run)
-            if (ptl_json_i64(run, "number", 0) == number) {
-                *ret = ptl_json_i64(run, "id", 0);
-                return 0;
-            }
+        json_array_foreach(json_object_get(list, "items"), i,
+                           run) if (ptl_json_i64(run, "number", 0) == number)
+        {
+            *ret = ptl_json_i64(run, "id", 0);
+            return 0;
+        }
         int64_t next = ptl_json_i64(list, "next", 0);
         if (next <= 0)
-            return cli_fail(c, CLI_ABSENT, "project '%s' has no run #%lld; see: portolan run list --project %s", project, (long long)number, project);
+            return cli_fail(c, CLI_ABSENT,
+                            "project '%s' has no run #%lld; see: portolan run list --project %s", project,
+                            (long long)number, project);
         snprintf(before, sizeof(before), "%lld", (long long)next);
     }
-    return cli_fail(c, CLI_ABSENT, "run #%lld is not among the newest %d runs of '%s'; name it by its id", (long long)number, NUMBER_PAGES * PAGE, project);
+    return cli_fail(c, CLI_ABSENT, "run #%lld is not among the newest %d runs of '%s'; name it by its id",
+                    (long long)number, NUMBER_PAGES * PAGE, project);
 }
 
 int cli_run_id(struct cli *c, const char *text, int64_t *ret)
@@ -92,7 +101,8 @@ int cli_run_id(struct cli *c, const char *text, int64_t *ret)
     }
     const char *project = ref.project[0] ? ref.project : cli_project(c);
     if (!project)
-        return cli_fail(c, CLI_USAGE, "'%s' needs a project: --project NAME, PORTOLAN_PROJECT, or NAME#%lld", text, (long long)ref.number);
+        return cli_fail(c, CLI_USAGE, "'%s' needs a project: --project NAME, PORTOLAN_PROJECT, or NAME#%lld",
+                        text, (long long)ref.number);
     return find_number(c, project, ref.number, ret);
 }
 
@@ -116,8 +126,9 @@ static int no_such_stage(struct cli *c, const json_t *stages, const char *name)
         ptl_buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
     }
     const char *near = ptl_str_nearest(name, names);
-    int r = cli_fail(c, CLI_ABSENT, "the run has no stage '%s'%s%s%s; it has %s", name, near ? "; did you mean '" : "", near ? near : "",
-                     near ? "'?" : "", n ? ptl_buf_str(&list) : "none yet");
+    int r = cli_fail(c, CLI_ABSENT, "the run has no stage '%s'%s%s%s; it has %s", name,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+                     n ? ptl_buf_str(&list) : "none yet");
     free(names);
     return r;
 }
@@ -130,11 +141,12 @@ static int stage_of_run(struct cli *c, const char *run_text, const char *name, j
     int r = cli_run_get(c, run_text, &run);
     if (r)
         return r;
-    json_array_foreach(json_object_get(run, "stages"), i, stage)
-        if (ptl_str_eq(ptl_json_str(stage, "name", NULL), name)) {
-            *ret_stage = json_incref(stage);
-            return 0;
-        }
+    json_array_foreach(json_object_get(run, "stages"), i,
+                       stage) if (ptl_str_eq(ptl_json_str(stage, "name", NULL), name))
+    {
+        *ret_stage = json_incref(stage);
+        return 0;
+    }
     return no_such_stage(c, json_object_get(run, "stages"), name);
 }
 
@@ -158,16 +170,18 @@ static int attempt_by_fence(struct cli *c, const json_t *stage, const char *name
     PTL_JSON *list = NULL;
     size_t i;
     json_t *a;
-    PTL_FREE char *path = ptl_xasprintf("/api/v1/stages/%lld/attempts?limit=%d", (long long)ptl_json_i64(stage, "id", 0), PAGE);
+    PTL_FREE char *path =
+        ptl_xasprintf("/api/v1/stages/%lld/attempts?limit=%d", (long long)ptl_json_i64(stage, "id", 0), PAGE);
     int r = cli_list(c, path, NULL, NULL, PAGE, &list);
     if (r)
         return r;
-    json_array_foreach(json_object_get(list, "items"), i, a)
-        if (ptl_json_i64(a, "fence", 0) == fence) {
-            *ret = ptl_json_i64(a, "id", 0);
-            return 0;
-        }
-    return cli_fail(c, CLI_ABSENT, "stage %s has no attempt %lld; see: portolan attempt list", name, (long long)fence);
+    json_array_foreach(json_object_get(list, "items"), i, a) if (ptl_json_i64(a, "fence", 0) == fence)
+    {
+        *ret = ptl_json_i64(a, "id", 0);
+        return 0;
+    }
+    return cli_fail(c, CLI_ABSENT, "stage %s has no attempt %lld; see: portolan attempt list", name,
+                    (long long)fence);
 }
 
 int cli_attempt_id(struct cli *c, const char *text, int64_t *ret)
@@ -184,7 +198,11 @@ int cli_attempt_id(struct cli *c, const char *text, int64_t *ret)
     if (cli_stage_ref_parse(copy, ret, run, &name, &err) < 0)
         return cli_fail(c, CLI_USAGE, "%s", err.text);
     if (!name)
-        return fence ? cli_fail(c, CLI_USAGE, "'%s': expected an attempt's id, or RUN/STAGE@N for the N-th attempt of a stage", text) : 0;
+        return fence ? cli_fail(
+                           c, CLI_USAGE,
+                           "'%s': expected an attempt's id, or RUN/STAGE@N for the N-th attempt of a stage",
+                           text)
+                     : 0;
     int r = stage_of_run(c, run, name, &stage);
     if (r)
         return r;
@@ -192,7 +210,8 @@ int cli_attempt_id(struct cli *c, const char *text, int64_t *ret)
         return attempt_by_fence(c, stage, name, fence, ret);
     *ret = ptl_json_i64(stage, "attempt_id", 0);
     if (*ret <= 0)
-        return cli_fail(c, CLI_ABSENT, "stage %s is %s and has had no attempt yet; see: portolan why %s", name, ptl_json_str(stage, "state", "waiting"), run);
+        return cli_fail(c, CLI_ABSENT, "stage %s is %s and has had no attempt yet; see: portolan why %s",
+                        name, ptl_json_str(stage, "state", "waiting"), run);
     return 0;
 }
 

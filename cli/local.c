@@ -1,4 +1,5 @@
-/* local.c - this machine: programs beside this one, the recipes folder, the working tree of a repository. Blocking. */
+/* local.c - this machine: programs beside this one, the recipes folder, the working tree of a repository.
+ * Blocking. */
 #include "cli.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -115,7 +116,8 @@ int cli_recipes_load(const char *root, json_t **ret, struct ptl_error *err)
 
 char *cli_recipes_root(struct cli *c)
 {
-    static const char *const places[] = {"/../share/portolan/recipes", "/../../../agents/recipes"}; /* installed; build tree in the checkout */
+    static const char *const places[] = {
+        "/../share/portolan/recipes", "/../../../agents/recipes"}; /* installed; build tree in the checkout */
     const char *named = cli_text(c, "recipes"), *env = getenv("PORTOLAN_RECIPES");
     if (!named && env && *env)
         named = env;
@@ -191,10 +193,13 @@ static int plain_entry(void *ctx, const struct ptl_fs_entry *e)
 /* What git knows and what it does not ignore; NULL list: no git here. */
 static int git_list(const char *root, struct ptl_buf *ret)
 {
-    const char *const argv[] = {"git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", NULL};
+    const char *const argv[] = {
+        "git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", NULL};
     const char *const inside[] = {"rev-parse", "--is-inside-work-tree", NULL};
     PTL_FREE char *yes = cli_git(root, inside);
-    return ptl_str_eq(yes, "true") && ptl_proc_capture(argv, GIT_TIMEOUT_MS, ret, NULL) == 0 && !ret->failed ? 0 : -ENOENT;
+    return ptl_str_eq(yes, "true") && ptl_proc_capture(argv, GIT_TIMEOUT_MS, ret, NULL) == 0 && !ret->failed
+               ? 0
+               : -ENOENT;
 }
 
 int cli_snapshot(struct cli *c, const char *root, const char *to, size_t *ret_files)

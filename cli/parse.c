@@ -1,5 +1,6 @@
-/* parse.c - the command line against the table of commands. Pure: reads argv, writes what was asked for, names what
- * is wrong with the nearest right spelling. Options may stand anywhere, also in front of the noun. */
+/* parse.c - the command line against the table of commands. Pure: reads argv, writes what was asked for,
+ * names what is wrong with the nearest right spelling. Options may stand anywhere, also in front of the noun.
+ */
 #include "cli.h"
 #include <portolan/clock.h>
 
@@ -61,12 +62,14 @@ static int unknown_word(const struct cli_asked *a, const char *word, struct ptl_
         }
     choices[n] = NULL;
     const char *near = ptl_str_nearest(word, choices);
-    ptl_error_set(err, -EINVAL, "unknown command '%s%s%s'%s%s%s; see: portolan help%s%s", a->words, *a->words ? " " : "",
-                  word, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", *a->words ? " " : "", a->words);
+    ptl_error_set(err, -EINVAL, "unknown command '%s%s%s'%s%s%s; see: portolan help%s%s", a->words,
+                  *a->words ? " " : "", word, near ? "; did you mean '" : "", near ? near : "",
+                  near ? "'?" : "", *a->words ? " " : "", a->words);
     return CLI_USAGE;
 }
 
-static const struct cli_option *in_list(const struct cli_option *list, const char *name, size_t len, char letter)
+static const struct cli_option *in_list(const struct cli_option *list, const char *name, size_t len,
+                                        char letter)
 {
     for (; list && list->name; list++)
         if (letter ? list->letter == letter : strlen(list->name) == len && memcmp(list->name, name, len) == 0)
@@ -86,7 +89,8 @@ static int unknown_option(const struct cli_asked *a, const char *shown, size_t l
     PTL_FREE char *name = ptl_xasprintf("%.*s", (int)len, shown);
     const char *near = ptl_str_starts(name, "--") ? ptl_str_nearest(name + 2, choices) : NULL;
     ptl_error_set(err, -EINVAL, "unknown option '%s'%s%s%s; see: portolan %s%s--help", name,
-                  near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : "", a->words, *a->words ? " " : "");
+                  near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : "", a->words,
+                  *a->words ? " " : "");
     return CLI_USAGE;
 }
 
@@ -100,8 +104,8 @@ static int choice_error(const struct cli_option *o, const char *text, struct ptl
         choices[n++] = w;
     choices[n] = NULL;
     const char *near = ptl_str_nearest(text, choices);
-    ptl_error_set(err, -EINVAL, "--%s %s: expected one of %s%s%s%s", o->name, text, o->value, near ? "; did you mean '" : "",
-                  near ? near : "", near ? "'?" : "");
+    ptl_error_set(err, -EINVAL, "--%s %s: expected one of %s%s%s%s", o->name, text, o->value,
+                  near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     return CLI_USAGE;
 }
 
@@ -144,8 +148,8 @@ static int typed(const struct cli_option *o, const char *text, int64_t *ret, str
     }
     if ((o->min || o->max) && (*ret < o->min || *ret > o->max)) {
         const char *unit = o->type == CLI_DURATION ? " ms" : "";
-        ptl_error_set(err, -ERANGE, "--%s %s: expected a value from %lld to %lld%s", o->name, text, (long long)o->min,
-                      (long long)o->max, unit);
+        ptl_error_set(err, -ERANGE, "--%s %s: expected a value from %lld to %lld%s", o->name, text,
+                      (long long)o->min, (long long)o->max, unit);
         return CLI_USAGE;
     }
     return 0;
@@ -176,7 +180,8 @@ static int take_option(struct cli_asked *a, int argc, const char *const *argv, i
     size_t len = equals ? (size_t)(equals - word) : strlen(word);
     bool is_long = word[1] == '-';
     const struct cli_option *own = a->command ? a->command->options : NULL;
-    const struct cli_option *o = is_long ? in_list(own, word + 2, len - 2, 0) : in_list(own, NULL, 0, word[1]);
+    const struct cli_option *o =
+        is_long ? in_list(own, word + 2, len - 2, 0) : in_list(own, NULL, 0, word[1]);
     if (!o)
         o = is_long ? in_list(cli_globals, word + 2, len - 2, 0) : in_list(cli_globals, NULL, 0, word[1]);
     if (!o)
@@ -211,16 +216,19 @@ static int check_args(const struct cli_asked *a, struct ptl_error *err)
         want += !args[most].optional;
     bool any = most && args[most - 1].many;
     if (a->n_args < want) {
-        ptl_error_set(err, -EINVAL, "%s: %s is missing; see: portolan %s --help", a->words, args[a->n_args].name, a->words);
+        ptl_error_set(err, -EINVAL, "%s: %s is missing; see: portolan %s --help", a->words,
+                      args[a->n_args].name, a->words);
         return CLI_USAGE;
     }
     if (a->n_args > most && !any) {
-        ptl_error_set(err, -EINVAL, "%s: '%s' is too much; see: portolan %s --help", a->words, a->args[most], a->words);
+        ptl_error_set(err, -EINVAL, "%s: '%s' is too much; see: portolan %s --help", a->words, a->args[most],
+                      a->words);
         return CLI_USAGE;
     }
     for (size_t i = 0; i < a->n_args && i < most; i++) {
         if (args[i].type == CLI_CHOICE && !is_choice(args[i].choices, a->args[i])) {
-            ptl_error_set(err, -EINVAL, "%s '%s': expected one of %s", args[i].name, a->args[i], args[i].choices);
+            ptl_error_set(err, -EINVAL, "%s '%s': expected one of %s", args[i].name, a->args[i],
+                          args[i].choices);
             return CLI_USAGE;
         }
     }

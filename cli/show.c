@@ -1,4 +1,5 @@
-/* show.c - runs, stages and reports as people read them. Pure: takes the API's JSON, which `portolan exec` makes too. */
+/* show.c - runs, stages and reports as people read them. Pure: takes the API's JSON, which `portolan exec`
+ * makes too. */
 #include "cli.h"
 #include <math.h>
 #include <portolan/clock.h>
@@ -24,7 +25,8 @@ int cli_run_exit(const json_t *run)
 /* How long something took or has been at it; "" when it has not begun. */
 static void took(const json_t *o, char ret[32])
 {
-    int64_t began = cli_time_parse(ptl_json_str(o, "started_at", NULL)), ended = cli_time_parse(ptl_json_str(o, "ended_at", NULL));
+    int64_t began = cli_time_parse(ptl_json_str(o, "started_at", NULL)),
+            ended = cli_time_parse(ptl_json_str(o, "ended_at", NULL));
     int64_t ms = ptl_json_i64(o, "duration_ms", -1);
     ret[0] = 0;
     if (ended >= 0 && ms >= 0) {
@@ -48,7 +50,8 @@ void cli_show_head(struct ptl_buf *b, const json_t *run, int width, bool color)
 {
     char name[128], time[32], at[32];
     const char *state = ptl_json_str(run, "state", "?"), *sha = ptl_json_str(run, "commit_sha", NULL);
-    const char *message = ptl_json_str(run, "commit_message", ""), *author = ptl_json_str(run, "commit_author", NULL);
+    const char *message = ptl_json_str(run, "commit_message", ""),
+               *author = ptl_json_str(run, "commit_author", NULL);
     cli_run_name(run, name);
     took(run, time);
     cli_styled(b, CLI_BOLD, color, name);
@@ -66,8 +69,10 @@ void cli_show_head(struct ptl_buf *b, const json_t *run, int width, bool color)
         field(b, "author", text, width, color);
     }
     if (ptl_json_str(run, "trigger", NULL)) {
-        PTL_FREE char *text = ptl_xasprintf("%s  by %s (%s)  %s", cli_ref_short(ptl_json_str(run, "ref", "-")), ptl_json_str(run, "created_by", "?"),
-                                            ptl_json_str(run, "trigger", "?"), cli_time_of(run, "created_at", at));
+        PTL_FREE char *text =
+            ptl_xasprintf("%s  by %s (%s)  %s", cli_ref_short(ptl_json_str(run, "ref", "-")),
+                          ptl_json_str(run, "created_by", "?"), ptl_json_str(run, "trigger", "?"),
+                          cli_time_of(run, "created_at", at));
         field(b, "ref", text, width, color);
     }
     if (ptl_json_str(run, "model", NULL))
@@ -78,16 +83,19 @@ void cli_show_head(struct ptl_buf *b, const json_t *run, int width, bool color)
         field(b, "url", ptl_json_str(run, "url", ""), 0, color);
 }
 
-/* The worst value of a metric over the outputs of a report: largest error, smallest agreement. Text (nan) is the worst. */
+/* The worst value of a metric over the outputs of a report: largest error, smallest agreement. Text (nan) is
+ * the worst. */
 static json_t *worst(const json_t *report, const char *key, bool smallest)
 {
     json_t *found = NULL, *o;
     size_t i;
-    json_array_foreach(json_object_get(report, "outputs"), i, o) {
+    json_array_foreach(json_object_get(report, "outputs"), i, o)
+    {
         json_t *v = json_object_get(o, key);
         if (json_is_string(v))
             return v;
-        if (json_is_number(v) && (!found || (smallest ? json_number_value(v) < json_number_value(found) : json_number_value(v) > json_number_value(found))))
+        if (json_is_number(v) && (!found || (smallest ? json_number_value(v) < json_number_value(found)
+                                                      : json_number_value(v) > json_number_value(found))))
             found = v;
     }
     return found;
@@ -130,20 +138,31 @@ static const char *remark(const json_t *stage)
 void cli_show_stages(struct ptl_buf *b, const json_t *run, int width, bool color)
 {
     static const struct cli_column columns[] = {
-        {"STAGE", false, true}, {"TARGET", false, true}, {"STATE", false, false}, {"TIME", true, false},    {"MAX ABS", true, false},
-        {"TOP-1", true, false}, {"P95", true, false},    {"SIZE", true, false},   {"ATTEMPT", true, false}, {"REMARK", false, true},
+        {"STAGE",   false, true },
+        {"TARGET",  false, true },
+        {"STATE",   false, false},
+        {"TIME",    true,  false},
+        {"MAX ABS", true,  false},
+        {"TOP-1",   true,  false},
+        {"P95",     true,  false},
+        {"SIZE",    true,  false},
+        {"ATTEMPT", true,  false},
+        {"REMARK",  false, true },
     };
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
     bool indicative = false;
     size_t i;
     json_t *stage;
-    json_array_foreach(json_object_get(run, "stages"), i, stage) {
+    json_array_foreach(json_object_get(run, "stages"), i, stage)
+    {
         const char *state = ptl_json_str(stage, "state", "?");
         char time[32];
         took(stage, time);
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(stage, "name", "?"));
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(stage, "target", ""));
-        cli_table_cell(t, cli_state_style(state), "%s%s", state, ptl_str_eq(state, "red") && ptl_json_flag(stage, "allow_failure", false) ? " (allowed)" : "");
+        cli_table_cell(t, cli_state_style(state), "%s%s", state,
+                       ptl_str_eq(state, "red") && ptl_json_flag(stage, "allow_failure", false) ? " (allowed)"
+                                                                                                : "");
         cli_table_cell(t, CLI_PLAIN, "%s", time);
         put_numbers(t, stage, &indicative);
         if (ptl_json_i64(stage, "attempt_id", 0) > 0)
@@ -169,7 +188,8 @@ static void put_reasons(struct ptl_buf *b, const json_t *reasons, const char *in
 {
     size_t i;
     json_t *r;
-    json_array_foreach(reasons, i, r) {
+    json_array_foreach(reasons, i, r)
+    {
         const char *output = ptl_json_str(r, "output", NULL);
         ptl_buf_printf(b, "%s- ", indent);
         if (output)
@@ -220,7 +240,8 @@ static void put_diagnosis(struct ptl_buf *b, const json_t *stage, int width, boo
 
 void cli_show_red(struct ptl_buf *b, const json_t *stage, int width, bool color)
 {
-    const char *message = ptl_json_str(stage, "attempt_message", NULL), *name = ptl_json_str(stage, "name", "?");
+    const char *message = ptl_json_str(stage, "attempt_message", NULL),
+               *name = ptl_json_str(stage, "name", "?");
     int64_t attempt = ptl_json_i64(stage, "attempt_id", 0);
     if (!message || !*message)
         message = ptl_json_str(stage, "message", "");
@@ -230,9 +251,12 @@ void cli_show_red(struct ptl_buf *b, const json_t *stage, int width, bool color)
     put_clean(b, *message ? ": " : "", message, "\n");
     put_diagnosis(b, stage, width, color);
     put_reasons(b, json_object_get(json_object_get(stage, "report"), "reasons"), "  ");
-    if (attempt > 0)
-        ptl_buf_printf(b, "  next: portolan logs %lld%s; portolan reproduce %lld\n", (long long)attempt,
-                       json_is_object(json_object_get(stage, "report")) ? "; portolan report" : "", (long long)attempt);
+    if (attempt <= 0)
+        return;
+    ptl_buf_printf(b, "  next: portolan logs %lld", (long long)attempt);
+    if (json_is_object(json_object_get(stage, "report")))
+        ptl_buf_printf(b, "; portolan report %lld", (long long)attempt);
+    ptl_buf_printf(b, "; portolan reproduce %lld\n", (long long)attempt);
 }
 
 /* ---- reports ---- */
@@ -240,21 +264,38 @@ void cli_show_red(struct ptl_buf *b, const json_t *stage, int width, bool color)
 static void put_outputs(struct ptl_buf *b, const json_t *outputs, int width, bool color)
 {
     static const struct cli_column columns[] = {
-        {"OUTPUT", false, true}, {"VERDICT", false, false}, {"DTYPE", false, false},  {"SHAPE", false, false}, {"MAX ABS", true, false},
-        {"MAX REL", true, false}, {"MEAN ABS", true, false}, {"RMSE", true, false},  {"COSINE", true, false},  {"TOP-1", true, false},
-        {"OUTSIDE", true, false},
+        {"OUTPUT",   false, true },
+        {"VERDICT",  false, false},
+        {"DTYPE",    false, false},
+        {"SHAPE",    false, false},
+        {"MAX ABS",  true,  false},
+        {"MAX REL",  true,  false},
+        {"MEAN ABS", true,  false},
+        {"RMSE",     true,  false},
+        {"COSINE",   true,  false},
+        {"TOP-1",    true,  false},
+        {"OUTSIDE",  true,  false},
     };
     static const struct {
         const char *key, *kind;
-    } numbers[] = {{"max_abs_error", "error"}, {"max_rel_error", "error"}, {"mean_abs_error", "error"}, {"rmse", "error"}, {"cosine", "cosine"}, {"top1_agreement", "share"}};
+    } numbers[] = {
+        {"max_abs_error",  "error" },
+        {"max_rel_error",  "error" },
+        {"mean_abs_error", "error" },
+        {"rmse",           "error" },
+        {"cosine",         "cosine"},
+        {"top1_agreement", "share" }
+    };
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
     size_t i, k;
     json_t *o, *v;
-    json_array_foreach(outputs, i, o) {
+    json_array_foreach(outputs, i, o)
+    {
         char text[32];
         const char *verdict = ptl_json_str(o, "verdict", "?");
         PTL_BUF shape = PTL_BUF_MAX(200);
-        json_array_foreach(json_object_get(o, "shape"), k, v) ptl_buf_printf(&shape, "%s%lld", k ? "x" : "", (long long)json_integer_value(v));
+        json_array_foreach(json_object_get(o, "shape"), k, v)
+            ptl_buf_printf(&shape, "%s%lld", k ? "x" : "", (long long)json_integer_value(v));
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(o, "name", "?"));
         cli_table_cell(t, cli_state_style(verdict), "%s", verdict);
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(o, "dtype", ""));
@@ -264,7 +305,8 @@ static void put_outputs(struct ptl_buf *b, const json_t *outputs, int width, boo
             cli_table_cell(t, CLI_PLAIN, "%s", text);
         }
         if (json_is_integer(json_object_get(o, "elements")))
-            cli_table_cell(t, CLI_PLAIN, "%lld of %lld", (long long)ptl_json_i64(o, "mismatched", 0), (long long)ptl_json_i64(o, "elements", 0));
+            cli_table_cell(t, CLI_PLAIN, "%lld of %lld", (long long)ptl_json_i64(o, "mismatched", 0),
+                           (long long)ptl_json_i64(o, "elements", 0));
         else
             cli_table_cell(t, CLI_PLAIN, "-");
     }
@@ -281,7 +323,8 @@ static void put_worst(struct ptl_buf *b, const json_t *o)
     if (!json_is_object(w) || json_equal(json_object_get(w, "expected"), json_object_get(w, "got")))
         return;
     put_clean(b, "  worst of ", ptl_json_str(o, "name", "?"), "[");
-    json_array_foreach(json_object_get(w, "index"), i, v) ptl_buf_printf(b, "%s%lld", i ? ", " : "", (long long)json_integer_value(v));
+    json_array_foreach(json_object_get(w, "index"), i, v)
+        ptl_buf_printf(b, "%s%lld", i ? ", " : "", (long long)json_integer_value(v));
     cli_number(json_object_get(w, "expected"), "error", expected);
     cli_number(json_object_get(w, "got"), "error", got);
     ptl_buf_printf(b, "]: expected %s, got %s\n", expected, got);
@@ -294,11 +337,18 @@ static const char *unit_of(const char *name)
 
 static void put_budgets(struct ptl_buf *b, const json_t *budgets, int width, bool color)
 {
-    static const struct cli_column columns[] = {{"BUDGET", false, true}, {"VERDICT", false, false}, {"LIMIT", true, false}, {"MEASURED", true, false}, {"", false, false}};
+    static const struct cli_column columns[] = {
+        {"BUDGET",   false, true },
+        {"VERDICT",  false, false},
+        {"LIMIT",    true,  false},
+        {"MEASURED", true,  false},
+        {"",         false, false}
+    };
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
     size_t i;
     json_t *v;
-    json_array_foreach(budgets, i, v) {
+    json_array_foreach(budgets, i, v)
+    {
         const char *name = ptl_json_str(v, "name", "?"), *verdict = ptl_json_str(v, "verdict", "?");
         char limit[32], measured[32];
         cli_number(json_object_get(v, "limit"), unit_of(name), limit);
@@ -317,11 +367,17 @@ static void put_budgets(struct ptl_buf *b, const json_t *budgets, int width, boo
 
 static void put_against(struct ptl_buf *b, const json_t *list, int width, bool color)
 {
-    static const struct cli_column columns[] = {{"AGAINST LAST GOOD", false, true}, {"BEFORE", true, false}, {"NOW", true, false}, {"CHANGE", true, false}};
+    static const struct cli_column columns[] = {
+        {"AGAINST LAST GOOD", false, true },
+        {"BEFORE",            true,  false},
+        {"NOW",               true,  false},
+        {"CHANGE",            true,  false}
+    };
     PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
     size_t i;
     json_t *v;
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         const char *name = ptl_json_str(v, "name", "?");
         char before[32], now[32];
         cli_number(json_object_get(v, "before"), unit_of(name), before);
@@ -344,7 +400,14 @@ static void put_metrics(struct ptl_buf *b, const json_t *report)
 {
     static const struct {
         const char *key, *title, *kind;
-    } list[] = {{"load_ms", "load", "ms"}, {"first_ms", "first", "ms"}, {"latency_p50_ms", "p50", "ms"}, {"latency_p95_ms", "p95", "ms"}, {"peak_memory_bytes", "peak memory", "bytes"}, {"artifact_bytes", "model", "bytes"}};
+    } list[] = {
+        {"load_ms",           "load",        "ms"   },
+        {"first_ms",          "first",       "ms"   },
+        {"latency_p50_ms",    "p50",         "ms"   },
+        {"latency_p95_ms",    "p95",         "ms"   },
+        {"peak_memory_bytes", "peak memory", "bytes"},
+        {"artifact_bytes",    "model",       "bytes"}
+    };
     const json_t *metrics = json_object_get(report, "metrics"), *runtime = json_object_get(report, "runtime");
     char text[32];
     if (ptl_json_str(runtime, "name", NULL)) {
@@ -354,7 +417,8 @@ static void put_metrics(struct ptl_buf *b, const json_t *report)
             put_clean(b, ", backend ", ptl_json_str(runtime, "backend", ""), "");
         if (ptl_json_str(runtime, "device", NULL))
             put_clean(b, ", ", ptl_json_str(runtime, "device", ""), "");
-        ptl_buf_puts(b, ptl_json_flag(runtime, "indicative_latency", false) ? "; latency is indicative\n" : "\n");
+        ptl_buf_puts(b, ptl_json_flag(runtime, "indicative_latency", false) ? "; latency is indicative\n"
+                                                                            : "\n");
     }
     bool any = false;
     for (size_t i = 0; i < PTL_ARRAY_LEN(list); i++) {

@@ -1,5 +1,5 @@
-/* table.c - aligned columns, measured in what a terminal shows. When the terminal is narrower than the table, the
- * widest of the columns that may shrink gives way; elsewhere (a pipe) nothing is cut. Pure. */
+/* table.c - aligned columns, measured in what a terminal shows. When the terminal is narrower than the table,
+ * the widest of the columns that may shrink gives way; elsewhere (a pipe) nothing is cut. Pure. */
 #include "cli.h"
 
 struct cell {
@@ -68,9 +68,20 @@ enum cli_style cli_state_style(const char *state)
         const char *state;
         enum cli_style style;
     } styles[] = {
-        {"green", CLI_GREEN},     {"red", CLI_RED},       {"invalid", CLI_RED},    {"cancelled", CLI_YELLOW}, {"gated", CLI_YELLOW},
-        {"cancelling", CLI_YELLOW}, {"running", CLI_CYAN}, {"claimed", CLI_CYAN}, {"preparing", CLI_CYAN},   {"waiting", CLI_DIM},
-        {"queued", CLI_DIM},      {"skipped", CLI_DIM},   {"active", CLI_GREEN},   {"draining", CLI_YELLOW},
+        {"green",      CLI_GREEN },
+        {"red",        CLI_RED   },
+        {"invalid",    CLI_RED   },
+        {"cancelled",  CLI_YELLOW},
+        {"gated",      CLI_YELLOW},
+        {"cancelling", CLI_YELLOW},
+        {"running",    CLI_CYAN  },
+        {"claimed",    CLI_CYAN  },
+        {"preparing",  CLI_CYAN  },
+        {"waiting",    CLI_DIM   },
+        {"queued",     CLI_DIM   },
+        {"skipped",    CLI_DIM   },
+        {"active",     CLI_GREEN },
+        {"draining",   CLI_YELLOW},
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(styles); i++)
         if (ptl_str_eq(styles[i].state, state))
@@ -78,8 +89,8 @@ enum cli_style cli_state_style(const char *state)
     return CLI_PLAIN;
 }
 
-static void put_cell(struct ptl_buf *b, const struct cli_column *column, const char *text, size_t width, enum cli_style style,
-                     bool color, bool last)
+static void put_cell(struct ptl_buf *b, const struct cli_column *column, const char *text, size_t width,
+                     enum cli_style style, bool color, bool last)
 {
     PTL_FREE char *shown = cli_cut(text, width);
     size_t pad = width - cli_width(shown);
@@ -97,7 +108,8 @@ static void shrink(const struct cli_table *t, size_t *widths, int width)
         size_t sum = 0, widest = t->n;
         for (size_t k = 0; k < t->n; k++) {
             sum += widths[k] ? widths[k] + GAP : 0;
-            if (t->columns[k].shrinks && widths[k] > SHRINK_MIN && (widest == t->n || widths[k] > widths[widest]))
+            if (t->columns[k].shrinks && widths[k] > SHRINK_MIN &&
+                (widest == t->n || widths[k] > widths[widest]))
                 widest = k;
         }
         if (sum <= (size_t)width + GAP || widest == t->n)
@@ -128,7 +140,7 @@ void cli_table_print(const struct cli_table *t, struct ptl_buf *ret, int width, 
     for (size_t row = 0; row < rows; row++)
         for (size_t k = 0; k < t->n; k++)
             if (widths[k])
-                put_cell(ret, &t->columns[k], t->cells[row * t->n + k].text, widths[k], t->cells[row * t->n + k].style, color,
-                         k == last);
+                put_cell(ret, &t->columns[k], t->cells[row * t->n + k].text, widths[k],
+                         t->cells[row * t->n + k].style, color, k == last);
     free(widths);
 }

@@ -1,5 +1,6 @@
-/* text.c - what came from outside, as text that a terminal may see: cleaned, measured, cut; times in the local zone,
- * numbers with their units. Pure but for the time zone and the locale's table of character widths. */
+/* text.c - what came from outside, as text that a terminal may see: cleaned, measured, cut; times in the
+ * local zone, numbers with their units. Pure but for the time zone and the locale's table of character
+ * widths. */
 #include "cli.h"
 #include <math.h>
 #include <portolan/clock.h>
@@ -28,8 +29,9 @@ static size_t decode(const unsigned char *p, size_t n, uint32_t *ret)
 /* C0, DEL, C1, and what reorders the characters around it (a line must read as it is). */
 static bool steers(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069) || c == 0x061c || c == 0x2028 || c == 0x2029;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x061c || c == 0x2028 ||
+           c == 0x2029;
 }
 
 char *cli_clean(const char *s)

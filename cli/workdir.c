@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* How often the log is looked at while the attempt runs, and how long the agent's program may take to clean up. */
+/* How often the log is looked at while the attempt runs, and how long the agent's program may take to clean
+ * up. */
 enum { LOOK_MS = 100, STOP_GRACE_MS = 60000, FILES_MAX = 200000 };
 
 static volatile sig_atomic_t interrupted;
@@ -57,7 +58,9 @@ static int copy_entry(void *ctx, const struct ptl_fs_entry *e)
             return cli_fail(p->c, CLI_FAILED, "%s: this link cannot be copied", e->full);
         return 0;
     }
-    return ptl_fs_copy(e->full, to, e->is_exec ? 0755 : 0644, &err) < 0 ? cli_fail(p->c, CLI_FAILED, "%s", err.text) : 0;
+    return ptl_fs_copy(e->full, to, e->is_exec ? 0755 : 0644, &err) < 0
+               ? cli_fail(p->c, CLI_FAILED, "%s", err.text)
+               : 0;
 }
 
 int cli_copy_tree(struct cli *c, const char *from, const char *to)
@@ -76,7 +79,9 @@ char *cli_agent_program(struct cli *c)
     char *agent = named && *named ? ptl_xstrdup(named) : cli_find_program("portolan-agent");
     if (agent && access(agent, X_OK) == 0)
         return agent;
-    cli_fail(c, CLI_FAILED, "portolan-agent was not found beside this program or in PATH; it does the stages' work. Install it, or name it in PORTOLAN_AGENT");
+    cli_fail(
+        c, CLI_FAILED,
+        "portolan-agent was not found beside this program or in PATH; it does the stages' work. Install it, or name it in PORTOLAN_AGENT");
     free(agent);
     return NULL;
 }
@@ -104,7 +109,8 @@ static void show_more(struct tail *t, const char *path)
         for (const char *p = ptl_buf_str(&b), *end = p + b.len; p < end;) {
             const char *nl = memchr(p, '\n', (size_t)(end - p));
             size_t len = (size_t)((nl ? nl + 1 : end) - p);
-            fprintf(t->c->err, "%s%s%.*s", t->mid_line ? "" : t->prefix, t->mid_line ? "" : " | ", (int)len, p);
+            fprintf(t->c->err, "%s%s%.*s", t->mid_line ? "" : t->prefix, t->mid_line ? "" : " | ", (int)len,
+                    p);
             t->mid_line = !nl;
             p += len;
         }
@@ -121,19 +127,23 @@ static int read_result(struct cli *c, const char *dir, int status, json_t **ret)
     if (r == 0)
         r = ptl_wire_check_result(result, &err);
     if (r < 0 && WIFSIGNALED(status))
-        return cli_fail(c, CLI_FAILED, "portolan-agent was ended by signal %d (%s) and left no result: %s", WTERMSIG(status), strsignal(WTERMSIG(status)), err.text);
+        return cli_fail(c, CLI_FAILED, "portolan-agent was ended by signal %d (%s) and left no result: %s",
+                        WTERMSIG(status), strsignal(WTERMSIG(status)), err.text);
     if (r < 0)
-        return cli_fail(c, CLI_FAILED, "portolan-agent ended with exit code %d and left no result: %s", WIFEXITED(status) ? WEXITSTATUS(status) : -1, err.text);
+        return cli_fail(c, CLI_FAILED, "portolan-agent ended with exit code %d and left no result: %s",
+                        WIFEXITED(status) ? WEXITSTATUS(status) : -1, err.text);
     *ret = json_incref(result);
     return 0;
 }
 
-int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const char *prefix, int64_t limit_ms, json_t **ret_result, bool *ret_interrupted)
+int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const char *prefix, int64_t limit_ms,
+                    json_t **ret_result, bool *ret_interrupted)
 {
     const char *const argv[] = {agent, "attempt", dir, NULL};
     struct ptl_error err = PTL_ERROR_INIT;
     struct sigaction sa = {.sa_handler = on_interrupt}, old_int, old_term;
-    struct ptl_proc_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = STDERR_FILENO, .stderr_fd = STDERR_FILENO};
+    struct ptl_proc_spec spec = {
+        .argv = argv, .stdin_fd = -1, .stdout_fd = STDERR_FILENO, .stderr_fd = STDERR_FILENO};
     struct ptl_proc proc;
     struct tail tail = {.c = c, .prefix = prefix, .fd = -1};
     PTL_FREE char *log = ptl_fs_join(dir, "log");
@@ -149,7 +159,8 @@ int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const cha
         while ((r = ptl_proc_wait(&proc, LOOK_MS, &status)) == PTL_AGAIN || r == -EINTR) {
             show_more(&tail, log);
             if (interrupted || ptl_mono_ms() > deadline) {
-                cli_note(c, interrupted ? "interrupted: the stage is being stopped" : "the stage is over its time limits and is being stopped");
+                cli_note(c, interrupted ? "interrupted: the stage is being stopped"
+                                        : "the stage is over its time limits and is being stopped");
                 ptl_proc_stop(&proc, STOP_GRACE_MS, &status);
                 *ret_interrupted = interrupted;
                 r = 0;
@@ -159,7 +170,8 @@ int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const cha
         show_more(&tail, log);
         if (tail.mid_line)
             fputc('\n', c->err);
-        r = r < 0 ? cli_fail(c, CLI_FAILED, "portolan-agent could not be waited for: %s", strerror(-r)) : read_result(c, dir, status, ret_result);
+        r = r < 0 ? cli_fail(c, CLI_FAILED, "portolan-agent could not be waited for: %s", strerror(-r))
+                  : read_result(c, dir, status, ret_result);
     }
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
