@@ -1,0 +1,227 @@
+/* test_kb_data.c - the knowledge as data: the files of migrations/kb/ are well-formed, the deployment
+ * taxonomy has the counts and sums of the paper, and every indicator has fixtures that it must match and near
+ * misses that it must not. Reads the files of the source tree, not those built in, so that authors need not
+ * build again. Arguments: areas or ids; only these are looked at then. */
+#include "data.h"
+#include "rex.h"
+#include <portolan/buf.h>
+#include <portolan/fs.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+static struct {
+    struct ptl_kb_file *v;
+    size_t n;
+} files;
+static json_t *doc;
+static char **wanted;
+static int n_wanted;
+
+static int add_file(void *ctx PTL_UNUSED, const struct ptl_fs_entry *e)
+{
+    struct ptl_buf b = PTL_BUF_INIT;
+    if (e->is_dir || !ptl_str_ends(e->path, ".yml"))
+        return 0;
+    assert_int_equal(ptl_fs_read(e->full, 4 << 20, &b, NULL), 0);
+    files.v = realloc(files.v, (files.n + 1) * sizeof(*files.v));
+    assert_non_null(files.v);
+    size_t len;
+    char *text = ptl_buf_take(&b, &len);
+    files.v[files.n++] = (struct ptl_kb_file){ptl_xstrdup(e->path), text ? text : ptl_xstrdup(""), len};
+    return 0;
+}
+
+static bool is_wanted(const char *id)
+{
+    for (int i = 0; i < n_wanted; i++) {
+        size_t n = strlen(wanted[i]);
+        if (strcmp(id, wanted[i]) == 0 || (strncmp(id, wanted[i], n) == 0 && id[n] == '/'))
+            return true;
+    }
+    return n_wanted == 0;
+}
+
+static void files_are_well_formed(void **state PTL_UNUSED)
+{
+    PTL_JSON *problems = json_array();
+    size_t i;
+    json_t *v;
+    int r = ptl_kb_data_read(&(struct ptl_kb_files){files.v, files.n}, problems, &doc);
+    json_array_foreach(problems, i, v) print_message("%s\n", json_string_value(v));
+    if (r < 0)
+        fail_msg("%zu problems", json_array_size(problems));
+    print_message("%zu nodes, %zu entries, %zu indicators\n", json_array_size(json_object_get(doc, "nodes")),
+                  json_array_size(json_object_get(doc, "entries")),
+                  json_array_size(json_object_get(doc, "indicators")));
+}
+
+static void taxonomy_counts(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *platform;
+        int questions;
+    } t[] = {
+        {"server",  227, 27, 6 + 1},
+        {"mobile",  231, 25, 10   },
+        {"browser", 124, 20, 9    }
+    };
+    size_t i, k;
+    json_t *v;
+    int roots = 0, inner = 0, leaves = 0;
+    if (!doc)
+        skip();
+    json_array_foreach(json_object_get(doc, "nodes"), i,
+                       v) if (ptl_str_eq(ptl_json_str(v, "taxonomy", ""), "deployment"))
+    {
+        const char *kind = ptl_json_str(v, "kind", "");
+        roots += ptl_str_eq(kind, "root");
+        inner += ptl_str_eq(kind, "inner");
+        leaves += ptl_str_eq(kind, "leaf");
+    }
+    assert_int_equal(roots, 3);
+    assert_int_equal(inner, 25);
+    assert_int_equal(leaves, 72);
+    for (k = 0; k < PTL_ARRAY_LEN(t); k++) {
+        double share = 0;
+        int64_t questions = 0, said = 0;
+        json_array_foreach(json_object_get(doc, "nodes"), i, v)
+        {
+            const char *id = ptl_json_str(v, "id", "");
+            if (strcmp(id, t[k].platform) == 0)
+                said = ptl_json_i64(v, "questions", 0);
+            if (!ptl_str_starts(id, t[k].platform) || id[strlen(t[k].platform)] != '/')
+                continue;
+            if (json_object_get(v, "unanswered")) {
+                share += ptl_json_num(v, "share", 0);
+                questions += ptl_json_i64(v, "questions", 0);
+            }
+        }
+        assert_int_equal(said, questions);
+        assert_int_equal(questions, t[k].questions);
+        if (share < 99.4 || share > 100.6)
+            fail_msg("%s: the shares make %g", t[k].platform, share);
+    }
+}
+
+/* ---- fixtures */
+/* Cuts the leading "# key: value" lines off. */
+static const char *headers(char *text, json_t *ret)
+{
+    while (text[0] == '#' && text[1] == ' ') {
+        char *colon = strchr(text, ':'), *nl = strchr(text, '\n');
+        if (!colon || !nl || colon > nl || strcspn(text + 2, " ") < (size_t)(colon - text - 2))
+            break;
+        *colon = *nl = 0;
+        json_object_set_new(ret, text + 2, json_string(colon + 1 + strspn(colon + 1, " ")));
+        text = nl + 1;
+    }
+    return text;
+}
+
+static bool matches(const json_t *in, const char *log)
+{
+    struct ptl_rex *rex = NULL;
+    struct ptl_rex_span s[PTL_REX_GROUPS_MAX + 1];
+    bool found = false;
+    assert_int_equal(ptl_rex_new(ptl_json_str(in, "pattern", ""),
+                                 json_array_size(json_object_get(in, "flags")) > 0, &rex, NULL),
+                     0);
+    for (const char *p = log; *p && !found;) {
+        size_t n = strcspn(p, "\n");
+        found = ptl_rex_match(rex, p, n, s) == 1;
+        p += n + (p[n] == '\n');
+    }
+    ptl_rex_free(rex);
+    return found;
+}
+
+struct fixtures {
+    const json_t *in;
+    int yes, no, wrong;
+};
+
+static int try_fixture(void *ctx, const struct ptl_fs_entry *e)
+{
+    static const char *const known[] = {"expect", "platform", "stage", "tool", "end", "made", NULL};
+    struct fixtures *f = ctx;
+    PTL_BUF b = PTL_BUF_INIT;
+    PTL_JSON *h = json_object();
+    const char *key, *id = ptl_json_str(f->in, "id", "");
+    json_t *v;
+    bool yes = ptl_str_starts(e->path, "yes-"), no = ptl_str_starts(e->path, "no-");
+    if (e->is_dir)
+        return 0;
+    if (!ptl_str_ends(e->path, ".log") || (!yes && !no)) {
+        print_message("%s: %s: a fixture is called yes-*.log or no-*.log\n", id, e->path);
+        f->wrong++;
+        return 0;
+    }
+    assert_int_equal(ptl_fs_read(e->full, 1 << 20, &b, NULL), 0);
+    ptl_buf_putc(&b, '\n');
+    const char *log = headers(b.data, h);
+    json_object_foreach(h, key, v)
+    {
+        int k = 0;
+        while (known[k] && strcmp(known[k], key) != 0)
+            k++;
+        if (!known[k]) {
+            print_message("%s: %s: unknown header '%s'\n", id, e->path, key);
+            f->wrong++;
+        }
+    }
+    f->yes += yes;
+    f->no += no;
+    if (matches(f->in, log) != yes) {
+        print_message("%s: %s: must %sbe matched\n", id, e->path, yes ? "" : "not ");
+        f->wrong++;
+    }
+    return 0;
+}
+
+static void fixtures_hold(void **state PTL_UNUSED)
+{
+    size_t i;
+    json_t *v;
+    int wrong = 0, looked = 0;
+    if (!doc)
+        skip();
+    json_array_foreach(json_object_get(doc, "indicators"), i, v)
+    {
+        const char *id = ptl_json_str(v, "id", "");
+        PTL_FREE char *dir = ptl_xasprintf("%s/tests/kb/%s", PTL_SOURCE_DIR, id);
+        struct fixtures f = {.in = v};
+        if (!is_wanted(id))
+            continue;
+        looked++;
+        if (ptl_fs_is_dir(dir))
+            assert_int_equal(ptl_fs_walk(dir, 1000, try_fixture, &f, NULL), 0);
+        if (!f.yes || !f.no) {
+            print_message("%s: tests/kb/%s needs at least one yes-*.log and one no-*.log (has %d, %d)\n", id,
+                          id, f.yes, f.no);
+            f.wrong++;
+        }
+        wrong += f.wrong;
+    }
+    print_message("%d indicators looked at\n", looked);
+    if (wrong)
+        fail_msg("%d problems with fixtures", wrong);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(files_are_well_formed),
+                                       cmocka_unit_test(taxonomy_counts), cmocka_unit_test(fixtures_hold)};
+    wanted = argv + 1;
+    n_wanted = argc - 1;
+    if (ptl_fs_walk(PTL_SOURCE_DIR "/migrations/kb", 10000, add_file, NULL, NULL) != 0)
+        return 1;
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    for (size_t i = 0; i < files.n; i++) {
+        free((char *)files.v[i].path);
+        free((char *)files.v[i].text);
+    }
+    free(files.v);
+    json_decref(doc);
+    return r;
+}
