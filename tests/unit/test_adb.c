@@ -45,9 +45,14 @@ static volatile sig_atomic_t cancelled;
 struct server {
     const struct step *script;
     int listener;
-    pthread_t thread;
+    pthread_t thread, client;
     char problem[200];
 };
+
+static void on_cancel(int sig PTL_UNUSED)
+{
+    cancelled = 1;
+}
 
 static void wait_for_hangup(int fd)
 {
@@ -94,7 +99,7 @@ static void *play(void *arg)
             (void)!send(fd, st->data, st->len, MSG_NOSIGNAL);
         else {
             if (st->kind == CANCEL)
-                cancelled = 1;
+                pthread_kill(s->client, SIGUSR1); /* as in an attempt process: a handler sets the flag */
             if (st->kind == DRIP)
                 play_drip(fd, st);
             else
@@ -109,7 +114,7 @@ static void *play(void *arg)
 
 static void server_start(struct server *s, const struct step *script)
 {
-    *s = (struct server){.script = script};
+    *s = (struct server){.script = script, .client = pthread_self()};
     cancelled = 0;
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     strcpy(sa.sun_path, socket_path);
@@ -641,6 +646,7 @@ static int setup(void **state PTL_UNUSED)
     strcpy(dir, "/tmp/ptl-adb-XXXXXX");
     if (!mkdtemp(dir))
         return -1;
+    signal(SIGUSR1, on_cancel);
     snprintf(socket_path, sizeof(socket_path), "%s/adb.sock", dir);
     PTL_FREE char *address = ptl_xasprintf("unix:%s", socket_path);
     return ptl_adb_new(address, &adb, NULL);
