@@ -87,6 +87,7 @@ struct agent {
     struct ptl_timer *tick, *claim_timer, *beat_timer, *inventory_timer;
     struct job *jobs;
     json_t *inventory;
+    json_t *beat; /* attempts named in the heartbeat under way: its answer speaks of these only */
     struct ptl_http_call *claim_call;
     bool claiming, beating, refreshing, draining, stopping, told_denied;
     int64_t lease_ms, drain_until, claimed_at;
@@ -100,8 +101,8 @@ json_t *agent_inventory(const struct agent_settings *set, bool verbose);
 void jobs_adopt(struct agent *a);                     /* what an earlier agent process left on disk */
 void jobs_take(struct agent *a, const json_t *claim); /* a claim of the daemon's */
 void jobs_tick(struct agent *a);                      /* moves on whatever can */
-void jobs_cancel(struct agent *a, int64_t id, bool by_us);
-void jobs_lose(struct agent *a, int64_t id, const char *why);
+void jobs_cancel(struct agent *a, int64_t id, int64_t fence, bool by_us);
+void jobs_lose(struct agent *a, int64_t id, int64_t fence, const char *why);
 json_t *jobs_heartbeat(const struct agent *a); /* [{"attempt_id","fence","phase"}] */
 unsigned jobs_holding_slots(const struct agent *a);
 bool jobs_any(const struct agent *a);

@@ -286,14 +286,20 @@ static void claim_now(void *arg)
 
 static void each_id(struct agent *a, const json_t *ids, bool lost)
 {
-    size_t i;
-    json_t *id;
+    size_t i, k;
+    json_t *id, *sent;
     json_array_foreach((json_t *)ids, i, id)
     {
-        if (lost)
-            jobs_lose(a, json_integer_value(id), "the daemon says so");
-        else
-            jobs_cancel(a, json_integer_value(id), false);
+        json_array_foreach(a->beat, k, sent)
+        {
+            int64_t fence = ptl_json_i64(sent, "fence", -1);
+            if (ptl_json_i64(sent, "attempt_id", -1) != json_integer_value(id))
+                continue;
+            if (lost)
+                jobs_lose(a, json_integer_value(id), fence, "the daemon says so");
+            else
+                jobs_cancel(a, json_integer_value(id), fence, false);
+        }
     }
 }
 
@@ -333,6 +339,8 @@ static void beat(void *arg)
         return;
     }
     PTL_JSON *body = json_pack("{s:O}", "attempts", list);
+    json_decref(a->beat);
+    a->beat = json_incref(list);
     a->beating = ptl_client_start(a->client, a->http, "POST", "/api/v1/agent/heartbeat", body,
                                   a->lease_ms / 2, beat_answered, a, NULL) == 0;
     if (!a->beating)
@@ -397,7 +405,7 @@ static void tick(void *arg)
         ptl_loop_stop(a->loop);
     } else if (now > a->drain_until) {
         for (struct job *j = a->jobs; j; j = j->next)
-            jobs_cancel(a, j->id, true);
+            jobs_cancel(a, j->id, j->fence, true);
         if (now > a->drain_until + 60000) {
             ptl_log_warning("going down with unreported attempts; the next start reports them");
             ptl_loop_stop(a->loop);
@@ -502,6 +510,7 @@ static void agent_down(struct agent *a)
     ptl_client_free(a->client);
     ptl_cache_free(a->cache);
     json_decref(a->inventory);
+    json_decref(a->beat);
     free(a->attempts_dir);
     free(a->kept_dir);
     free(a->token);

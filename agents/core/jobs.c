@@ -223,7 +223,7 @@ static void ship_done(struct job *j, const struct job_work *w)
     }
     j->log_offset = w->offset;
     if (w->work.result == -ESTALE) {
-        jobs_lose(j->agent, j->id, "its log is refused");
+        jobs_lose(j->agent, j->id, j->fence, "its log is refused");
     } else if (w->work.result == -EINVAL) {
         ptl_log_error("attempt=%lld: %s: the rest of its log is not sent", (long long)j->id, w->err.text);
         j->log_given_up = true;
@@ -311,7 +311,7 @@ static void start_answered(void *ctx, int result, int status, const json_t *answ
     }
     j->start = START_NOT_SENT;
     if (result == -ESTALE || result == PTL_ABSENT) {
-        jobs_lose(j->agent, j->id, err->text);
+        jobs_lose(j->agent, j->id, j->fence, err->text);
         return;
     }
     j->start_at = ptl_mono_ms() + backoff_next(&j->start_retry);
@@ -602,6 +602,9 @@ void jobs_take(struct agent *a, const json_t *claim)
     }
     if (job_find(a, id, fence))
         return; /* told twice */
+    for (struct job *j = a->jobs; j; j = j->next)
+        if (j->id == id && j->fence < fence)
+            jobs_lose(a, id, j->fence, "claimed again with a newer fence");
     struct job *j = job_new(a, id, fence);
     j->grace_ms = ptl_json_i64(claim, "grace_ms", 10000);
     ptl_log_info("attempt=%lld fence=%lld: claimed %s of %s, run %lld", (long long)id, (long long)fence,
@@ -617,10 +620,10 @@ void jobs_take(struct agent *a, const json_t *claim)
     }
 }
 
-void jobs_cancel(struct agent *a, int64_t id, bool by_us)
+void jobs_cancel(struct agent *a, int64_t id, int64_t fence, bool by_us)
 {
     for (struct job *j = a->jobs; j; j = j->next) {
-        if (j->id != id || j->cancelled || j->lost)
+        if (j->id != id || j->fence != fence || j->cancelled || j->lost)
             continue;
         ptl_log_info("attempt=%lld: %s", (long long)id,
                      by_us ? "stopping it, this agent goes down" : "cancelled by the daemon");
@@ -632,10 +635,10 @@ void jobs_cancel(struct agent *a, int64_t id, bool by_us)
     }
 }
 
-void jobs_lose(struct agent *a, int64_t id, const char *why)
+void jobs_lose(struct agent *a, int64_t id, int64_t fence, const char *why)
 {
     for (struct job *j = a->jobs; j; j = j->next) {
-        if (j->id != id || j->lost)
+        if (j->id != id || j->fence != fence || j->lost)
             continue;
         ptl_log_warning("attempt=%lld fence=%lld: no longer this agent's (%s); stopped and dropped",
                         (long long)id, (long long)j->fence, why);
