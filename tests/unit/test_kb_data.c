@@ -62,9 +62,9 @@ static void taxonomy_counts(void **state PTL_UNUSED)
         const char *platform;
         int questions;
     } t[] = {
-        {"server",  227, 27, 6 + 1},
-        {"mobile",  231, 25, 10   },
-        {"browser", 124, 20, 9    }
+        {"server",  227},
+        {"mobile",  231},
+        {"browser", 124}
     };
     size_t i, k;
     json_t *v;
