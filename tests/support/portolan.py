@@ -105,14 +105,9 @@ class Site:
         import glob
         psql = sorted(glob.glob("/usr/lib/postgresql/*/bin/psql"))[-1]
         socket = next(p.parent for p in (self.dir / "state" / "postgres").rglob(".s.PGSQL.*") if p.suffix != ".lock")
-        conf = (self.dir / "state" / "postgres")
-        user = "postgres" if os.geteuid() == 0 else os.environ.get("USER", "portolan")
-        for name in (user, "portolan", "postgres"):
-            done = subprocess.run(([] if os.geteuid() else ["setpriv", f"--reuid={user}", "--clear-groups"]) + [psql, "-h", str(socket), "-U", name, "-d", "portolan", "-XAtc", statement],
-                                  capture_output=True, text=True, cwd="/", timeout=30)
-            if done.returncode == 0:
-                return done.stdout.strip()
-        raise AssertionError(f"psql in {conf}: {done.stderr}")
+        done = subprocess.run([psql, "-h", str(socket), "-U", "portolan", "-d", "portolan", "-XAtc", statement], capture_output=True, text=True, cwd="/", timeout=30)
+        assert done.returncode == 0, f"psql: {done.stderr}"
+        return done.stdout.strip()
 
     # -- repositories
     def repo(self, name: str, pipeline: str | None, files: dict[str, str] | None = None) -> pathlib.Path:
