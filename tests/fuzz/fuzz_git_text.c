@@ -16,6 +16,9 @@ static void url(const char *text)
     struct git_url u = {0};
     struct ptl_error err = PTL_ERROR_INIT;
     PTL_FREE char *shown = ptl_git_url_redacted(text);
+    const char *authority = shown ? strstr(shown, "://") : NULL;
+    if (authority && memchr(authority, '@', 3 + strcspn(authority + 3, "/?#")))
+        abort();
     if (git_url_parse(text, &u, &err) == 0) {
         if ((u.host && (*u.host == '-' || !*u.host)) || !u.path || *u.path == '-' ||
             (u.user && u.scheme == PTL_GIT_SSH && *u.user == '-'))

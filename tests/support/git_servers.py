@@ -332,7 +332,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if "href" in o.lfs_hooks:
                 href = o.lfs_hooks["href"](oid, href)
             headers = {"X-Portolan-Test": "kept"}
-            if self.headers.get("Authorization"):
+            if "no-header" not in o.lfs_hooks and self.headers.get("Authorization"):
                 headers["Authorization"] = self.headers["Authorization"]
             if upload and not have:
                 entry["actions"] = {"upload": {"href": href, "header": headers},

@@ -164,18 +164,19 @@ def test_slow_objects(lfs):
     failed(lfs.snapshot(lfs.sha, deadline_ms=400, **{**lfs.opt, "lfs_store": str(lfs.path / "c2")}), "ETIMEDOUT")
 
 
-def test_redirected_object_gets_no_credentials(lfs):
+def test_objects_elsewhere_get_no_credentials(lfs):
+    """By a redirect or by the batch answer, with and without a header of the server's own."""
     with HttpGit(lfs.repos, lfs_store=lfs.store) as cdn:
         target = urllib.parse.quote(f"{cdn.base}/ok/r.git/info/lfs/object", safe="")
-        for href in (lambda oid, h: f"{lfs.server.base}/to/{target}/{oid}", lambda oid, h: f"{cdn.base}/ok/r.git/info/lfs/object/{oid}?sig=1"):
-            lfs.server.lfs_hooks = {"href": href}
+        for href, bare in ((lambda oid, h: f"{lfs.server.base}/to/{target}/{oid}", False), (lambda oid, h: f"{lfs.server.base}/to/{target}/{oid}", True),
+                           (lambda oid, h: f"{cdn.base}/ok/r.git/info/lfs/object/{oid}?sig=1", True)):
+            lfs.server.lfs_hooks = {"href": href, **({"no-header": 1} if bare else {})}
             shutil.rmtree(lfs.path / "lfs-cache", ignore_errors=True)
-            s = lfs.snapshot(lfs.sha, credentials=[{"prefix": lfs.server.base, **SECRET}], **lfs.opt)
+            cdn.requests.clear()
+            s = lfs.snapshot(lfs.sha, credentials=SECRET, **lfs.opt)
             assert s["r"] == 0, s
-        lfs.server.lfs_hooks = {}
-        assert cdn.requests
-        redirected = [r for r in cdn.requests if "sig=1" not in r["query"]]
-        assert redirected and not any("Authorization" in r["headers"] for r in redirected)
+            assert len(cdn.requests) == 2 and not any("Authorization" in r["headers"] for r in cdn.requests)
+    assert any("Authorization" in r["headers"] for r in lfs.server.requests)
 
 
 def test_private_places(lfs):

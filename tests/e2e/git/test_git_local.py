@@ -133,7 +133,6 @@ def test_missing_empty_not_git(site):
     failed(site.fetch(site.bare()), "ENODATA", "r.git", "empty")
     (site.repos / "plain").mkdir()
     failed(site.fetch(site.repos / "plain"), "ENOENT", "plain")
-    assert sorted(p.name for p in site.path.iterdir() if "m.git" in p.name) == ["m.git.lock"] or True
     assert not (site.path / "m.git").exists() and not (site.path / "m.git.partial").exists()
 
 
@@ -265,7 +264,7 @@ def test_many_at_once(pushed):
 
 def test_repacked_source_does_not_grow_the_mirror(pushed):
     size = 6_000_000
-    for i in range(4):
+    for i in range(6):
         pushed.w.write("weights", os.urandom(size))
         last = pushed.w.commit(f"w{i}")
         pushed.w.git("push", "-q", str(pushed.r), "main")
