@@ -47,11 +47,16 @@ def ends_with(kind, state):
     return lambda calls: calls and calls[-1]["body"]["state"] == SPELLED[kind][state] and calls[-1]["status"] not in (None, 0) and calls[-1]["status"] < 300
 
 
+def settled(site, run):
+    """The statuses of a run when each is posted or given up."""
+    return wait_for("every status to be settled", lambda: (lambda rows: rows if rows and all(r["sent_at"] or r["gave_up_at"] for r in rows) else None)(
+        site.ok("GET", f"/api/v1/runs/{run}/statuses")["items"]))
+
+
 def check_story(site, peer, kind, run, states):
     """What the forge was told is the run's story in order, each at most once, none twice at a time, and it ends with the end. Quick steps
     may have been overtaken: the outbox says which."""
-    rows = wait_for("every status to be settled", lambda: (lambda r: r if all(x["sent_at"] or x["gave_up_at"] for x in r) else None)(
-        site.ok("GET", f"/api/v1/runs/{run}/statuses")["items"]))
+    rows = settled(site, run)
     assert [r["state"] for r in rows] == states
     posted = [SPELLED[kind][r["state"]] for r in rows if not (r["last_error"] or "").startswith("not posted")]
     assert [c["body"]["state"] for c in peer.calls() if c["status"] == 201] == posted
@@ -120,7 +125,7 @@ def test_a_forge_in_trouble_gets_the_present_state_in_the_end(site, peer):
     run, _ = push(site, "gitea", name, work)
     assert site.until(run, "green", "red")["state"] == "green"
     peer.until(ends_with("gitea", "success"), 60)
-    rows = site.ok("GET", f"/api/v1/runs/{run}/statuses")["items"]
+    rows = settled(site, run)
     assert rows[-1]["sent_at"] and peer.state.overlaps == 0
 
 
@@ -128,8 +133,7 @@ def test_a_refusal_is_kept_and_hinders_no_run(site, peer):
     name, work = project(site, peer, "github", status_token="expired")
     run, _ = push(site, "github", name, work)
     assert site.until(run, "green", "red")["state"] == "green"
-    rows = wait_for("every status to be settled", lambda: (lambda r: r if all(x["sent_at"] or x["gave_up_at"] for x in r) else None)(
-        site.ok("GET", f"/api/v1/runs/{run}/statuses")["items"]))
+    rows = settled(site, run)
     assert "Bad credentials" in rows[-1]["last_error"] and rows[-1]["gave_up_at"]
     assert all(c["status"] == 401 for c in peer.calls())
     # The next run tries anew, with a token that is right now.
@@ -144,7 +148,8 @@ def test_private_addresses_only_where_they_are_allowed(own_site, peer):
     name, work = project(own_site, peer, "gitea")
     run, _ = push(own_site, "gitea", name, work)
     assert own_site.until(run, "green", "red")["state"] == "green"
-    rows = wait_for("the refusals", lambda: (lambda r: r if r and all(x["gave_up_at"] for x in r) else None)(own_site.ok("GET", f"/api/v1/runs/{run}/statuses")["items"]))
+    rows = settled(own_site, run)
+    assert all(r["gave_up_at"] for r in rows)
     assert "https" in rows[-1]["last_error"]
     assert peer.calls() == []
 
@@ -169,7 +174,6 @@ def test_a_daemon_killed_over_a_call(own_site, peer, kind):
     own_site.start_daemon(**{"listen-address": own_site.url.split("//")[1]})
     own_site.sql("UPDATE status_outbox SET sending_until = now() WHERE sending_until IS NOT NULL")  # its minute is over
     peer.until(ends_with(kind, "success"), 60)
-    rows = wait_for("every status to be settled", lambda: (lambda r: r if all(x["sent_at"] or x["gave_up_at"] for x in r) else None)(
-        own_site.ok("GET", f"/api/v1/runs/{run}/statuses")["items"]))
+    rows = settled(own_site, run)
     assert rows[-1]["state"] == "success" and rows[-1]["sent_at"], json.dumps(rows)
     assert peer.state.overlaps == 0

@@ -100,7 +100,7 @@ def test_two_forges_and_a_hook_tell_of_one_push(site, toy):
     for kind in ("github", "gitlab", "gitea", "standard"):
         status, _ = forge.send(url, kind, SECRET, "refs/heads/main", before, after, "d")
         assert status == 202
-    site.ok("POST", f"/api/v1/projects/{name}/pushes", {"ref": "refs/heads/main", "before": before, "after": after})
+    site.ok("POST", f"/api/v1/projects/{name}/pushes", {"updates": [{"ref": "refs/heads/main", "before": before, "after": after}]})
     assert len(runs_of(site, name)) == 1
 
 
