@@ -160,7 +160,14 @@ static struct ptl_store_options store_options(const struct settings *s)
 static int start(struct daemon *d, struct ptl_error *err)
 {
     struct settings *s = &d->set;
-    int r = ptl_fs_mkdirs(s->state_dir, 0711,
+    struct ptl_server_options ho = {.listen_address = s->listen,
+                                    .tls_cert = s->tls_cert,
+                                    .tls_key = s->tls_key,
+                                    .metrics_token = s->metrics_token,
+                                    .sse_heartbeat_ms = s->sse_heartbeat};
+    int r = ptl_server_check(&ho, err); /* before a database is started for nothing */
+    if (r == 0)
+        r = ptl_fs_mkdirs(s->state_dir, 0711,
                           err); /* the private PostgreSQL's user must reach its own directory below */
     if (r < 0)
         return r;
@@ -189,11 +196,6 @@ static int start(struct daemon *d, struct ptl_error *err)
                                   .ssh_known_hosts = s->known_hosts};
     if ((r = ptl_core_new(d->loop, d->store, d->http, &co, &d->core, err)) < 0)
         return r;
-    struct ptl_server_options ho = {.listen_address = s->listen,
-                                    .tls_cert = s->tls_cert,
-                                    .tls_key = s->tls_key,
-                                    .metrics_token = s->metrics_token,
-                                    .sse_heartbeat_ms = s->sse_heartbeat};
     if ((r = ptl_server_new(d->core, &ho, &d->server, err)) < 0)
         return r;
 #ifdef PTL_WITH_NOTIFY

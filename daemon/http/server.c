@@ -577,22 +577,27 @@ static struct bufferevent *tls_connection(struct event_base *base, void *arg)
                : NULL;
 }
 
-static int load_tls(struct ptl_server *s, const struct ptl_server_options *o, struct ptl_error *err)
+static int load_tls(const struct ptl_server_options *o, SSL_CTX **ret, struct ptl_error *err)
 {
-    s->tls = SSL_CTX_new(TLS_server_method());
-    if (!s->tls)
+    SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+    if (!tls)
         return ptl_error_set(err, -ENOMEM, "tls: out of memory");
-    SSL_CTX_set_min_proto_version(s->tls, TLS1_2_VERSION);
-    SSL_CTX_set_options(s->tls,
+    SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+    SSL_CTX_set_options(tls,
                         SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    if (SSL_CTX_use_certificate_chain_file(s->tls, o->tls_cert) != 1)
-        return ptl_error_set(err, -EINVAL, "tls-cert %s: not a readable PEM certificate chain (%s)",
-                             o->tls_cert, ERR_reason_error_string(ERR_get_error()));
-    if (SSL_CTX_use_PrivateKey_file(s->tls, o->tls_key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(s->tls) != 1)
-        return ptl_error_set(err, -EINVAL, "tls-key %s: not a readable PEM key that fits %s (%s)", o->tls_key,
-                             o->tls_cert, ERR_reason_error_string(ERR_get_error()));
-    return 0;
+    int r = 0;
+    if (SSL_CTX_use_certificate_chain_file(tls, o->tls_cert) != 1)
+        r = ptl_error_set(err, -EINVAL, "tls-cert %s: not a readable PEM certificate chain (%s)", o->tls_cert,
+                          ERR_reason_error_string(ERR_get_error()));
+    else if (!o->tls_key || SSL_CTX_use_PrivateKey_file(tls, o->tls_key, SSL_FILETYPE_PEM) != 1 ||
+             SSL_CTX_check_private_key(tls) != 1)
+        r = ptl_error_set(err, -EINVAL, "tls-key %s: not a readable PEM key that fits %s",
+                          o->tls_key ? o->tls_key : "(none given)", o->tls_cert);
+    if (r < 0)
+        SSL_CTX_free(tls);
+    else
+        *ret = tls;
+    return r;
 }
 
 static int split_address(const char *text, char host[64], int *ret_port, bool *ret_loopback,
@@ -620,13 +625,11 @@ static int split_address(const char *text, char host[64], int *ret_port, bool *r
     return 0;
 }
 
-int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, struct ptl_server **ret,
-                   struct ptl_error *err)
+static int check(const struct ptl_server_options *o, char host[64], int *ret_port, SSL_CTX **ret_tls,
+                 struct ptl_error *err)
 {
-    char host[64];
-    int port;
     bool loopback;
-    int r = split_address(o->listen_address, host, &port, &loopback, err);
+    int r = split_address(o->listen_address, host, ret_port, &loopback, err);
     if (r < 0)
         return r;
     if (!loopback && (!o->tls_cert || !o->tls_key))
@@ -634,12 +637,33 @@ int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, st
             err, -EINVAL,
             "listen-address %s is not loopback: tokens would cross the network in clear; set tls-cert and tls-key",
             o->listen_address);
+    return o->tls_cert ? load_tls(o, ret_tls, err) : 0;
+}
+
+int ptl_server_check(const struct ptl_server_options *o, struct ptl_error *err)
+{
+    char host[64];
+    int port;
+    SSL_CTX *tls = NULL;
+    int r = check(o, host, &port, &tls, err);
+    SSL_CTX_free(tls);
+    return r;
+}
+
+int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, struct ptl_server **ret,
+                   struct ptl_error *err)
+{
+    char host[64];
+    int port;
+    SSL_CTX *tls = NULL;
+    int r = check(o, host, &port, &tls, err);
+    if (r < 0)
+        return r;
     struct ptl_server *s = ptl_xcalloc(1, sizeof(*s));
     s->core = core;
+    s->tls = tls;
     s->metrics_token = ptl_xstrdup(o->metrics_token);
     s->sse_heartbeat_ms = o->sse_heartbeat_ms;
-    if (o->tls_cert && (r = load_tls(s, o, err)) < 0)
-        goto fail;
     s->http = evhttp_new(ptl_loop_base(ptl_core_loop(core)));
     if (!s->http) {
         r = ptl_error_set(err, -ENOMEM, "http: out of memory");

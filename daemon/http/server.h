@@ -47,6 +47,8 @@ struct ptl_server_options {
     int64_t sse_heartbeat_ms;
 };
 struct ptl_server;
+/* What ptl_server_new() would refuse before it binds: address, missing or wrong TLS files. For an early word at start. */
+PTL_NODISCARD int ptl_server_check(const struct ptl_server_options *o, struct ptl_error *err);
 /* Binds and serves. `http` pool and everything else comes from core. */
 PTL_NODISCARD int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o,
                                  struct ptl_server **ret, struct ptl_error *err);

@@ -125,7 +125,7 @@ void ptl_loop_defer(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx)
     *loop->deferred_last = d;
     loop->deferred_last = &d->next;
     if (first)
-        event_active(loop->defer_event, EV_TIMEOUT, 0); /* lowest priority: after all that is ready now */
+        event_active(loop->defer_event, EV_TIMEOUT, 0); /* behind all that is ready now */
 }
 
 struct ptl_loop *ptl_loop_new(unsigned threads, unsigned queue_max)
@@ -149,7 +149,8 @@ struct ptl_loop *ptl_loop_new(unsigned threads, unsigned queue_max)
     loop->defer_event = event_new(loop->base, -1, 0, run_deferred, loop);
     if (!loop->wake || !loop->term || !loop->intr || !loop->defer_event)
         goto fail;
-    event_priority_set(loop->defer_event, 2);
+    event_priority_set(loop->defer_event,
+                       1); /* the default one: a lower one would starve under steady traffic */
     event_priority_set(loop->term, 0);
     event_priority_set(loop->intr, 0);
     event_add(loop->wake, NULL);
