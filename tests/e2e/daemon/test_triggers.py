@@ -1,0 +1,135 @@
+"""What starts runs, and what does not: hooks in the repository, webhooks, polling; branches, tags, paths, skip words, deletions, force pushes."""
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import uuid
+
+from portolan import wait_for
+
+NOOP = """
+version: 1
+model: noop
+%s
+export: {run: ["true"], labels: [never]}
+targets:
+  server: {host: server, verify: {run: ["true"]}}
+"""
+ZERO = "0" * 40
+
+
+def outcomes(site, project: str) -> list[str]:
+    rows = site.sql(f"SELECT u.ref || ' ' || COALESCE(u.outcome, 'open') FROM push u JOIN project p ON p.id = u.project_id WHERE p.name = '{project}' ORDER BY u.id")
+    return rows.splitlines()
+
+
+def settled(site, project: str, n: int) -> list[str]:
+    return wait_for(f"{n} pushes of {project} to have an outcome", lambda: (lambda o: o if len(o) >= n and not any(x.endswith(" open") for x in o) else None)(outcomes(site, project)), 30)
+
+
+def tell(site, work, project: str, *updates: tuple[str, str, str]) -> list[dict]:
+    """What a post-receive hook says."""
+    return site.ok("POST", f"/api/v1/projects/{project}/pushes", {"updates": [{"before": b, "after": a, "ref": r} for b, a, r in updates]})["pushes"]
+
+
+def test_filters_decide_from_the_file_at_that_commit(site):
+    work = site.project("filtered", NOOP % "on: {push: {branches: [main, 'release/*', '!release/old'], tags: ['v*']}}")
+    head = site.git(work, "rev-parse", "HEAD")
+    for ref in ("main", "release/1", "release/old", "feature"):
+        if ref != "main":
+            site.git(work, "branch", ref)
+        site.git(work, "push", "-q", "origin", ref)
+    site.git(work, "tag", "v1")
+    site.git(work, "tag", "nightly")
+    site.git(work, "push", "-q", "origin", "v1", "nightly")
+    tell(site, work, "filtered", *((ZERO, head, r) for r in ("refs/heads/main", "refs/heads/release/1", "refs/heads/release/old", "refs/heads/feature", "refs/tags/v1", "refs/tags/nightly")))
+    got = dict(o.split(" ", 1) for o in settled(site, "filtered", 6))
+    assert {r for r, o in got.items() if o == "run"} == {"refs/heads/main", "refs/heads/release/1", "refs/tags/v1"}, got
+    assert all(len(o) > 8 for r, o in got.items() if o != "run"), "a reason, not just a no"
+    runs = site.ok("GET", "/api/v1/runs?project=filtered")["items"]
+    assert sorted(r["number"] for r in runs) == [1, 2, 3], "what is left out leaves no gap in the numbers"
+
+
+def test_paths_look_at_what_changed(site):
+    work = site.project("paths", NOOP % "on: {push: {branches: [main], paths: ['model/**']}}", {"model/w": "1", "docs/x": "1"})
+    first = site.git(work, "rev-parse", "HEAD")
+    (work / "docs" / "x").write_text("2")
+    second = site.commit(work, "docs only")
+    (work / "model" / "w").write_text("2")
+    third = site.commit(work, "weights")
+    site.git(work, "push", "-q", "origin", "main")
+    tell(site, work, "paths", (first, second, "refs/heads/main"))
+    tell(site, work, "paths", (second, third, "refs/heads/main"))
+    got = settled(site, "paths", 2)
+    assert got[0] != "refs/heads/main run" and "path" in got[0], got
+    assert got[1] == "refs/heads/main run", got
+
+
+def test_skip_words_deletions_repeats_and_force_pushes(site):
+    work = site.project("words", NOOP % "")
+    first = site.git(work, "rev-parse", "HEAD")
+    skipped = site.commit(work, "tune [skip ci]")
+    site.git(work, "push", "-q", "origin", "main")
+    tell(site, work, "words", (first, skipped, "refs/heads/main"))
+    assert "skip" in settled(site, "words", 1)[0]
+    deleted = tell(site, work, "words", (skipped, ZERO, "refs/heads/gone"))
+    assert deleted[0]["run_id"] is None and "deleted" in deleted[0]["outcome"]
+    site.git(work, "reset", "-q", "--hard", first)
+    forced = site.commit(work, "another history")
+    site.git(work, "push", "-q", "--force", "origin", "main")
+    one = tell(site, work, "words", (skipped, forced, "refs/heads/main"))
+    again = tell(site, work, "words", (skipped, forced, "refs/heads/main"))
+    assert one[0]["run_id"] and again[0]["run_id"] is None and "before" in again[0]["outcome"], (one, again)
+    run = wait_for("the forced push's run to be planned", lambda: (lambda r: r if r["state"] == "running" else None)(site.get(one[0]["run_id"])), 30)
+    assert run["commit_sha"] == forced
+
+
+def test_several_refs_in_one_push_are_several_runs(site):
+    work = site.project("several", NOOP % "")
+    head = site.git(work, "rev-parse", "HEAD")
+    site.git(work, "branch", "b2")
+    site.git(work, "push", "-q", "origin", "b2")
+    pushes = tell(site, work, "several", (ZERO, head, "refs/heads/main"), (ZERO, head, "refs/heads/b2"))
+    assert len({p["run_id"] for p in pushes}) == 2
+
+
+def test_polling_sees_pushes_deletions_and_not_the_past(site):
+    work = site.project("polled", NOOP % "", poll="5s")
+    wait_for("the first look", lambda: site.sql("SELECT count(*) FROM ref_seen r JOIN project p ON p.id = r.project_id WHERE p.name = 'polled'") == "1", 30)
+    assert outcomes(site, "polled") == [], "what was there before is no push"
+    head = site.commit(work, "new")
+    site.git(work, "push", "-q", "origin", "main")
+    runs = wait_for("the poll to see it", lambda: site.ok("GET", "/api/v1/runs?project=polled")["items"], 40)
+    assert runs[0]["trigger"] == "poll" and runs[0]["commit_sha"] == head
+    site.ok("PATCH", "/api/v1/projects/polled", {"url": str(site.dir / "repos" / "nothing.git")})
+    error = wait_for("a failed poll to be told", lambda: site.ok("GET", "/api/v1/projects/polled")["poll_error"], 40)
+    assert "nothing.git" in error
+    site.ok("PATCH", "/api/v1/projects/polled", {"poll": "0"})
+
+
+def github(site, project: str, body: dict, secret: str, delivery: str, event: str = "push", signature: str | None = None):
+    raw = json.dumps(body).encode()
+    signed = "sha256=" + hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest() if signature is None else signature
+    return site.call("POST", f"/hooks/{project}", raw=raw, token="", headers={"X-GitHub-Event": event, "X-GitHub-Delivery": delivery, "X-Hub-Signature-256": signed, "User-Agent": "GitHub-Hookshot/abc"})
+
+
+def test_a_webhook_starts_a_run_once_and_only_when_it_is_signed(site):
+    work = site.project("hooked", NOOP % "", webhook_secret="correct horse")
+    head = site.git(work, "rev-parse", "HEAD")
+    push = {"ref": "refs/heads/main", "before": ZERO, "after": head, "created": True, "deleted": False, "forced": False, "repository": {"full_name": "a/hooked", "clone_url": "https://example.org/a.git"},
+            "head_commit": {"id": head, "message": "first"}, "commits": [], "pusher": {"name": "ada"}}
+    delivery = str(uuid.uuid4())
+    assert github(site, "hooked", push, "correct horse", delivery, event="ping").status == 200
+    assert github(site, "hooked", push, "wrong", str(uuid.uuid4())).status == 401
+    assert github(site, "hooked", push, "", str(uuid.uuid4()), signature="").status == 401
+    assert github(site, "unknown-project", push, "correct horse", str(uuid.uuid4())).status == 401, "an unknown project answers as a wrong signature does"
+    delivery = str(uuid.uuid4())
+    first = github(site, "hooked", push, "correct horse", delivery)
+    assert first.status == 202 and first.json["pushes"][0]["run_id"], first.body
+    second = github(site, "hooked", push, "correct horse", delivery)
+    assert 200 <= second.status < 300
+    assert len(site.ok("GET", "/api/v1/runs?project=hooked")["items"]) == 1, "a repeated delivery has no second effect"
+    deliveries = site.ok("GET", "/api/v1/projects/hooked/deliveries")["items"]
+    assert {d["forge"] for d in deliveries} == {"github"}
+    assert "correct horse" not in json.dumps(deliveries) + site.log(), "no secret is shown"
