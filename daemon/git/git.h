@@ -5,13 +5,19 @@
  * ptl_git_init() comes first. Every call takes a `ptl_git_call`: the deadline and the flag by which another
  * thread ends it.
  *
- * Failures are negative errno with a sentence that names the repository without its credentials. What they
- * mean: -ENOENT no such repository, ref, commit or path     -ENODATA the repository has no commits yet
- *   -EACCES credentials missing or refused              -EPERM   the policy does not allow it
- *   -ETIMEDOUT deadline passed or the server was silent -ECANCELED cancelled
- *   -EFBIG  larger than the policy allows               -EBADMSG corrupt data, or a server that does not
- * speak git -EINVAL malformed name, revision or URL             others   the system's (connection refused,
- * disk full, …)  */
+ * Failures are negative errno with a sentence that names the repository without its credentials:
+ *
+ *   -ENOENT     no such repository, ref, commit or path
+ *   -ENODATA    the repository has no commits yet
+ *   -EACCES     credentials missing or refused, unknown host key, certificate not trusted
+ *   -EPERM      the policy does not allow it
+ *   -ETIMEDOUT  deadline passed, or the server was silent
+ *   -ECANCELED  cancelled
+ *   -EAGAIN     the server is overloaded or limits us
+ *   -EFBIG      larger than the policy allows
+ *   -EBADMSG    corrupt data, or a server that does not speak git
+ *   -EINVAL     malformed name, revision or URL
+ *   others      the system's (connection refused, disk full, …) */
 #ifndef PTL_GIT_H
 #define PTL_GIT_H
 #include <portolan/base.h>
@@ -21,15 +27,15 @@
 
 enum { PTL_GIT_SHA_HEX = 41 /* with NUL */ };
 
-/* Process-wide set-up of libgit2 and libcurl. Objects above max_object_bytes (0: 2 GiB) are never unpacked
- * from a fetched pack. Main thread, before any other call, once. */
+/* Process-wide set-up of libgit2 and libcurl. Main thread, before any other call, once. Deltas of a fetched
+ * pack that unpack to more than max_object_bytes (0: 2 GiB) are refused, where libgit2 can (Debian 12's can).
+ */
 PTL_NODISCARD int ptl_git_init(uint64_t max_object_bytes, struct ptl_error *err);
 void ptl_git_shutdown(void);
 
 struct ptl_git_call {
-    int64_t
-        deadline_mono_ms; /* ptl_mono_ms() scale; 0: the policy's deadline_ms from the start of the call */
-    const atomic_bool *cancelled; /* NULL: cannot be cancelled; looked at at least every 200 ms of waiting */
+    int64_t deadline_mono_ms;     /* ptl_mono_ms() scale; 0: the policy's deadline_ms from the call's start */
+    const atomic_bool *cancelled; /* NULL: cannot be cancelled; seen within 200 ms of waiting */
 };
 
 /* ---- what is allowed ---- */
@@ -42,39 +48,37 @@ enum ptl_git_scheme {
     PTL_GIT_HTTP = 1 << 4, /* credentials in clear */
 };
 
-/* Borrowed for the call. 0 or NULL means the default named at the field. */
+/* Borrowed for the call. 0 or NULL means the default named at the field. Host names are lower case; lists end
+ * with NULL. Whoever can push to a local repository can have any other one below the same local_roots as a
+ * submodule: give each tenant roots of his own. */
 struct ptl_git_policy {
-    unsigned schemes;         /* bits; HTTPS and SSH */
-    const char *const *hosts; /* NULL-ended globs of lower-case host names; NULL: any */
-    const char *const
-        *lfs_hosts; /* more hosts that may hold LFS objects (stores behind a forge); NULL: any */
-    const char *const *local_roots; /* NULL-ended absolute directories; NULL: no local repository at all */
-    bool
-        allow_private_addresses; /* else a host that resolves to loopback, link-local or private is refused */
-    uint64_t max_repo_bytes;     /* received in one fetch, and of a local source; 20 GiB */
-    uint64_t max_file_bytes;     /* one file of a snapshot; git blobs are held in memory; 1 GiB */
-    uint64_t max_snapshot_bytes; /* all files of a snapshot; 4 GiB */
-    uint64_t max_snapshot_files; /* 200000 */
-    uint64_t max_refs;           /* advertised by a server; 200000 */
-    int64_t deadline_ms;         /* of one call; 15 minutes */
-    int64_t idle_ms;             /* without one byte from the server; 60 s */
-    const char *ssh_known_hosts; /* host keys; NULL: /etc/ssh/ssh_known_hosts. A key not in it is refused */
-    const char *ssh_program;     /* "ssh" (OpenSSH; libssh2 of Debian 12 cannot sign rsa-sha2) */
-    const char *ca_file;         /* PEM; NULL: the system's */
-    const char *proxy; /* http proxy for http(s); it, not we, then reaches the addresses; NULL: none */
+    unsigned schemes;               /* bits; HTTPS and SSH */
+    const char *const *hosts;       /* globs; any host */
+    const char *const *lfs_hosts;   /* globs of more hosts that may hold LFS objects; any host */
+    const char *const *local_roots; /* absolute directories; no local repository at all */
+    bool allow_private_addresses;   /* else hosts at loopback, link-local or private addresses are refused */
+    uint64_t max_repo_bytes;        /* received in one fetch, and of a local source; 20 GiB */
+    uint64_t max_file_bytes;        /* one file of a snapshot; git blobs are held in memory; 1 GiB */
+    uint64_t max_snapshot_bytes;    /* all files of a snapshot; 4 GiB */
+    uint64_t max_snapshot_files;    /* 200000 */
+    uint64_t max_refs;              /* advertised by a server; 200000 */
+    int64_t deadline_ms;            /* of one call; 15 minutes */
+    int64_t idle_ms;                /* without one byte from the server; 60 s */
+    const char *ssh_known_hosts;    /* a host key not in it is refused; /etc/ssh/ssh_known_hosts */
+    const char *ssh_program;        /* "ssh" (OpenSSH; libssh2 of Debian 12 cannot sign rsa-sha2) */
+    const char *ca_file;            /* PEM; the system's */
+    const char *proxy;              /* for http(s); it, not we, then reaches the addresses; none */
 };
 
 /* 0 when a repository at `url` may be asked for at all: form, scheme, host, local root. No network. */
 PTL_NODISCARD int ptl_git_url_check(const char *url, const struct ptl_git_policy *policy,
                                     struct ptl_error *err);
-/* The URL as it may be shown and logged: no user, password or query. Caller frees; NULL when out of memory.
- */
+/* The URL as it may be shown: no user, password or query. Caller frees; NULL when out of memory. */
 char *ptl_git_url_redacted(const char *url);
 
 enum ptl_git_cred_kind {
     PTL_GIT_CRED_NONE,
-    PTL_GIT_CRED_TOKEN,  /* Basic with the token as password; user NULL: "x-access-token" (all forges take it)
-                          */
+    PTL_GIT_CRED_TOKEN,  /* Basic, the token as password; user NULL: "x-access-token", which forges take */
     PTL_GIT_CRED_BEARER, /* Authorization: Bearer */
     PTL_GIT_CRED_USERPASS,
     PTL_GIT_CRED_SSH_KEY_FILE, /* secret: path of a private key without passphrase */
@@ -84,7 +88,8 @@ struct ptl_git_credentials {
     enum ptl_git_cred_kind kind;
     const char *user, *secret; /* borrowed until the API call that asked returns */
 };
-/* Asked once per repository and LFS endpoint with the redacted URL; *ret is zeroed. Returns 0 or negative
+/* Asked for each repository and LFS endpoint with the redacted URL: look at it, it may be a submodule's on
+ * another host. *ret is zeroed. Returns 0 or negative
  * (the call fails). */
 typedef int ptl_git_cred_fn(void *ctx, const char *url, struct ptl_git_credentials *ret);
 
@@ -122,9 +127,9 @@ PTL_NODISCARD int ptl_git_mirror_remove(const struct ptl_git_call *call, const c
 
 struct ptl_git_commit {
     char sha[PTL_GIT_SHA_HEX];
-    char *author_name, *author_email,
-        *message;         /* bytes as in the repository, control bytes but newline and tab replaced */
-    int64_t time_wall_ms; /* of the committer */
+    char *author_name, *author_email; /* as in the repository, perhaps not UTF-8; */
+    char *message;                    /* control bytes but newline and tab are '?' in all three */
+    int64_t time_wall_ms;             /* of the committer */
     size_t n_parents;
     char (*parents)[PTL_GIT_SHA_HEX];
 };
@@ -145,9 +150,10 @@ typedef int ptl_git_ref_fn(void *ctx, const char *ref, const char *commit);
 PTL_NODISCARD int ptl_git_list_refs(const struct ptl_git_call *call, const char *mirror_dir,
                                     ptl_git_ref_fn *fn, void *ctx, struct ptl_error *err);
 
-/* Paths that differ between two commits (both sides of a rename). Returns 0, PTL_FULL when cut after `max`
- * paths, or PTL_ABSENT when `before` is all zero, NULL or not in the mirror (new branch, forced push): then
- * nothing is called and everything is to be taken as changed. Non-zero from `fn` stops and is returned. */
+/* Paths (bytes, perhaps not UTF-8) that differ between two commits, both sides of a rename. Returns 0,
+ * PTL_FULL when cut after `max` paths, or PTL_ABSENT when `before` is all zero, NULL or not in the mirror
+ * (new branch, forced push): then nothing is called and everything is to be taken as changed. Non-zero from
+ * `fn` stops and is returned. */
 typedef int ptl_git_path_fn(void *ctx, const char *path);
 PTL_NODISCARD int ptl_git_changed_paths(const struct ptl_git_call *call, const char *mirror_dir,
                                         const char *before, const char *after, size_t max,
@@ -168,9 +174,8 @@ PTL_NODISCARD int ptl_git_log_between(const struct ptl_git_call *call, const cha
 /* ---- snapshots ---- */
 
 struct ptl_git_snapshot_options {
-    const char
-        *url; /* of the repository: base of relative submodules and of the LFS endpoint; may carry userinfo */
-    bool lfs; /* replace LFS pointers by their objects; else pointers stay and a warning says so */
+    const char *url;           /* the repository's: base of relative submodules and LFS; may carry userinfo */
+    bool lfs;                  /* replace LFS pointers by objects; else they stay and a warning says so */
     const char *lfs_url;       /* the operator's endpoint; NULL: .lfsconfig, else derived from url */
     const char *lfs_store;     /* directory, kept between calls, one per project; needed with lfs */
     bool submodules;           /* else left out with a warning */

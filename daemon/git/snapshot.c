@@ -17,6 +17,7 @@ enum {
     DIR_DEPTH_MAX = 128,
     SUBMODULES_MAX = 100,
     SUBMODULE_DEPTH = 3,
+    SUBMODULE_DEPTH_MAX = 10,
     LFS_POINTER_MAX = 1024
 };
 
@@ -495,6 +496,8 @@ static int add_submodule(struct snap *s, unsigned source, const char *path, size
 {
     struct source *src = s->sources[source];
     unsigned most = s->o->submodule_depth ? s->o->submodule_depth : SUBMODULE_DEPTH;
+    if (most > SUBMODULE_DEPTH_MAX)
+        most = SUBMODULE_DEPTH_MAX;
     if (!s->o->submodules) {
         warn(s, "\"%s\" is a submodule and submodules are off for this project: left out", path);
         return 0;
