@@ -461,7 +461,7 @@ static int agent_up(struct agent *a, int *ret_lock, struct ptl_error *err)
 {
     int r = open_state(a, ret_lock, err);
     if (r == 0 && (r = load_token(&a->set, &a->token, &a->agent_id, err)) == PTL_ABSENT) {
-        if (!a->set.enroll_token)
+        if (!a->set.enroll_token || !*a->set.enroll_token)
             r = ptl_error_set(err, -ENOENT,
                               "this agent is not enrolled: portolan-agent enroll TOKEN --server %s",
                               a->set.server);

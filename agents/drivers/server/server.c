@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <portolan/client.h>
 #include <portolan/clock.h>
 #include <portolan/fs.h>
 #include <portolan/http.h>
@@ -434,7 +435,8 @@ static int verify_with(struct verify *v, const json_t *driver, struct ptl_error 
     const char *endpoint = ptl_json_str(v->job->with, "endpoint", "");
     int64_t start_timeout = START_TIMEOUT;
     const json_t *wait = json_object_get(driver, "start_timeout");
-    const char *const pairs[] = {"model_name", v->options.model_name, NULL};
+    PTL_FREE char *model_name = ptl_url_encode(v->options.model_name);
+    const char *const pairs[] = {"model_name", model_name, NULL};
     PTL_FREE char *ready =
         ptl_template(ptl_json_str(driver, "ready", "/v2/models/{model_name}/ready"), pairs);
     int r = ptl_tensors_load(golden, model, &v->tensors, err);

@@ -10,7 +10,7 @@ def test_enrolment_trades_the_token_once(daemon, agent):
     agent.wait_log("enrolled as agent 7")
     assert state_json(agent)["token"] == TOKEN
     inventory = daemon.inventories[0]
-    assert inventory["hosts"] == ["server"] and inventory["slots"] == 2 and inventory["recipes"] == ["fake/run"]
+    assert inventory["hosts"] == ["server"] and inventory["slots"] == 2 and inventory["recipes"] == ["fake/run", "serve/oip", "serve/tf"]
     assert inventory["sandbox"].startswith("bwrap") and inventory["memory_bytes"] > 1 << 20
     agent.wait_log("works for")
     agent.kill()
