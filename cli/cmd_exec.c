@@ -46,6 +46,8 @@ static int load_spec(struct exec *x)
         }
     }
     PTL_FREE char *findings = ptl_spec_diags_text(&diags);
+    for (size_t n = strlen(findings); n && findings[n - 1] == '\n';)
+        findings[--n] = 0;
     if (*findings)
         cli_note(c, "%s", findings);
     if (bad && c->quiet)

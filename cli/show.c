@@ -49,6 +49,7 @@ static void field(struct ptl_buf *b, const char *name, const char *text, int wid
 void cli_show_head(struct ptl_buf *b, const json_t *run, int width, bool color)
 {
     char name[128], time[32], at[32];
+    int narrow = cli_run_exit(run) < 0 ? width : 0; /* an open run may be drawn over: no line may wrap */
     const char *state = ptl_json_str(run, "state", "?"), *sha = ptl_json_str(run, "commit_sha", NULL);
     const char *message = ptl_json_str(run, "commit_message", ""),
                *author = ptl_json_str(run, "commit_author", NULL);
@@ -78,9 +79,9 @@ void cli_show_head(struct ptl_buf *b, const json_t *run, int width, bool color)
     if (ptl_json_str(run, "model", NULL))
         field(b, "model", ptl_json_str(run, "model", ""), width, color);
     if (ptl_json_str(run, "message", NULL))
-        field(b, "message", ptl_json_str(run, "message", ""), 0, color);
+        field(b, "message", ptl_json_str(run, "message", ""), narrow, color);
     if (ptl_json_str(run, "url", NULL))
-        field(b, "url", ptl_json_str(run, "url", ""), 0, color);
+        field(b, "url", ptl_json_str(run, "url", ""), narrow, color);
 }
 
 /* The worst value of a metric over the outputs of a report: largest error, smallest agreement. Text (nan) is
