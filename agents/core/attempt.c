@@ -672,6 +672,25 @@ static int own_report(struct attempt *a, struct ptl_error *err)
     return r;
 }
 
+/* `precision: auto` is what the recipe that made the model says of its parameters: an int8 model is not
+ * judged by the limits of fp32. A model that a bare command made, or a recipe this agent does not have, stays
+ * "auto" and gets compare's strictest. */
+static void settle_precision(struct attempt *a)
+{
+    const json_t *made_by = json_object_get(a->job, "model_uses");
+    const char *uses = ptl_json_str(made_by, "uses", NULL), *now = ptl_json_str(a->job, "precision", "auto");
+    PTL_CLEANUP(ptl_recipe_freep) struct ptl_recipe *recipe = NULL;
+    PTL_JSON *with = NULL;
+    if (!uses || strcmp(now, "auto") != 0 || ptl_recipe_load(a->recipes_root, uses, &recipe, NULL) < 0 ||
+        ptl_recipe_check_with(recipe, json_object_get(made_by, "with"), NULL, &with, NULL) < 0)
+        return;
+    const char *precision = ptl_recipe_precision(recipe, with);
+    if (precision) {
+        json_object_set_new(a->job, "precision", json_string(precision));
+        ptl_logger_line(a->log, "judged as %s: %s made this model", precision, uses);
+    }
+}
+
 static void judge(struct attempt *a)
 {
     struct ptl_error err = PTL_ERROR_INIT;
@@ -680,6 +699,7 @@ static void judge(struct attempt *a)
     PTL_FREE char *report_path = ptl_fs_join(a->dir, "report.json");
     if (a->ended || a->kind != PTL_STAGE_VERIFY)
         return;
+    settle_precision(a);
     int r = ptl_outputs_count(a->outputs, "got") > 0 ? ptl_compare_run(golden, got, a->job, &a->report, &err)
                                                      : own_report(a, &err);
     if (r == PTL_ABSENT) {

@@ -42,10 +42,12 @@ int ptl_core_result_of(const struct ptl_error *err);
 /* Credentials of a project, opened for one worker call. */
 struct ptl_core_access {
     struct ptl_git_credentials cred;
+    char *url; /* the project's: its host is the only one that gets them */
     char *user, *secret;
 };
 void ptl_core_access_read(struct ptl_core *core, struct ptl_rows *rows, int row, struct ptl_core_access *ret);
 void ptl_core_access_done(struct ptl_core_access *a);
+bool ptl_core_same_host(const char *a, const char *b); /* URLs or scp forms; false for local paths */
 int ptl_core_access_fn(void *ctx, const char *url,
                        struct ptl_git_credentials *ret); /* ctx: struct ptl_core_access */
 #endif

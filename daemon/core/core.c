@@ -241,6 +241,7 @@ void ptl_core_access_read(struct ptl_core *core, struct ptl_rows *rows, int row,
         {"ssh_key",  PTL_GIT_CRED_SSH_KEY }
     };
     memset(ret, 0, sizeof(*ret));
+    ret->url = ptl_xstrdup(ptl_row_str(rows, row, "url"));
     const char *kind = ptl_row_str(rows, row, "credential_kind");
     for (size_t i = 0; i < PTL_ARRAY_LEN(kinds); i++)
         if (ptl_str_eq(kind, kinds[i].name))
@@ -255,15 +256,47 @@ void ptl_core_access_read(struct ptl_core *core, struct ptl_rows *rows, int row,
 
 void ptl_core_access_done(struct ptl_core_access *a)
 {
+    free(a->url);
     free(a->user);
     if (a->secret)
         explicit_bzero(a->secret, strlen(a->secret));
     free(a->secret);
 }
 
-int ptl_core_access_fn(void *ctx, const char *url PTL_UNUSED, struct ptl_git_credentials *ret)
+/* The authority of a URL (host and port, no user), or of the scp form user@host:path. Length 0: a local path.
+ */
+static const char *authority(const char *url, size_t *ret_len)
+{
+    const char *p = strstr(url, "://");
+    p = p ? p + 3 : url;
+    size_t n = strcspn(p, "/?#");
+    const char *at = memchr(p, '@', n);
+    if (at) {
+        n -= (size_t)(at + 1 - p);
+        p = at + 1;
+    }
+    bool scp = !strstr(url, "://");
+    if (scp) {
+        const char *colon = memchr(p, ':', n);
+        n = colon ? (size_t)(colon - p) : 0;
+    }
+    *ret_len = n;
+    return p;
+}
+
+bool ptl_core_same_host(const char *a, const char *b)
+{
+    size_t la, lb;
+    const char *ha = authority(a, &la), *hb = authority(b, &lb);
+    return la > 0 && la == lb && strncasecmp(ha, hb, la) == 0;
+}
+
+/* Asked for the repository, its LFS store and its submodules: what a .gitmodules names may be anywhere, and
+ * the project's credential is for the project's own host only. */
+int ptl_core_access_fn(void *ctx, const char *url, struct ptl_git_credentials *ret)
 {
     const struct ptl_core_access *a = ctx;
-    *ret = a->cred;
+    if (a->url && ptl_core_same_host(a->url, url))
+        *ret = a->cred;
     return 0;
 }

@@ -280,7 +280,8 @@ static void other_attempts_and_the_agents_token_are_out_of_sight(void **state)
     PTL_FREE char *token = ptl_fs_join(root, "agent.json");
     assert_int_equal(ptl_fs_write_atomic(token, "T0KEN", 5, 0600, NULL), 0);
     new_attempt(EXPORT(PUBLISH)); /* the neighbour */
-    PTL_JSON *first = run();
+    PTL_JSON *first PTL_UNUSED = run();
+    check_end("the neighbour", first, "exit", true, "");
     snprintf(
         job, sizeof(job),
         EXPORT(
@@ -438,6 +439,31 @@ static void a_drivers_every_end_is_told_apart(void **state)
     }
 }
 
+/* `precision: auto` is what the recipe that made the model says; what a bare command made stays auto. */
+static void a_model_is_judged_as_its_recipe_made_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more, *precision;
+    } t[] = {
+        {"\"precision\":\"auto\",\"model_uses\":{\"uses\":\"fake/quantize\",\"with\":{\"mode\":\"int8\"}}",
+         "int8"                                                                                                   },
+        {"\"precision\":\"auto\",\"model_uses\":{\"uses\":\"fake/quantize\",\"with\":{}}",                  "fp32"},
+        {"\"precision\":\"fp16\",\"model_uses\":{\"uses\":\"fake/quantize\",\"with\":{\"mode\":\"int8\"}}",
+         "fp16"                                                                                                   },
+        {"\"precision\":\"auto\",\"model_uses\":null",                                                      "fp32"},
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        char job[512];
+        snprintf(job, sizeof(job), "\"kind\":\"verify\",\"uses\":\"fake/run\",\"with\":{},%s", t[i].more);
+        new_attempt(job);
+        put_golden();
+        PTL_JSON *r = run();
+        check_end(t[i].more, r, "exit", true, "");
+        assert_string_equal(ptl_json_str(json_object_get(r, "report"), "precision", ""), t[i].precision);
+    }
+}
+
 static void a_driver_is_cancelled(void **state)
 {
     (void)state;
@@ -531,6 +557,11 @@ static int group_setup(void **state)
                "  hold: {type: string, default: go}\ninputs: {model: required, golden: required}\n"
                "outputs: [got/manifest.json]\n");
     put_recipe(
+        "fake/quantize",
+        "name: fake/quantize\nkind: convert\ncommand: [\"true\"]\n"
+        "parameters:\n  mode: {type: enum, values: [none, int8], default: none}\noutputs: [model/m.bin]\n"
+        "precision: {from: mode, map: {none: fp32, int8: int8}}\n");
+    put_recipe(
         "fake/copy",
         "name: fake/copy\nkind: convert\ncommand: [sh, -c, 'mkdir -p $PORTOLAN_OUTPUTS/model; "
         "T=$(sed -n \"s/.*\\\"to\\\": \\\"\\(.*\\)\\\".*/\\1/p\" $PORTOLAN_WITH); cp $PORTOLAN_WITH $PORTOLAN_OUTPUTS/$T; "
@@ -575,6 +606,7 @@ int main(void)
         cmocka_unit_test_teardown(the_log_keeps_head_and_tail, kill_leftovers),
         cmocka_unit_test_teardown(odd_output_is_kept_as_it_is, kill_leftovers),
         cmocka_unit_test_teardown(a_drivers_every_end_is_told_apart, kill_leftovers),
+        cmocka_unit_test_teardown(a_model_is_judged_as_its_recipe_made_it, kill_leftovers),
         cmocka_unit_test_teardown(a_driver_is_cancelled, kill_leftovers),
         cmocka_unit_test_teardown(nobody_runs_an_attempt_twice, kill_leftovers),
         cmocka_unit_test_teardown(a_bad_job_is_refused, kill_leftovers),

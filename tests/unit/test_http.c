@@ -57,7 +57,7 @@ static void handle(struct evhttp_request *q, void *arg PTL_UNUSED)
             if (r)
                 sscanf(r, "bytes=%d-", &from);
             status = r ? 206 : 200;
-            evbuffer_add_printf(out, "%s", "hello world" + from);
+            evbuffer_add_printf(out, "%s", &"hello world"[from]);
         }
     } else {
         status = 404;
