@@ -99,6 +99,8 @@ static void enter(struct job *j, enum job_phase phase)
     j->busy = false;
     j->retry_at = 0;
     backoff_reset(&j->retry);
+    if (phase == JOB_FINISH && j->agent->claim_retry.delay_ms == 0 && !j->agent->draining)
+        ptl_timer_after(j->agent->claim_timer, 0); /* its slot is free */
     advance(j);
 }
 
@@ -518,7 +520,10 @@ static void ship_log(struct job *j)
     struct stat st;
     if (j->log_done || j->log_given_up || j->lost || j->shipping || j->start != START_DONE)
         return;
-    if (j->phase < JOB_RUN || j->phase > JOB_FINISH || ptl_mono_ms() < j->ship_at)
+    if (j->phase < JOB_RUN || j->phase > JOB_FINISH)
+        return;
+    if (ptl_mono_ms() < j->ship_at &&
+        !(final && j->ship_retry.delay_ms == 0)) /* at the end nothing is waited for */
         return;
     PTL_FREE char *path = ptl_fs_join(j->dir, "log");
     uint64_t size = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;

@@ -303,10 +303,12 @@ static void release(struct ptl_mask *m, uint64_t upto, ptl_mask_sink_fn *sink, v
         sink(ctx, m->pending + (at - m->base), (size_t)(upto - at));
         at = upto;
     }
-    memmove(m->hits, m->hits + h, (m->n_hits - h) * sizeof(*m->hits));
+    if (h)
+        memmove(m->hits, m->hits + h, (m->n_hits - h) * sizeof(*m->hits));
     m->n_hits -= h;
     size_t gone = (size_t)(at - m->base);
-    memmove(m->pending, m->pending + gone, m->pending_len - gone);
+    if (gone)
+        memmove(m->pending, m->pending + gone, m->pending_len - gone);
     m->pending_len -= gone;
     m->base = at;
 }
