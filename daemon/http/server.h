@@ -47,7 +47,8 @@ struct ptl_server_options {
     int64_t sse_heartbeat_ms;
 };
 struct ptl_server;
-/* What ptl_server_new() would refuse before it binds: address, missing or wrong TLS files. For an early word at start. */
+/* What ptl_server_new() would refuse before it binds: address, missing or wrong TLS files. For an early word
+ * at start. */
 PTL_NODISCARD int ptl_server_check(const struct ptl_server_options *o, struct ptl_error *err);
 /* Binds and serves. `http` pool and everything else comes from core. */
 PTL_NODISCARD int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o,
@@ -128,8 +129,9 @@ json_t *ptl_openapi(void); /* new reference */
 /* handlers (routes_*.c) */
 #define PTL_HANDLERS(X)                                                                                      \
     X(get_health)                                                                                            \
-    X(get_ready) X(get_version) X(get_metrics) X(get_openapi) X(get_schema) X(get_whoami) X(get_list)        \
-        X(get_one) X(post_token) X(delete_token) X(post_enrol_token) X(post_agent_state) X(post_project)     \
+    X(get_ready)                                                                                             \
+    X(get_version) X(get_metrics) X(get_openapi) X(get_schema) X(get_whoami) X(get_list) X(get_one)          \
+        X(post_token) X(delete_token) X(post_enrol_token) X(post_agent_state) X(post_project)                \
             X(patch_project) X(delete_project) X(put_secret) X(delete_secret) X(post_push) X(post_hook)      \
                 X(post_run) X(post_cancel) X(post_rerun) X(get_run) X(get_why) X(post_approve)               \
                     X(post_decline) X(get_log) X(get_report) X(get_job) X(get_events) X(get_log_stream)      \

@@ -8,8 +8,9 @@ struct event_base;
 struct ptl_loop;
 /* `threads` 1..64 workers, `queue_max` waiting items. NULL when the system refuses (logged). */
 struct ptl_loop *ptl_loop_new(unsigned threads, unsigned queue_max);
-/* Ends the workers: queued work is cancelled, running work is waited for, each done() is called; nothing can be submitted any more. ptl_loop_free()
- * does it too; call it first when what done() touches is freed before the loop is. */
+/* Ends the workers: queued work is cancelled, running work is waited for, each done() is called; nothing can
+ * be submitted any more. ptl_loop_free() does it too; call it first when what done() touches is freed before
+ * the loop is. */
 void ptl_loop_finish_work(struct ptl_loop *loop);
 struct ptl_loop *ptl_loop_free(struct ptl_loop *loop); /* joins the workers: queued work runs or is cancelled
                                                           with -ECANCELED, each done() is called */
