@@ -37,6 +37,7 @@ int64_t cli_int(const struct cli *c, const char *option, int64_t dflt)
     return s ? s->number : dflt;
 }
 
+static void say(struct cli *c, const char *prefix, const char *fmt, va_list ap) PTL_PRINTF(3, 0);
 static void say(struct cli *c, const char *prefix, const char *fmt, va_list ap)
 {
     char *text = NULL;

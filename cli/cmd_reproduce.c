@@ -124,10 +124,11 @@ int cli_cmd_reproduce(struct cli *c)
     if (r)
         return r;
     tell_secrets(c, job);
-    if (agent)
-        return run_it(c, agent, dir, job);
     PTL_FREE char *full = realpath(dir, NULL);
-    PTL_FREE char *found = cli_find_program("portolan-agent");
+    if (agent)
+        return run_it(c, agent, full ? full : dir, job);
+    PTL_FREE char *found =
+        getenv("PORTOLAN_AGENT") ? ptl_xstrdup(getenv("PORTOLAN_AGENT")) : cli_find_program("portolan-agent");
     if (c->json)
         return cli_print_json(c, job);
     cli_print(c, "%s attempt %s\n", found ? found : "portolan-agent", full ? full : dir);
