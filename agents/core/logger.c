@@ -41,8 +41,11 @@ static void *logger_main(void *arg)
         int n = poll(p, 2, (int)left);
         if (n < 0 && errno != EINTR)
             break;
-        if (n > 0 && p[1].revents)
+        if (n > 0 && p[1].revents) {
+            uint64_t one;
+            (void)!read(l->stop_fd, &one, sizeof(one)); /* orders stop_at before what follows */
             stopping = true;
+        }
         if (n > 0 && p[0].revents) {
             ssize_t got = read(l->rd, block, block_size);
             if (got > 0)

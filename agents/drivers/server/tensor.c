@@ -421,8 +421,8 @@ int ptl_tensor_take(struct ptl_tensor_out *out, enum ptl_dtype dtype, const json
                     uint64_t count, uint64_t keep, struct ptl_error *err)
 {
     uint64_t dims[PTL_NPY_MAX_DIMS];
-    unsigned ndim;
-    bool flat;
+    unsigned ndim = 0;
+    bool flat = false;
     int r = take_shape(out, shape, data, dims, &ndim, &flat, err);
     if (r < 0)
         return r;
