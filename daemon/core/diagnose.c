@@ -2,7 +2,9 @@
  * the answer. A diagnosis that fails is a state of its own, never a verdict. */
 #include "core-private.h"
 #include "kb.h"
+#include "data.h"
 #include <portolan/log.h>
+#include <pthread.h>
 
 enum { DIAGNOSING_MAX = 2, CHUNKS_AT_ONCE = 64 };
 
@@ -23,10 +25,27 @@ static void diagnosis_free(struct diagnosis *d)
     free(d);
 }
 
+/* The knowledge this program was built with; compiled on the worker that needs it first. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct ptl_kb *builtin;
+static void compile_builtin(void)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_JSON *doc = NULL;
+    PTL_JSON *problems = json_array();
+    const struct ptl_kb_file *model = ptl_kb_file_find(&ptl_kb_files_builtin, "model/text.bin");
+    if (ptl_kb_data_read(&ptl_kb_files_builtin, problems, &doc) < 0)
+        ptl_log_error("kb: the knowledge built in is not well-formed: %s", json_string_value(json_array_get(problems, 0)));
+    else if (ptl_kb_new(doc, model ? model->text : NULL, model ? model->len : 0, &builtin, &err) < 0)
+        ptl_log_error("kb: %s", err.text);
+}
+
 static void run(struct ptl_work *w)
 {
     struct diagnosis *d = (struct diagnosis *)w;
-    w->result = ptl_kb_diagnose(d->facts, ptl_buf_str(&d->log), d->log.len, &d->answer, &d->err);
+    struct ptl_kb_log own = {.text = ptl_buf_str(&d->log), .len = d->log.len};
+    pthread_once(&once, compile_builtin);
+    w->result = ptl_kb_diagnose(builtin, d->facts, &own, 1, &d->answer, &d->err);
 }
 
 static void store(struct diagnosis *d, const char *state)

@@ -604,8 +604,20 @@ const struct ptl_kb_file *ptl_kb_file_find(const struct ptl_kb_files *files, con
 }
 
 struct parts {
-    json_t *nodes, *links, *entries, *indicators, *entries_seen, *indicators_seen;
+    json_t *nodes, *links, *entries, *indicators, *entries_seen, *indicators_seen, *params;
 };
+
+static void read_params(struct reader *r, const json_t *doc, json_t *out)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)doc, key, v)
+    {
+        if (!json_is_number(v))
+            problem(r, "%s: expected a number", key);
+        json_object_set(out, key, v);
+    }
+}
 
 static void read_file(struct reader *r, const struct ptl_kb_file *f, bool taxonomies, struct parts *p)
 {
@@ -614,8 +626,9 @@ static void read_file(struct reader *r, const struct ptl_kb_file *f, bool taxono
     size_t i;
     json_t *v;
     bool taxonomy = ptl_str_starts(f->path, "taxonomy/"), entries = ptl_str_starts(f->path, "entries/"),
-         indicators = ptl_str_starts(f->path, "indicators/");
-    if ((!taxonomy && !entries && !indicators) || taxonomy != taxonomies)
+         indicators = ptl_str_starts(f->path, "indicators/"),
+         params = strcmp(f->path, "model/params.yml") == 0;
+    if ((!taxonomy && !entries && !indicators && !params) || taxonomy != taxonomies)
         return;
     r->file = f->path;
     r->object = NULL;
@@ -628,6 +641,8 @@ static void read_file(struct reader *r, const struct ptl_kb_file *f, bool taxono
         problem(r, "version: this program reads version 1");
     if (taxonomy) {
         read_taxonomy(r, doc, p->nodes, p->links);
+    } else if (params) {
+        read_params(r, doc, p->params);
     } else if (entries && CHECK_KEYS(r, doc, entries_keys)) {
         json_array_foreach(json_object_get(doc, "entries"), i, v)
             read_entry(r, v, p->entries_seen, p->entries);
@@ -652,7 +667,8 @@ static void read_file(struct reader *r, const struct ptl_kb_file *f, bool taxono
 int ptl_kb_data_read(const struct ptl_kb_files *files, json_t *problems, json_t **ret)
 {
     struct reader r = {.problems = problems, .nodes_by_id = json_object()};
-    struct parts p = {json_array(), json_array(), json_array(), json_array(), json_object(), json_object()};
+    struct parts p = {json_array(),  json_array(),  json_array(), json_array(),
+                      json_object(), json_object(), json_object()};
     struct ptl_sha256 *sha = ptl_sha256_new();
     char hash[PTL_SHA256_HEX];
     size_t i;
@@ -676,8 +692,9 @@ int ptl_kb_data_read(const struct ptl_kb_files *files, json_t *problems, json_t 
     json_decref(p.entries_seen);
     json_decref(p.indicators_seen);
     json_decref(r.nodes_by_id);
-    json_t *doc = json_pack("{s:i,s:s,s:o,s:o,s:o,s:o}", "version", 1, "hash", hash, "nodes", p.nodes,
-                            "links", p.links, "entries", p.entries, "indicators", p.indicators);
+    json_t *doc =
+        json_pack("{s:i,s:s,s:o,s:o,s:o,s:o,s:o}", "version", 1, "hash", hash, "params", p.params, "nodes",
+                  p.nodes, "links", p.links, "entries", p.entries, "indicators", p.indicators);
     if (!doc)
         return -ENOMEM;
     if (r.found) {

@@ -9,7 +9,8 @@ static json_t *diagnose(const char *facts_text, const char *log)
     struct ptl_error err = PTL_ERROR_INIT;
     PTL_JSON *facts = json_loads(facts_text, 0, NULL);
     json_t *d = NULL;
-    assert_int_equal(ptl_kb_diagnose(facts, log, strlen(log), &d, &err), 0);
+    struct ptl_kb_log one = {.text = log, .len = strlen(log)};
+    assert_int_equal(ptl_kb_diagnose(NULL, facts, &one, 1, &d, &err), 0);
     return d;
 }
 

@@ -1,0 +1,517 @@
+/* tool.c - portolan-kb: the knowledge base without a daemon or a database. Compiles the files of
+ * migrations/kb into one file, diagnoses logs with it, trains the text model from labelled cases, and tries
+ * itself on them (tests/bench/diagnosis drives that). Main program: reads and writes files. */
+#include "data.h"
+#include "kb.h"
+#include "kb-private.h"
+#include <portolan/clock.h>
+#include <portolan/fs.h>
+#include <portolan/hash.h>
+#include <stdio.h>
+
+struct options {
+    const char *verb, *dir, *kb, *out, *platform, *stage, *tool, *end;
+    bool json, rules_only, text_only, no_prior;
+    int folds, epochs, min_cases;
+    double decay;
+    char **files;
+    int n_files;
+};
+
+static const char usage[] =
+    "usage: portolan-kb VERB [options] [FILE …]\n"
+    "  compile  [--dir migrations/kb] --out FILE          the knowledge in one file\n"
+    "  diagnose [--platform P] [--stage S] [--tool T] [--end REASON] [--json] FILE|-   one log\n"
+    "  train    --out FILE CASES.jsonl …                   the text model, from {\"id\",\"platform\",\"log\"|\"title\"+\"body\",\"label\",\"alternatives\"} a line\n"
+    "  predict  CASES.jsonl …                              one {\"id\",\"ranked\",\"p\",\"state\",\"transient\"} a line\n"
+    "  crossval [--folds 5] CASES.jsonl …                  the same, each case by a text model that has not seen its id\n"
+    "  matches  FILE …                                     which indicators speak, one line a file\n"
+    "  speed    FILE …                                     megabytes a second of a whole diagnosis and of the scan alone\n"
+    "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N\n";
+
+static int die(const char *what)
+{
+    fprintf(stderr, "portolan-kb: %s\n", what);
+    return 1;
+}
+
+/* ---- the knowledge, from wherever */
+struct source {
+    json_t *doc;
+    void *model;
+    size_t model_len;
+    struct ptl_kb_file *v;
+    size_t n;
+};
+
+static int add_file(void *ctx, const struct ptl_fs_entry *e)
+{
+    struct source *s = ctx;
+    struct ptl_buf b = PTL_BUF_INIT;
+    struct ptl_error err = PTL_ERROR_INIT;
+    if (e->is_dir || (!ptl_str_ends(e->path, ".yml") && !ptl_str_ends(e->path, ".bin")))
+        return 0;
+    if (ptl_fs_read(e->full, 64 << 20, &b, &err) < 0)
+        return die(err.text), -EIO;
+    struct ptl_kb_file *v = realloc(s->v, (s->n + 1) * sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    s->v = v;
+    size_t len;
+    char *text = ptl_buf_take(&b, &len);
+    s->v[s->n++] = (struct ptl_kb_file){ptl_xstrdup(e->path), text ? text : ptl_xstrdup(""), len};
+    return 0;
+}
+
+static void source_done(struct source *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        free((char *)s->v[i].path);
+        free((char *)s->v[i].text);
+    }
+    free(s->v);
+    free(s->model);
+    json_decref(s->doc);
+}
+
+static int read_files(struct source *s, const struct ptl_kb_files *files)
+{
+    PTL_JSON *problems = json_array();
+    size_t i;
+    json_t *v;
+    int r = ptl_kb_data_read(files, problems, &s->doc);
+    json_array_foreach(problems, i, v) fprintf(stderr, "%s\n", json_string_value(v));
+    const struct ptl_kb_file *m = ptl_kb_file_find(files, "model/text.bin");
+    if (r == 0 && m && m->len) {
+        s->model = malloc(m->len);
+        if (!s->model)
+            return -ENOMEM;
+        memcpy(s->model, m->text, m->len);
+        s->model_len = m->len;
+    }
+    return r;
+}
+
+static int read_compiled(struct source *s, const char *path, struct ptl_error *err)
+{
+    PTL_JSON *j = NULL;
+    int r = ptl_json_load(path, 256 << 20, &j, err);
+    if (r < 0)
+        return r;
+    s->doc = json_incref(json_object_get(j, "doc"));
+    const char *model = ptl_json_str(j, "model", NULL);
+    if (!s->doc || !ptl_str_eq(ptl_json_str(j, "format", ""), "portolan-kb 1"))
+        return ptl_error_set(err, -EINVAL, "%s: not made by portolan-kb compile", path);
+    unsigned char *bytes = NULL;
+    if (model && (r = ptl_base64_decode(model, &bytes, &s->model_len)) < 0)
+        return ptl_error_set(err, r, "%s: its text model is damaged", path);
+    s->model = bytes;
+    return 0;
+}
+
+static int source_open(const struct options *o, struct source *s, struct ptl_error *err)
+{
+    *s = (struct source){0};
+    if (o->kb)
+        return read_compiled(s, o->kb, err);
+    if (!o->dir)
+        return read_files(s, &ptl_kb_files_builtin) < 0
+                   ? ptl_error_set(err, -EINVAL, "the knowledge built in is not well-formed")
+                   : 0;
+    int r = ptl_fs_walk(o->dir, 10000, add_file, s, err);
+    if (r == 0 && read_files(s, &(struct ptl_kb_files){s->v, s->n}) < 0)
+        r = ptl_error_set(err, -EINVAL, "%s is not well-formed", o->dir);
+    return r;
+}
+
+static struct ptl_kb *compile(const struct options *o, const struct source *s, const void *model,
+                              size_t model_len, struct ptl_error *err)
+{
+    struct ptl_kb *kb = NULL;
+    bool with = model && !o->rules_only;
+    if (ptl_kb_new(s->doc, with ? model : NULL, with ? model_len : 0, &kb, err) < 0)
+        return NULL;
+    if (o->text_only)
+        kb->params.rules = 0;
+    return kb;
+}
+
+/* ---- cases */
+struct item {
+    json_t *j;
+    char *text;
+    json_t *facts;
+};
+struct items {
+    struct item *v;
+    size_t n, cap;
+};
+
+static void items_done(struct items *a)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        json_decref(a->v[i].j);
+        json_decref(a->v[i].facts);
+        free(a->v[i].text);
+    }
+    free(a->v);
+}
+
+static char *tool_of(const json_t *j)
+{
+    const char *tool = ptl_json_str(j, "tool", NULL);
+    size_t i;
+    const json_t *v;
+    if (tool)
+        return ptl_xstrdup(tool);
+    PTL_BUF b = PTL_BUF_INIT;
+    json_array_foreach(json_object_get(j, "tags"), i, v) ptl_buf_printf(&b, "%s ", json_string_value(v));
+    return ptl_xstrdup(ptl_buf_str(&b));
+}
+
+static int add_item(struct items *a, json_t *j)
+{
+    if (a->n == a->cap) {
+        size_t cap = a->cap ? 2 * a->cap : 256;
+        struct item *v = realloc(a->v, cap * sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        a->v = v;
+        a->cap = cap;
+    }
+    const char *log = ptl_json_str(j, "log", NULL), *platform = ptl_json_str(j, "platform", NULL),
+               *stage = ptl_json_str(j, "stage", NULL);
+    PTL_FREE char *tool = tool_of(j);
+    char *text = log ? ptl_xstrdup(log)
+                     : ptl_xasprintf("%s\n%s\n", ptl_json_str(j, "title", ""), ptl_json_str(j, "body", ""));
+    json_t *facts = json_pack("{s:s?,s:s?,s:s}", "platform", platform, "kind", stage, "tool", tool);
+    a->v[a->n++] = (struct item){j, text, facts};
+    return facts ? 0 : -ENOMEM;
+}
+
+static int read_items(const struct options *o, struct items *a, struct ptl_error *err)
+{
+    for (int i = 0; i < o->n_files; i++) {
+        PTL_BUF b = PTL_BUF_INIT;
+        int r = ptl_fs_read(o->files[i], 1 << 30, &b, err);
+        if (r < 0)
+            return r;
+        for (const char *p = ptl_buf_str(&b); *p;) {
+            size_t n = strcspn(p, "\n");
+            json_t *j = NULL;
+            if (n && (r = ptl_json_parse(p, n, o->files[i], &j, err)) < 0)
+                return r;
+            if (j && (r = add_item(a, j)) < 0)
+                return ptl_error_set(err, r, "out of memory");
+            p += n + (p[n] == '\n');
+        }
+    }
+    return 0;
+}
+
+/* Features of an item by the marks and indicators of a knowledge base. */
+static int item_features(const struct ptl_kb *kb, const struct item *it, struct ptl_kb_features *f,
+                         struct ptl_error *err)
+{
+    struct scan s;
+    struct situation at;
+    kb_situation(it->facts, &at);
+    int r = kb_scan_init(kb, &s);
+    if (r == 0)
+        r = ptl_kb_text_add(&s.text, 0, it->text, strlen(it->text));
+    if (r == 0)
+        r = kb_scan(kb, &s, err);
+    if (r == 0)
+        r = kb_features(&s, at.tool, f);
+    kb_scan_done(kb, &s);
+    return r;
+}
+
+/* Which part of the cases an id belongs to: the same id in several files is one case seen several times. */
+static int fold_of(const char *id, int folds)
+{
+    char hex[PTL_SHA256_HEX];
+    ptl_sha256_of(id, strlen(id), hex);
+    return (int)(strtoul((char[]){hex[0], hex[1], hex[2], hex[3], hex[4], hex[5], 0}, NULL, 16) %
+                 (unsigned)folds);
+}
+
+static int make_cases(const struct ptl_kb *kb, const struct items *a, struct ptl_kb_case **ret,
+                      struct ptl_error *err)
+{
+    struct ptl_kb_case *c = calloc(a->n + 1, sizeof(*c));
+    int r = c ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < a->n; i++) {
+        const json_t *alt = json_object_get(a->v[i].j, "alternatives");
+        c[i].label = ptl_json_str(a->v[i].j, "label", "");
+        c[i].weight = ptl_json_num(a->v[i].j, "weight", 1);
+        for (size_t k = 0; k < 4 && k < json_array_size(alt); k++)
+            c[i].alternatives[k] = json_string_value(json_array_get(alt, k));
+        r = item_features(kb, &a->v[i], &c[i].f, err);
+    }
+    *ret = c;
+    return r;
+}
+
+static void cases_done(struct ptl_kb_case *c, size_t n)
+{
+    for (size_t i = 0; c && i < n; i++)
+        ptl_kb_features_done(&c[i].f);
+    free(c);
+}
+
+static int train_without(const struct options *o, const struct items *a, const struct ptl_kb_case *all,
+                         int fold, void **model, size_t *len, struct ptl_error *err)
+{
+    struct ptl_kb_case *c = calloc(a->n + 1, sizeof(*c));
+    size_t n = 0;
+    if (!c)
+        return -ENOMEM;
+    for (size_t i = 0; i < a->n; i++)
+        if (fold < 0 || fold_of(ptl_json_str(a->v[i].j, "id", ""), o->folds) != fold)
+            c[n++] = all[i];
+    int r = ptl_kb_train(
+        c, n,
+        &(struct ptl_kb_train_options){.epochs = o->epochs, .decay = o->decay, .min_cases = o->min_cases},
+        model, len, err);
+    free(c);
+    return r;
+}
+
+static int print_prediction(const struct ptl_kb *kb, const struct item *it, struct ptl_error *err)
+{
+    PTL_JSON *d = NULL;
+    size_t i;
+    const json_t *v;
+    struct ptl_kb_log log = {.text = it->text, .len = strlen(it->text)};
+    int r = ptl_kb_diagnose(kb, it->facts, &log, 1, &d, err);
+    if (r < 0)
+        return r;
+    PTL_JSON *out = json_pack("{s:s,s:[],s:[],s:O,s:O,s:O}", "id", ptl_json_str(it->j, "id", ""), "ranked",
+                              "p", "state", json_object_get(d, "state"), "transient",
+                              json_object_get(d, "transient"), "verdict", json_object_get(d, "verdict"));
+    json_t *by = json_array();
+    json_array_foreach(json_object_get(d, "ranked"), i, v)
+    {
+        json_array_append(json_object_get(out, "ranked"), json_object_get(v, "id"));
+        json_array_append(json_object_get(out, "p"), json_object_get(v, "p"));
+    }
+    json_array_foreach(json_object_get(json_array_get(json_object_get(d, "challenges"), 0), "indicators"), i,
+                       v) json_array_append(by, (json_t *)v);
+    json_object_set_new(out, "indicators", by);
+    PTL_FREE char *line = ptl_json_text(out);
+    puts(line);
+    return 0;
+}
+
+/* ---- verbs */
+static int do_compile(const struct options *o, struct ptl_error *err)
+{
+    PTL_CLEANUP(source_done) struct source s;
+    int r = source_open(o, &s, err);
+    if (r < 0 || !o->out)
+        return r < 0 ? r : ptl_error_set(err, -EINVAL, "--out FILE is missing");
+    struct ptl_kb *kb = compile(o, &s, s.model, s.model_len, err); /* proves that it can be used */
+    if (!kb)
+        return -EINVAL;
+    PTL_FREE char *model = s.model ? ptl_base64(s.model, s.model_len) : NULL;
+    PTL_JSON *j = json_pack("{s:s,s:s,s:O,s:s?}", "format", "portolan-kb 1", "hash", ptl_kb_hash(kb), "doc",
+                            s.doc, "model", model);
+    ptl_kb_free(kb);
+    return ptl_json_save(o->out, j, 0644, err);
+}
+
+static int do_diagnose(const struct options *o, struct ptl_error *err)
+{
+    PTL_CLEANUP(source_done) struct source s;
+    PTL_BUF log = PTL_BUF_INIT;
+    PTL_JSON *d = NULL;
+    int r = source_open(o, &s, err);
+    if (r == 0 && o->n_files != 1)
+        r = ptl_error_set(err, -EINVAL, "diagnose: one FILE, or -");
+    if (r == 0)
+        r = ptl_fs_read(strcmp(o->files[0], "-") == 0 ? "/dev/stdin" : o->files[0], (size_t)1 << 30, &log,
+                        err);
+    PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *kb = r == 0 ? compile(o, &s, s.model, s.model_len, err) : NULL;
+    if (!kb)
+        return r < 0 ? r : -EINVAL;
+    PTL_JSON *facts = json_pack("{s:s?,s:s?,s:s?,s:s?}", "platform", o->platform, "kind", o->stage, "tool",
+                                o->tool, "end_reason", o->end);
+    struct ptl_kb_log one = {.text = ptl_buf_str(&log), .len = log.len};
+    if ((r = ptl_kb_diagnose(kb, facts, &one, 1, &d, err)) < 0)
+        return r;
+    if (o->json) {
+        PTL_FREE char *text = json_dumps(d, JSON_INDENT(1) | JSON_ENSURE_ASCII);
+        puts(text);
+        return 0;
+    }
+    size_t i;
+    const json_t *v;
+    printf("%s: %s\n", ptl_json_str(d, "verdict", ""), ptl_json_str(d, "summary", ""));
+    json_array_foreach(json_object_get(d, "challenges"), i, v)
+        printf("  %5.1f %%  %s  (%s)\n", 100 * ptl_json_num(v, "probability", 0), ptl_json_str(v, "id", ""),
+               ptl_json_str(v, "path", ""));
+    json_array_foreach(json_object_get(d, "evidence"), i, v)
+        printf("  line %lld: %s\n      %s\n", (long long)ptl_json_i64(v, "line", 0),
+               ptl_json_str(v, "text", ""), ptl_json_str(v, "why", ""));
+    return 0;
+}
+
+static int do_cases(const struct options *o, struct ptl_error *err)
+{
+    PTL_CLEANUP(source_done) struct source s;
+    PTL_CLEANUP(items_done) struct items a = {0};
+    struct ptl_kb_case *cases = NULL;
+    void *model = NULL;
+    size_t len = 0;
+    int r = source_open(o, &s, err);
+    if (r == 0)
+        r = read_items(o, &a, err);
+    PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *bare = r == 0 ? compile(o, &s, NULL, 0, err) : NULL;
+    if (!bare)
+        return r < 0 ? r : -EINVAL;
+    bool train = strcmp(o->verb, "train") == 0, crossval = strcmp(o->verb, "crossval") == 0;
+    if ((train || crossval) && (r = make_cases(bare, &a, &cases, err)) < 0)
+        goto out;
+    if (train) {
+        r = train_without(o, &a, cases, -1, &model, &len, err);
+        if (r == 0)
+            r = o->out ? ptl_fs_write_atomic(o->out, model, len, 0644, err)
+                       : ptl_error_set(err, -EINVAL, "--out FILE is missing");
+        if (r == 0)
+            fprintf(stderr, "%zu cases, %zu bytes\n", a.n, len);
+    }
+    for (int fold = 0; r == 0 && crossval && fold < o->folds; fold++) {
+        struct ptl_kb *kb = NULL;
+        if (!o->rules_only)
+            r = train_without(o, &a, cases, fold, &model, &len, err);
+        if (r == 0 && !(kb = compile(o, &s, model, len, err)))
+            r = -EINVAL;
+        for (size_t i = 0; r == 0 && i < a.n; i++)
+            if (fold_of(ptl_json_str(a.v[i].j, "id", ""), o->folds) == fold)
+                r = print_prediction(kb, &a.v[i], err);
+        ptl_kb_free(kb);
+        free(model);
+        model = NULL;
+    }
+    if (r == 0 && strcmp(o->verb, "predict") == 0) {
+        struct ptl_kb *kb = compile(o, &s, s.model, s.model_len, err);
+        for (size_t i = 0; kb && r == 0 && i < a.n; i++)
+            r = print_prediction(kb, &a.v[i], err);
+        r = kb ? r : -EINVAL;
+        ptl_kb_free(kb);
+    }
+out:
+    cases_done(cases, a.n);
+    free(model);
+    return r;
+}
+
+static int do_files(const struct options *o, struct ptl_error *err)
+{
+    PTL_CLEANUP(source_done) struct source s;
+    int r = source_open(o, &s, err);
+    PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *kb = r == 0 ? compile(o, &s, s.model, s.model_len, err) : NULL;
+    if (!kb)
+        return r < 0 ? r : -EINVAL;
+    for (int i = 0; r == 0 && i < o->n_files; i++) {
+        PTL_BUF log = PTL_BUF_INIT;
+        PTL_JSON *out = NULL;
+        PTL_JSON *facts =
+            json_pack("{s:s?,s:s?,s:s?}", "platform", o->platform, "kind", o->stage, "tool", o->tool);
+        if ((r = ptl_fs_read(o->files[i], (size_t)1 << 30, &log, err)) < 0)
+            return r;
+        int64_t start = ptl_mono_us();
+        if (strcmp(o->verb, "matches") == 0) {
+            if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)
+                return r;
+            PTL_FREE char *text = ptl_json_text(out);
+            printf("%s\t%s\n", o->files[i], text);
+            continue;
+        }
+        if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)
+            return r;
+        int64_t scanned = ptl_mono_us();
+        struct ptl_kb_log one = {.text = ptl_buf_str(&log), .len = log.len};
+        PTL_JSON *d = NULL;
+        if ((r = ptl_kb_diagnose(kb, facts, &one, 1, &d, err)) < 0)
+            return r;
+        int64_t end = ptl_mono_us();
+        printf("{\"file\":\"%s\",\"bytes\":%zu,\"indicators\":%zu,\"scan_us\":%lld,\"diagnosis_us\":%lld}\n",
+               o->files[i], log.len, ptl_kb_count(kb), (long long)(scanned - start),
+               (long long)(end - scanned));
+    }
+    return r;
+}
+
+static bool take_option(struct options *o, const char *name, const char *value)
+{
+    struct {
+        const char *name;
+        const char **to;
+    } texts[] = {
+        {"--dir",      &o->dir     },
+        {"--kb",       &o->kb      },
+        {"--out",      &o->out     },
+        {"--platform", &o->platform},
+        {"--stage",    &o->stage   },
+        {"--tool",     &o->tool    },
+        {"--end",      &o->end     }
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(texts); i++)
+        if (strcmp(name, texts[i].name) == 0) {
+            *texts[i].to = value;
+            return true;
+        }
+    if (strcmp(name, "--folds") == 0)
+        o->folds = atoi(value);
+    else if (strcmp(name, "--epochs") == 0)
+        o->epochs = atoi(value);
+    else if (strcmp(name, "--min-cases") == 0)
+        o->min_cases = atoi(value);
+    else if (strcmp(name, "--decay") == 0)
+        o->decay = atof(value);
+    else
+        return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.verb = argc > 1 ? argv[1] : "", .folds = 5};
+    struct ptl_error err = PTL_ERROR_INIT;
+    static const struct {
+        const char *name;
+        int (*run)(const struct options *o, struct ptl_error *err);
+    } verbs[] = {
+        {"compile",  do_compile },
+        {"diagnose", do_diagnose},
+        {"train",    do_cases   },
+        {"predict",  do_cases   },
+        {"crossval", do_cases   },
+        {"matches",  do_files   },
+        {"speed",    do_files   }
+    };
+    o.files = argv;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            o.json = true;
+        else if (strcmp(argv[i], "--rules-only") == 0)
+            o.rules_only = true;
+        else if (strcmp(argv[i], "--text-only") == 0)
+            o.text_only = true;
+        else if (strncmp(argv[i], "--", 2) != 0)
+            o.files[o.n_files++] = argv[i];
+        else if (i + 1 >= argc || !take_option(&o, argv[i], argv[i + 1]))
+            return fprintf(stderr, "portolan-kb: %s: not known, or without its value\n%s", argv[i], usage), 2;
+        else
+            i++;
+    }
+    if (o.folds < 2)
+        o.folds = 2;
+    for (size_t i = 0; i < PTL_ARRAY_LEN(verbs); i++)
+        if (strcmp(o.verb, verbs[i].name) == 0)
+            return verbs[i].run(&o, &err) < 0 ? die(err.text[0] ? err.text : "failed") : 0;
+    fputs(usage, stderr);
+    return 2;
+}
