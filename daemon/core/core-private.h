@@ -23,6 +23,7 @@ struct ptl_core {
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer;
     unsigned preparing, polling, diagnosing;
     bool prepare_asked;
+    unsigned ticks; /* of the sweep */
 };
 
 /* trigger.c */ void ptl_core_poll_tick(void *core);

@@ -21,6 +21,7 @@ struct ptl_core_options {
     int64_t claim_lease_ms;     /* from claim to the first sign of life */
     int64_t losses_max;         /* times that a stage is queued again after a lost agent or a failed set-up */
     int64_t log_max_bytes;      /* of one attempt */
+    int64_t event_retention_ms; /* events older than this are forgotten; runs, attempts and logs stay */
     int64_t prepare_timeout_ms; /* fetch, plan and snapshot of one run */
     bool allow_private_addresses; /* repositories and forges on loopback and private addresses */
     const char

@@ -1,7 +1,10 @@
 /* sweep.c - the clocks that nobody else keeps: leases, queue and total time, preparations of dead daemons,
  * runs left between two steps. Every daemon sweeps; rows that another one holds are skipped. */
 #include "core-private.h"
+#include <portolan/clock.h>
+#include <portolan/fs.h>
 #include <portolan/log.h>
+#include <sys/stat.h>
 
 static void on_swept(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
@@ -47,11 +50,71 @@ static void query_i64(struct ptl_core *core, enum ptl_sql sql, int64_t v, ptl_ro
     (void)!ptl_store_query(core->store, sql, &a, fn, core);
 }
 
+/* ---- what has grown old ---- */
+
+enum { TIDY_EVERY_TICKS = 600, EVENTS_AT_ONCE = 20000, FILES_MAX = 100000, STALE_FILE_S = 86400 };
+
+struct tidy {
+    struct ptl_work work;
+    struct ptl_core *core;
+    char *state_dir;
+    unsigned removed;
+};
+
+static int tidy_file(void *ctx, const struct ptl_fs_entry *e)
+{
+    struct tidy *t = ctx;
+    struct stat st;
+    if (lstat(e->full, &st) == 0 && st.st_mtime < (time_t)(ptl_wall_ms() / 1000 - STALE_FILE_S) &&
+        unlink(e->full) == 0)
+        t->removed++;
+    return 0;
+}
+
+/* Uploads that nobody went on with, snapshots of a daemon that died over them. */
+static void tidy_run(struct ptl_work *w)
+{
+    static const char *const dirs[] = {"uploads", "tmp"};
+    struct tidy *t = (struct tidy *)w;
+    for (size_t i = 0; i < PTL_ARRAY_LEN(dirs); i++) {
+        PTL_FREE char *dir = ptl_fs_join(t->state_dir, dirs[i]);
+        (void)!ptl_fs_walk(dir, FILES_MAX, tidy_file, t, NULL);
+    }
+}
+
+static void tidy_done(struct ptl_work *w)
+{
+    struct tidy *t = (struct tidy *)w;
+    if (t->removed)
+        ptl_log_info("removed %u unfinished files older than a day", t->removed);
+    free(t->state_dir);
+    free(t);
+}
+
+static void tidy(struct ptl_core *core)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, core->o.event_retention_ms);
+    ptl_args_i64(&a, EVENTS_AT_ONCE);
+    (void)!ptl_store_query(core->store, PTL_SQL_event_prune, &a, NULL, NULL);
+    struct tidy *t = ptl_xcalloc(1, sizeof(*t));
+    t->work.run = tidy_run;
+    t->work.done = tidy_done;
+    t->state_dir = ptl_xstrdup(core->o.state_dir);
+    if (ptl_loop_submit(core->loop, &t->work) != 0) {
+        free(t->state_dir);
+        free(t);
+    }
+}
+
 void ptl_core_sweep_tick(void *ctx)
 {
     struct ptl_core *core = ctx;
     if (!ptl_store_is_ready(core->store))
         return;
+    if (core->ticks++ % TIDY_EVERY_TICKS == 0)
+        tidy(core);
     query_i64(core, PTL_SQL_sweep_lost, core->o.losses_max, on_lost);
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_clocks, NULL, on_swept, core);
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_stuck, NULL, on_stuck, core);

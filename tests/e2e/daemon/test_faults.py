@@ -189,3 +189,25 @@ def test_two_daemons_share_one_database(own_site):
         assert got["state"] == "green", got
         assert [s["fence"] for s in got["stages"]] == [1, 1], "no stage was given out twice"
     assert sorted(site.get(r)["number"] for r in runs) == list(range(1, 7))
+
+
+def test_what_has_grown_old_is_tidied_away_and_nothing_else(own_site):
+    site = own_site
+    site.start_daemon()
+    site.project("aged", STEPS)
+    run = site.run("aged")
+    site.until(run, "running")
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+    site.until(run, "cancelled")
+    newest = int(site.sql("SELECT max(id) FROM event"))
+    site.sql(f"UPDATE event SET at = now() - interval '30 days' WHERE id < {newest}")
+    old, young = site.dir / "state" / "uploads" / ("a" * 64 + ".part"), site.dir / "state" / "uploads" / ("b" * 64 + ".part")
+    for path in (old, young):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    site.daemons[-1].terminate()
+    site.daemons[-1].wait(30)
+    site.start_daemon()
+    wait_for("old events to go", lambda: site.sql("SELECT count(*) FROM event") == "1", 30)
+    wait_for("the old upload to go", lambda: not old.exists(), 30)
+    assert young.exists() and site.get(run)["state"] == "cancelled"
