@@ -127,7 +127,7 @@ class Log:
     """An attempt's log that grows, over both ways to read it."""
 
     def __init__(self, server):
-        self.data, self.done, self.queue, self.offsets = b"", False, queue.Queue(), []
+        self.data, self.done, self.queue, self.offsets, self.told_again = b"", False, queue.Queue(), [], 0
         self.connected = threading.Event()
         server.on("GET", "/api/v1/attempts/812/log", self.read)
         server.on("GET", "/api/v1/attempts/812/log/stream", self.stream)
@@ -151,7 +151,7 @@ class Log:
                 if what == "end":
                     yield event("end", {"next_offset": len(self.data)}, len(self.data))
                     return
-                yield event("log", {"text": self.data[at:].decode(errors="replace"), "next_offset": len(self.data)}, len(self.data))
+                yield event("log", {"text": self.data[at - self.told_again:].decode(errors="replace"), "next_offset": len(self.data)}, len(self.data))
                 at = len(self.data)
         return pieces()
 
@@ -168,8 +168,14 @@ def test_logs_follow_every_byte(server, cli):
     assert log.connected.wait(WAIT)
     log.add(b"second\n")
     assert process.stdout.readline() == b"second\n"
+    log.told_again = 5  # a piece that begins before what was read already
+    log.add(b"once\n")
+    assert process.stdout.readline() == b"once\n"
+    log.told_again = 0
     log.add(b"bytes \xff\xfe and half of \xc3\n")  # what an event cannot carry
     assert process.stdout.readline() == b"bytes \xff\xfe and half of \xc3\n"
+    log.add(b"cut \xf0\x9f\x98\n")  # three bytes that become one character of three bytes
+    assert process.stdout.readline() == b"cut \xf0\x9f\x98\n"
     log.connected.clear()
     log.queue.put("break")
     assert log.connected.wait(WAIT)
