@@ -303,7 +303,7 @@ static void release(struct ptl_mask *m, uint64_t upto, ptl_mask_sink_fn *sink, v
         sink(ctx, m->pending + (at - m->base), (size_t)(upto - at));
         at = upto;
     }
-    if (h)
+    if (h && m->n_hits > h)
         memmove(m->hits, m->hits + h, (m->n_hits - h) * sizeof(*m->hits));
     m->n_hits -= h;
     size_t gone = (size_t)(at - m->base);
