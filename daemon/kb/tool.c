@@ -138,6 +138,7 @@ static struct ptl_kb *compile(const struct options *o, const struct source *s, c
 
 /* ---- cases */
 struct item {
+    const char *file;
     json_t *j;
     char *text;
     json_t *facts;
@@ -169,7 +170,7 @@ static char *tool_of(const json_t *j)
     return ptl_xstrdup(ptl_buf_str(&b));
 }
 
-static int add_item(struct items *a, json_t *j)
+static int add_item(struct items *a, const char *file, json_t *j)
 {
     if (a->n == a->cap) {
         size_t cap = a->cap ? 2 * a->cap : 256;
@@ -185,7 +186,7 @@ static int add_item(struct items *a, json_t *j)
     char *text = log ? ptl_xstrdup(log)
                      : ptl_xasprintf("%s\n%s\n", ptl_json_str(j, "title", ""), ptl_json_str(j, "body", ""));
     json_t *facts = json_pack("{s:s?,s:s?,s:s}", "platform", platform, "kind", stage, "tool", tool);
-    a->v[a->n++] = (struct item){j, text, facts};
+    a->v[a->n++] = (struct item){file, j, text, facts};
     return facts ? 0 : -ENOMEM;
 }
 
@@ -201,7 +202,7 @@ static int read_items(const struct options *o, struct items *a, struct ptl_error
             json_t *j = NULL;
             if (n && (r = ptl_json_parse(p, n, o->files[i], &j, err)) < 0)
                 return r;
-            if (j && (r = add_item(a, j)) < 0)
+            if (j && (r = add_item(a, o->files[i], j)) < 0)
                 return ptl_error_set(err, r, "out of memory");
             p += n + (p[n] == '\n');
         }
@@ -287,7 +288,7 @@ static int print_prediction(const struct ptl_kb *kb, const struct item *it, stru
     int r = ptl_kb_diagnose(kb, it->facts, &log, 1, &d, err);
     if (r < 0)
         return r;
-    PTL_JSON *out = json_pack("{s:s,s:[],s:[],s:O,s:O,s:O}", "id", ptl_json_str(it->j, "id", ""), "ranked",
+    PTL_JSON *out = json_pack("{s:s,s:s,s:[],s:[],s:O,s:O,s:O}", "file", it->file, "id", ptl_json_str(it->j, "id", ""), "ranked",
                               "p", "state", json_object_get(d, "state"), "transient",
                               json_object_get(d, "transient"), "verdict", json_object_get(d, "verdict"));
     json_t *by = json_array();
