@@ -439,8 +439,11 @@ static void print_end(struct exec *x)
                        s) if (ptl_str_eq(ptl_json_str(s, "state", ""), "red"))
     {
         cli_show_red(&b, s, c->width, c->color);
-        if (ptl_json_str(s, "directory", NULL))
-            ptl_buf_printf(&b, "  log: %s/log\n", ptl_json_str(s, "directory", ""));
+        const char *dir = ptl_json_str(s, "directory", NULL);
+        if (dir) {
+            cli_log_tail(&b, dir, c->width);
+            ptl_buf_printf(&b, "  log: %s/log\n", dir);
+        }
     }
     cli_print_buf(c, &b);
 }

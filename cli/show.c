@@ -176,7 +176,7 @@ void cli_show_stages(struct ptl_buf *b, const json_t *run, int width, bool color
         return;
     cli_table_print(t, b, width, color);
     if (indicative)
-        ptl_buf_puts(b, "~ measured on an emulator: indicative, not a gate\n");
+        ptl_buf_puts(b, "~ indicative: not measured on real hardware of its kind, so not a gate\n");
 }
 
 static void put_clean(struct ptl_buf *b, const char *before, const char *text, const char *after)

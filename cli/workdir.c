@@ -12,7 +12,7 @@
 
 /* How often the log is looked at while the attempt runs, and how long the agent's program may take to clean
  * up. */
-enum { LOOK_MS = 100, STOP_GRACE_MS = 60000, FILES_MAX = 200000 };
+enum { LOOK_MS = 100, STOP_GRACE_MS = 60000, FILES_MAX = 200000, TAIL_BYTES = 8192, TAIL_LINES = 12 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -178,4 +178,30 @@ int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const cha
     if (tail.fd >= 0)
         close(tail.fd);
     return r;
+}
+
+void cli_log_tail(struct ptl_buf *b, const char *dir, int width)
+{
+    PTL_FREE char *path = ptl_fs_join(dir, "log");
+    PTL_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char text[TAIL_BYTES + 1];
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return;
+    off_t from = st.st_size > TAIL_BYTES ? st.st_size - TAIL_BYTES : 0;
+    ssize_t n = pread(fd, text, TAIL_BYTES, from);
+    while (n > 0 && text[n - 1] == '\n')
+        n--;
+    if (n <= 0)
+        return;
+    text[n] = 0;
+    size_t lines = 1, at = (size_t)n;
+    while (at > 0 && !(text[at - 1] == '\n' && lines++ == TAIL_LINES))
+        at--;
+    char *save = NULL;
+    for (char *line = strtok_r(text + at, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        PTL_FREE char *clean = cli_clean(line);
+        PTL_FREE char *cut = width > 24 ? cli_cut(clean, (size_t)width - 6) : ptl_xstrdup(clean);
+        ptl_buf_printf(b, "    | %s\n", cut);
+    }
 }

@@ -16,4 +16,6 @@ char *cli_agent_program(struct cli *c);
  * attempt and waits for it: *ret_interrupted. `limit_ms` bounds the wait. */
 PTL_NODISCARD int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const char *prefix,
                                   int64_t limit_ms, json_t **ret_result, bool *ret_interrupted);
+/* The last lines of DIR/log, cleaned and indented: what a red stage said. */
+void cli_log_tail(struct ptl_buf *b, const char *dir, int width);
 #endif

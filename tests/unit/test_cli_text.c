@@ -205,7 +205,7 @@ static void a_run_for_people(void **state PTL_UNUSED)
         "export          -        green    41.2 s        -       -        -  97.7 KiB      810  -\n"
         "verify/android  android  red           -     0.25  87.5 %  ~0.9 ms  50.0 KiB      812  verdict red\n"
         "verify/web      web      skipped       -        -       -        -         -        -  needs convert/web\n"
-        "~ measured on an emulator: indicative, not a gate\n");
+        "~ indicative: not measured on real hardware of its kind, so not a gate\n");
     ptl_buf_clear(&b);
     cli_show_red(&b, json_array_get(json_object_get(run, "stages"), 1), 0, false);
     assert_string_equal(ptl_buf_str(&b),

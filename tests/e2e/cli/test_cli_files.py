@@ -221,6 +221,7 @@ def test_exec_red_and_skipped(exec_cli, repo, tmp_path):
     (repo / "data.txt").unlink()
     done = exec_cli("exec", cwd=repo).failed(1, "attempt directories: ")
     assert "needs export, which is red" in done.out and "ended with exit code" in done.out and "/01-export/log" in done.out
+    assert "    | cat: data.txt: No such file" in done.out  # what it said last
     (repo / "data.txt").write_text("x")
     (repo / ".portolan.yml").write_text(PIPELINE.replace("VERDICT", "red"))
     done = exec_cli("exec", "--json", "-q", cwd=repo)
