@@ -167,6 +167,8 @@ class Site:
     def until(self, run: int, *states: str, timeout: float = 90) -> dict:
         def look():
             got = self.get(run)
+            if got["state"] in ("green", "red", "cancelled", "invalid") and got["state"] not in states:
+                raise AssertionError(f"run {run} ended {got['state']}: {got['message']}")
             return got if got["state"] in states else None
         try:
             return wait_for(f"run {run} to be {' or '.join(states)}", look, timeout)

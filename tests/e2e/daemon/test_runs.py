@@ -176,8 +176,9 @@ targets:
     site.until(second, "cancelled", timeout=60)
 
     site.project("queue-latest", head % "latest" + body)
-    first, second, third = (site.run("queue-latest") for _ in range(3))
+    first = site.run("queue-latest")
     site.until(first, "running")
+    second, third = (site.run("queue-latest") for _ in range(2))
     site.until(third, "waiting")
     replaced = site.until(second, "cancelled")
     assert "superseded" in replaced["message"]
@@ -278,3 +279,49 @@ def test_lists_have_cursors(site):
     assert seen == sorted(runs, reverse=True)
     for run in runs:
         site.until(run, "green")
+
+
+def test_the_queue_clock_and_the_total_clock_end_what_waits(site):
+    site.project("clocks", """
+version: 1
+model: clocks
+export: {run: ["true"], labels: [nowhere], queue-timeout: 1s}
+targets:
+  server: {host: server, verify: {run: ["true"]}}
+""")
+    run = site.until(site.run("clocks"), "red", "green")
+    assert run["stages"][0]["state"] == "red" and "queue" in run["stages"][0]["message"], run["stages"][0]
+    assert run["stages"][1]["state"] == "skipped"
+    site.project("total", """
+version: 1
+model: total
+export: {run: ["sleep 1; exit 5"], timeout: 2s, total-timeout: 3s, retry: {max: 10, when: [always]}}
+targets:
+  server: {host: server, verify: {run: ["true"]}}
+""")
+    run = site.until(site.run("total"), "red", "green")
+    attempts = site.ok("GET", f"/api/v1/stages/{run['stages'][0]['id']}/attempts")["items"]
+    assert run["stages"][0]["state"] == "red" and 1 <= len(attempts) < 10, "ten retries were allowed, three seconds were not"
+
+
+def test_a_matrix_is_a_stage_for_each_value(site):
+    site.project("matrix", """
+version: 1
+model: matrix
+export: {run: ["mkdir -p $PORTOLAN_OUTPUTS/model", "echo w > $PORTOLAN_OUTPUTS/model/w"]}
+targets:
+  server:
+    host: server
+    matrix: {mode: [a, b, c], exclude: [{mode: b}]}
+    verify: {run: ["test ${{ matrix.mode }} = a", "echo '{\\"verdict\\":\\"green\\"}' > $PORTOLAN_REPORT"]}
+""")
+    run = site.until(site.run("matrix"), "red", "green")
+    states = {s["name"]: s["state"] for s in run["stages"]}
+    assert states == {"export": "green", "verify/server[mode=a]": "green", "verify/server[mode=c]": "red"}, states
+    assert run["state"] == "red"
+
+
+def test_failures_may_be_allowed(site):
+    site.project("allowed", THREE.replace("grep -q HELLO", "grep -q NEVER").replace("verify: {", "verify: {allow-failure: true, "), {"weights.txt": "hello\\n"})
+    run = site.until(site.run("allowed"), "red", "green")
+    assert run["state"] == "green" and run["stages"][2]["state"] == "red"
