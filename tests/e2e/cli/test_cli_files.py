@@ -267,6 +267,15 @@ def test_exec_without_agent(alone, repo, tmp_path):
     assert "red" in done.out
 
 
+def command_lines():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                yield f.read()
+        except OSError:
+            pass  # it ended meanwhile
+
+
 def test_exec_interrupted(exec_cli, repo, tmp_path):
     (repo / ".portolan.yml").write_text(PIPELINE.replace("VERDICT", "green").replace('"cat data.txt', '"echo begun; exec sleep 60", "cat data.txt'))
     process = subprocess.Popen([standin.CLI, "exec", repo, "-o", tmp_path / "o"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=exec_cli.env)
@@ -276,4 +285,4 @@ def test_exec_interrupted(exec_cli, repo, tmp_path):
             break
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in err, err
-    assert not [p for p in os.listdir("/proc") if p.isdigit() and b"agent.py" in open(f"/proc/{p}/cmdline", "rb").read() and str(tmp_path).encode() in open(f"/proc/{p}/cmdline", "rb").read()]
+    assert not [line for line in command_lines() if b"agent.py" in line and str(tmp_path).encode() in line]
