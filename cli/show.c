@@ -5,6 +5,8 @@
 #include <portolan/clock.h>
 #include <portolan/wire.h>
 
+enum { CHALLENGES_SHOWN = 3 };
+
 void cli_run_name(const json_t *run, char ret[128])
 {
     int64_t number = ptl_json_i64(run, "number", 0);
@@ -206,14 +208,68 @@ static void put_quote(struct ptl_buf *b, const json_t *evidence, int width, bool
 {
     PTL_FREE char *clean = cli_clean(ptl_json_str(evidence, "text", ""));
     PTL_FREE char *quoted = ptl_xasprintf("%s", clean);
-    char line[32] = "";
+    char line[32] = "fact";
     if (ptl_json_i64(evidence, "line", 0) > 0)
         snprintf(line, sizeof(line), "line %lld", (long long)ptl_json_i64(evidence, "line", 0));
     PTL_FREE char *cut = width > 24 ? cli_cut(quoted, (size_t)width - 16) : ptl_xstrdup(quoted);
     ptl_buf_printf(b, "    %-9s | ", line);
     cli_styled(b, CLI_RED, color, cut);
+    if (ptl_json_str(evidence, "stage", NULL))
+        put_clean(b, "   [", ptl_json_str(evidence, "stage", ""), "]");
     if (ptl_json_str(evidence, "why", NULL)) {
         put_clean(b, "   (", ptl_json_str(evidence, "why", ""), ")");
+    }
+    ptl_buf_putc(b, '\n');
+}
+
+static void put_remedy(struct ptl_buf *b, const json_t *remedy)
+{
+    size_t i;
+    json_t *command;
+    if (!json_is_object(remedy))
+        return;
+    put_clean(b, "           remedy: ", ptl_json_str(remedy, "text", "-"), "\n");
+    json_array_foreach(json_object_get(remedy, "commands"), i, command)
+    {
+        put_clean(b, "             $ ", json_is_string(command) ? json_string_value(command) : "", "\n");
+    }
+}
+
+/* The likeliest challenges with their chance and what helps against the first one. */
+static void put_challenges(struct ptl_buf *b, const json_t *challenges, bool color)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(challenges, i, c)
+    {
+        char chance[32];
+        const char *path = ptl_json_str(c, "path", NULL), *from = ptl_json_str(c, "came_in", NULL);
+        if (i == CHALLENGES_SHOWN)
+            break;
+        snprintf(chance, sizeof(chance), "%.0f %%", 100 * ptl_json_num(c, "probability", 0));
+        ptl_buf_printf(b, "    %6s ", chance);
+        PTL_FREE char *name = cli_clean(path ? path : ptl_json_str(c, "id", "?"));
+        cli_styled(b, i == 0 ? CLI_BOLD : CLI_PLAIN, color, name);
+        if (path)
+            put_clean(b, "  (", ptl_json_str(c, "id", "?"), ")");
+        if (from)
+            put_clean(b, ", came in at ", from, "");
+        ptl_buf_putc(b, '\n');
+        if (i == 0)
+            put_remedy(b, json_object_get(c, "remedy"));
+    }
+}
+
+static void put_words(struct ptl_buf *b, const char *title, const json_t *list)
+{
+    size_t i;
+    json_t *v;
+    if (json_array_size(list) == 0)
+        return;
+    ptl_buf_puts(b, title);
+    json_array_foreach(list, i, v)
+    {
+        put_clean(b, i ? "; " : "", json_is_string(v) ? json_string_value(v) : "?", "");
     }
     ptl_buf_putc(b, '\n');
 }
@@ -236,7 +292,11 @@ static void put_diagnosis(struct ptl_buf *b, const json_t *stage, int width, boo
     if (ptl_json_flag(d, "transient", false))
         ptl_buf_puts(b, " [may pass when tried again]");
     ptl_buf_putc(b, '\n');
+    put_challenges(b, json_object_get(d, "challenges"), color);
     json_array_foreach(json_object_get(d, "evidence"), i, e) put_quote(b, e, width, color);
+    put_words(b, "    nearest: ", json_object_get(d, "nearest"));
+    put_words(b, "    would decide: ", json_object_get(d, "decide"));
+    put_words(b, "    not looked at: ", json_object_get(d, "cuts"));
 }
 
 void cli_show_red(struct ptl_buf *b, const json_t *stage, int width, bool color)

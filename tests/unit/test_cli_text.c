@@ -182,6 +182,35 @@ static void tables(void **state PTL_UNUSED)
     assert_string_equal(ptl_buf_str(&b), "NAME  N  EMPTY  TEXT\n");
 }
 
+static void a_diagnosis_for_people(void **state PTL_UNUSED)
+{
+    PTL_JSON *stage = json_loads(
+        "{\"name\":\"convert/android\",\"state\":\"red\",\"attempt_id\":9,\"attempt_message\":\"exit code "
+        "1\",\"diagnosis_state\":\"done\",\"diagnosis\":{\"version\":2,\"verdict\":\"challenge\",\"summary\":\"an operator is "
+        "missing\",\"transient\":false,\"challenges\":[{\"id\":\"mobile/op\",\"path\":\"Mobile > "
+        "Conversion\",\"probability\":0.874,\"remedy\":{\"text\":\"allow select "
+        "ops\",\"commands\":[\"x\\u001b[2J\"]},\"came_in\":\"export\"},{\"id\":\"b\",\"probability\":0.05},{\"id\":\"c\","
+        "\"probability\":0.02},{\"id\":\"d\",\"probability\":0.01}],\"evidence\":[{\"line\":0,\"text\":\"exit code "
+        "1\"},{\"line\":4,\"text\":\"op Dilation2D\",\"stage\":\"export\",\"why\":\"op-17\"}],\"nearest\":[\"e\",\"f\"],"
+        "\"decide\":[\"the model file\"],\"cuts\":[]}}",
+        0, NULL);
+    PTL_BUF b = PTL_BUF_INIT;
+    assert_non_null(stage);
+    cli_show_red(&b, stage, 0, false);
+    assert_string_equal(ptl_buf_str(&b), "\nconvert/android: exit code 1\n"
+                                         "  diagnosis: an operator is missing\n"
+                                         "      87 % Mobile > Conversion  (mobile/op), came in at export\n"
+                                         "           remedy: allow select ops\n"
+                                         "             $ x?[2J\n"
+                                         "       5 % b\n"
+                                         "       2 % c\n"
+                                         "    fact      | exit code 1\n"
+                                         "    line 4    | op Dilation2D   [export]   (op-17)\n"
+                                         "    nearest: e; f\n"
+                                         "    would decide: the model file\n"
+                                         "  next: portolan logs 9; portolan reproduce 9\n");
+}
+
 static void a_run_for_people(void **state PTL_UNUSED)
 {
     PTL_JSON *run = json_loads(
@@ -230,7 +259,7 @@ int main(void)
         cmocka_unit_test(cleaned),           cmocka_unit_test(measured_and_cut),
         cmocka_unit_test(logs_cannot_steer), cmocka_unit_test(times),
         cmocka_unit_test(numbers),           cmocka_unit_test(tables),
-        cmocka_unit_test(a_run_for_people),
+        cmocka_unit_test(a_run_for_people),  cmocka_unit_test(a_diagnosis_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
