@@ -157,6 +157,7 @@ CREATE INDEX run_project ON run (project_id, id);
 CREATE INDEX run_preparing ON run (id) WHERE state = 'preparing';
 CREATE INDEX run_group ON run (project_id, concurrency_group, id) WHERE state IN ('waiting', 'running') AND concurrency_group IS NOT NULL;
 CREATE INDEX run_open ON run (id) WHERE state IN ('waiting', 'running');
+CREATE INDEX run_green ON run (project_id, id) WHERE state = 'green';   -- the baselines of a verify
 
 -- ---------------------------------------------------------------------------------------------- stages and attempts
 CREATE TABLE stage_rule (from_state text, to_state text, PRIMARY KEY (from_state, to_state));
@@ -211,6 +212,7 @@ CREATE INDEX stage_queue ON stage (queued_at, id) WHERE state = 'queued';
 CREATE INDEX stage_lease ON stage (lease_until) WHERE state IN ('claimed', 'running', 'cancelling');
 CREATE INDEX stage_agent ON stage (agent_id) WHERE state IN ('claimed', 'running', 'cancelling');
 CREATE INDEX stage_run ON stage (run_id, position);
+CREATE INDEX stage_attempt ON stage (attempt_id);                       -- what an agent says of an attempt
 
 CREATE TABLE stage_need (
     stage_id  bigint NOT NULL REFERENCES stage ON DELETE CASCADE,

@@ -18,7 +18,10 @@ struct ptl_core {
     /* dispatch */
     struct ptl_core_claim *claims;
     bool wake_planned;
-    unsigned wake_hosts; /* bits of ptl_host_kind */
+    unsigned wake_hosts;  /* bits of ptl_host_kind */
+    uint64_t turn;        /* counts claims asked of the database and wakes */
+    int64_t advance[256]; /* runs to carry on at the end of this turn of the loop */
+    size_t n_advance;
     /* periodic */
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer;
     unsigned preparing, polling, diagnosing;

@@ -1,8 +1,11 @@
 /* dispatch.c - stages to agents and back. A claim is a lease with a fence; every later write carries the
  * fence and is refused when it is old. Long polls wait here; a NOTIFY names the host kind that has work, and
- * a look at the queue once a second repairs lost ones. */
+ * a look at the queue once a second repairs lost ones. Polls that offer the same (kinds, labels, toolchains,
+ * recipes) would all get the same answer, so a wake asks for two of them, and each that got something wakes
+ * two more: one new stage costs a few statements, not one for each idle agent. */
 #include "core-private.h"
 #include <portolan/clock.h>
+#include <portolan/hash.h>
 #include <portolan/log.h>
 #include <stdio.h>
 
@@ -12,6 +15,9 @@ struct ptl_core_claim {
     int64_t agent_id;
     json_t *inventory;
     unsigned hosts;
+    uint64_t offer;      /* hash of what the agent offers: equal ones suit the same stages */
+    uint64_t asked_turn; /* when it asked last: who waits longest asks next */
+    uint64_t woken_turn;
     int free_slots;
     struct ptl_timer *deadline;
     ptl_core_fn *fn;
@@ -222,6 +228,7 @@ static void want_secrets(struct ptl_core_claim *c, struct ptl_rows *rows, int ro
 }
 
 static void try_claim(struct ptl_core_claim *c);
+static void wake_offer(struct ptl_core *core, uint64_t offer);
 
 static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
@@ -241,6 +248,7 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     }
     c->core->count.claims += (uint64_t)n;
     c->claims = json_array();
+    wake_offer(c->core, c->offer); /* there may be more */
     c->open = 1;
     for (int i = 0; i < n; i++) {
         json_t *job = ptl_row_json(rows, i, "job");
@@ -280,6 +288,7 @@ static void try_claim(struct ptl_core_claim *c)
     ptl_args_text_array(&a, inv.recipes, inv.n_recipes);
     ptl_args_i64(&a, c->free_slots);
     ptl_args_i64(&a, c->core->o.claim_lease_ms);
+    c->asked_turn = ++c->core->turn;
     if (ptl_store_query(c->core->store, PTL_SQL_stage_claim, &a, on_claimed, c) == 0)
         c->asking = true;
 }
@@ -290,6 +299,22 @@ static void on_deadline(void *ctx)
     c->expired = true;
     if (!c->asking && !c->claims) /* else what is under way answers */
         answer(c, 0, NULL);
+}
+
+static uint64_t offer_of(const json_t *inventory)
+{
+    static const char *const keys[] = {"hosts", "labels", "toolchains", "recipes"};
+    char hex[PTL_SHA256_HEX];
+    PTL_BUF b = PTL_BUF_INIT;
+    for (size_t i = 0; i < PTL_ARRAY_LEN(keys); i++) {
+        PTL_FREE char *text =
+            json_dumps(json_object_get(inventory, keys[i]), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+        ptl_buf_puts(&b, text ? text : "-");
+        ptl_buf_putc(&b, '\n');
+    }
+    ptl_sha256_of(b.data, b.len, hex);
+    hex[16] = 0;
+    return strtoull(hex, NULL, 16);
 }
 
 static void on_seen(void *ctx, struct ptl_rows *rows PTL_UNUSED, const struct ptl_error *err)
@@ -307,6 +332,7 @@ struct ptl_core_claim *ptl_core_claim(struct ptl_core *core, int64_t agent_id, c
     c->core = core;
     c->agent_id = agent_id;
     c->inventory = json_deep_copy(inventory);
+    c->offer = offer_of(inventory);
     c->free_slots = free_slots > PTL_WIRE_CLAIMS_MAX ? PTL_WIRE_CLAIMS_MAX : free_slots;
     c->fn = fn;
     c->ctx = ctx;
@@ -357,16 +383,44 @@ void ptl_core_claims_stop(struct ptl_core *core)
     }
 }
 
+/* Two, because one of them may belong to an agent that is draining, which gets nothing whatever there is. */
+enum { WAKE_AT_ONCE = 2 };
+
+static void wake_offer(struct ptl_core *core, uint64_t offer)
+{
+    struct ptl_core_claim *longest[WAKE_AT_ONCE] = {NULL};
+    size_t n = 0;
+    for (struct ptl_core_claim *c = core->claims; c; c = c->next) {
+        if (c->offer != offer || c->abandoned || c->expired || c->free_slots <= 0 || c->claims || c->asking)
+            continue;
+        size_t at = n;
+        for (; at > 0 && longest[at - 1]->asked_turn > c->asked_turn; at--)
+            if (at < WAKE_AT_ONCE)
+                longest[at] = longest[at - 1];
+        if (at < WAKE_AT_ONCE)
+            longest[at] = c;
+        n += n < WAKE_AT_ONCE;
+    }
+    for (size_t i = 0; i < n; i++)
+        try_claim(longest[i]);
+}
+
 static void wake_now(void *ctx)
 {
     struct ptl_core *core = ctx;
     unsigned hosts = core->wake_hosts;
+    uint64_t turn = ++core->turn;
     core->wake_planned = false;
     core->wake_hosts = 0;
-    for (struct ptl_core_claim *c = core->claims, *next; c; c = next) {
-        next = c->next;
-        if ((c->hosts & hosts) && !c->abandoned && c->free_slots > 0 && !c->claims)
-            try_claim(c);
+    for (struct ptl_core_claim *c = core->claims; c; c = c->next) {
+        if (!(c->hosts & hosts) || c->woken_turn == turn)
+            continue;
+        for (struct ptl_core_claim *same = c; same; same = same->next)
+            if (same->offer == c->offer) {
+                same->woken_turn = turn;
+                same->again |= same->asking; /* what it asked may have been answered before the news */
+            }
+        wake_offer(core, c->offer);
     }
 }
 

@@ -73,12 +73,31 @@ static void run_batch(struct ptl_batch *batch, struct asked *a)
     }
 }
 
+static void advance_now(void *ctx)
+{
+    struct ptl_core *core = ctx;
+    size_t n = core->n_advance;
+    core->n_advance = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct ptl_batch *b = ptl_batch_new(core->store);
+        add_i64(b, PTL_SQL_run_lock, core->advance[i]);
+        ptl_core_batch_advance(b, core->advance[i]);
+        run_batch(b, ask(core, "advance", core->advance[i], SIZE_MAX, NULL, NULL));
+    }
+}
+
+/* At the end of this turn of the loop, once a run: a group commit answers many finishes of one run at once.
+ * Should the daemon die before, sweep_stuck finds the run. */
 void ptl_core_run_advance(struct ptl_core *core, int64_t run_id)
 {
-    struct ptl_batch *b = ptl_batch_new(core->store);
-    add_i64(b, PTL_SQL_run_lock, run_id);
-    ptl_core_batch_advance(b, run_id);
-    run_batch(b, ask(core, "advance", run_id, SIZE_MAX, NULL, NULL));
+    for (size_t i = 0; i < core->n_advance; i++)
+        if (core->advance[i] == run_id)
+            return;
+    if (core->n_advance == PTL_ARRAY_LEN(core->advance))
+        advance_now(core);
+    core->advance[core->n_advance++] = run_id;
+    if (core->n_advance == 1)
+        ptl_loop_defer(core->loop, advance_now, core);
 }
 
 void ptl_core_run_cancel(struct ptl_core *core, int64_t run_id, const char *who, ptl_core_fn *fn, void *ctx)

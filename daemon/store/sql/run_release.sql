@@ -3,7 +3,9 @@
 -- @write
 -- @repeatable
 WITH RECURSIVE runs AS (
-    SELECT r.id FROM run me JOIN run r ON r.state = 'running' AND (r.id = me.id OR (r.project_id = me.project_id AND r.concurrency_group = me.concurrency_group)) WHERE me.id = $1::bigint
+    SELECT id FROM run WHERE id = $1::bigint AND state = 'running'
+    UNION
+    SELECT r.id FROM run me JOIN run r ON r.project_id = me.project_id AND r.concurrency_group = me.concurrency_group AND r.state = 'running' WHERE me.id = $1::bigint
 ), hopeless (id) AS (
     SELECT s.id FROM stage s JOIN runs ON runs.id = s.run_id WHERE s.state IN ('red', 'cancelled', 'skipped')
     UNION
