@@ -212,9 +212,9 @@ const char *cli_ref_short(const char *ref); /* the other way round; borrowed */
 /* The table of stages of a run as the API tells it (also made by exec). */
 void cli_show_stages(struct ptl_buf *b, const json_t *run, int width, bool color);
 void cli_show_head(struct ptl_buf *b, const json_t *run, int width, bool color);
-/* What is known about a red stage: reasons of the report, summary and quoted lines of the diagnosis, what to
- * do next. */
-void cli_show_red(struct ptl_buf *b, const json_t *stage, int width, bool color);
+/* What is known about a red stage: reasons of the report, summary and quoted lines of the diagnosis (`all` of
+ * them, or the best), what to do next. */
+void cli_show_red(struct ptl_buf *b, const json_t *stage, bool all, int width, bool color);
 void cli_show_report(struct ptl_buf *b, const json_t *report, int width, bool color);
 /* "digits#3" or "run 12". */
 void cli_run_name(const json_t *run, char ret[128]);

@@ -5,7 +5,7 @@
 #include <portolan/clock.h>
 #include <portolan/wire.h>
 
-enum { CHALLENGES_SHOWN = 3 };
+enum { CHALLENGES_SHOWN = 3, EVIDENCE_SHOWN = 4 };
 
 void cli_run_name(const json_t *run, char ret[128])
 {
@@ -274,7 +274,7 @@ static void put_words(struct ptl_buf *b, const char *title, const json_t *list)
     ptl_buf_putc(b, '\n');
 }
 
-static void put_diagnosis(struct ptl_buf *b, const json_t *stage, int width, bool color)
+static void put_diagnosis(struct ptl_buf *b, const json_t *stage, bool all, int width, bool color)
 {
     const json_t *d = json_object_get(stage, "diagnosis");
     const char *state = ptl_json_str(stage, "diagnosis_state", "none");
@@ -293,13 +293,20 @@ static void put_diagnosis(struct ptl_buf *b, const json_t *stage, int width, boo
         ptl_buf_puts(b, " [may pass when tried again]");
     ptl_buf_putc(b, '\n');
     put_challenges(b, json_object_get(d, "challenges"), color);
-    json_array_foreach(json_object_get(d, "evidence"), i, e) put_quote(b, e, width, color);
+    const json_t *evidence = json_object_get(d, "evidence");
+    json_array_foreach(evidence, i, e)
+    {
+        if (all || i < EVIDENCE_SHOWN)
+            put_quote(b, e, width, color);
+    }
+    if (!all && json_array_size(evidence) > EVIDENCE_SHOWN)
+        ptl_buf_printf(b, "    %zu more lines: portolan why\n", json_array_size(evidence) - EVIDENCE_SHOWN);
     put_words(b, "    nearest: ", json_object_get(d, "nearest"));
     put_words(b, "    would decide: ", json_object_get(d, "decide"));
     put_words(b, "    not looked at: ", json_object_get(d, "cuts"));
 }
 
-void cli_show_red(struct ptl_buf *b, const json_t *stage, int width, bool color)
+void cli_show_red(struct ptl_buf *b, const json_t *stage, bool all, int width, bool color)
 {
     const char *message = ptl_json_str(stage, "attempt_message", NULL),
                *name = ptl_json_str(stage, "name", "?");
@@ -310,7 +317,7 @@ void cli_show_red(struct ptl_buf *b, const json_t *stage, int width, bool color)
     ptl_buf_putc(b, '\n');
     cli_styled(b, CLI_RED, color, title);
     put_clean(b, *message ? ": " : "", message, "\n");
-    put_diagnosis(b, stage, width, color);
+    put_diagnosis(b, stage, all, width, color);
     put_reasons(b, json_object_get(json_object_get(stage, "report"), "reasons"), "  ");
     if (attempt <= 0)
         return;

@@ -196,7 +196,7 @@ static void a_diagnosis_for_people(void **state PTL_UNUSED)
         0, NULL);
     PTL_BUF b = PTL_BUF_INIT;
     assert_non_null(stage);
-    cli_show_red(&b, stage, 0, false);
+    cli_show_red(&b, stage, true, 0, false);
     assert_string_equal(ptl_buf_str(&b), "\nconvert/android: exit code 1\n"
                                          "  diagnosis: an operator is missing\n"
                                          "      87 % Mobile > Conversion  (mobile/op), came in at export\n"
