@@ -438,7 +438,7 @@ static void print_end(struct exec *x)
     json_array_foreach(json_object_get(x->run, "stages"), i,
                        s) if (ptl_str_eq(ptl_json_str(s, "state", ""), "red"))
     {
-        cli_show_red(\& b, s, true, c->width, c->color);
+        cli_show_red(&b, s, true, c->width, c->color);
         const char *dir = ptl_json_str(s, "directory", NULL);
         if (dir) {
             cli_log_tail(&b, dir, c->width);

@@ -16,7 +16,7 @@ void cli_print_run(struct cli *c, const json_t *run)
     cli_show_stages(&b, run, c->width, c->color);
     json_array_foreach(json_object_get(run, "stages"), i,
                        stage) if (ptl_str_eq(ptl_json_str(stage, "state", ""), "red"))
-        cli_show_red(\& b, stage, false, c->width, c->color);
+        cli_show_red(&b, stage, false, c->width, c->color);
     cli_print_buf(c, &b);
 }
 

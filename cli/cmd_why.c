@@ -58,7 +58,7 @@ int cli_cmd_why(struct cli *c)
     {
         const char *of = ptl_json_str(s, "state", "");
         if (ptl_str_eq(of, "red")) {
-            cli_show_red(\& b, s, true, c->width, c->color);
+            cli_show_red(&b, s, true, c->width, c->color);
             told++;
         } else if (ptl_str_eq(of, "skipped") || ptl_str_eq(of, "cancelled")) {
             PTL_FREE char *stage = cli_clean(ptl_json_str(s, "name", "?"));
