@@ -1,5 +1,5 @@
-/* test_webhook_payload.c - what a verified body says: pushes as delivery_add takes them, or the reason why there
- * are none; and everything that is refused. */
+/* test_webhook_payload.c - what a verified body says: pushes as delivery_add takes them, or the reason why
+ * there are none; and everything that is refused. */
 #include "webhook.h"
 #include <portolan/buf.h>
 #include <setjmp.h>
@@ -17,11 +17,12 @@ struct row {
     const char *label;
     enum ptl_forge forge;
     const char *event, *body;
-    const char *pushes;  /* JSON, or NULL: there are none */
-    const char *says;    /* in the reason for ignoring, or in the error when `refused` */
+    const char *pushes; /* JSON, or NULL: there are none */
+    const char *says;   /* in the reason for ignoring, or in the error when `refused` */
     bool refused;
 };
 
+/* clang-format off */
 #define PUSH(ref, before, after, pusher, forced, why)                                                                          \
     "{\"ref\":\"" ref "\",\"before\":" before ",\"after\":" after ",\"pusher\":" pusher ",\"forced\":" forced ",\"why_not\":" why \
     "}"
@@ -126,6 +127,8 @@ static const struct row rows[] = {
     {"standard: a bad one among good ones", PTL_FORGE_STANDARD, "webhook", "{\"type\":\"push\",\"data\":{\"pushes\":[{\"ref\":\"refs/heads/a\",\"after\":\"" A "\"},{\"ref\":\"x\"}]}}", NULL, "payload.ref", true},
 };
 
+/* clang-format on */
+
 static const char *no_header(const void *ctx PTL_UNUSED, const char *name PTL_UNUSED)
 {
     return NULL;
@@ -177,7 +180,10 @@ static void long_names_stay_utf8(void **state PTL_UNUSED)
         for (int i = 0; i < 60; i++)
             strcat(name, "\xe2\x82\xac");
         strcat(ref, name);
-        snprintf(body, sizeof(body), "{\"ref\":\"refs/heads/main\",\"before\":\"" A "\",\"after\":\"" B "\",\"pusher\":{\"name\":\"%s\"}}", name);
+        snprintf(body, sizeof(body),
+                 "{\"ref\":\"refs/heads/main\",\"before\":\"" A "\",\"after\":\"" B
+                 "\",\"pusher\":{\"name\":\"%s\"}}",
+                 name);
         struct ptl_webhook w = {.forge = PTL_FORGE_GITHUB, .event = "push"};
         struct ptl_error err = PTL_ERROR_INIT;
         assert_int_equal(parse(&w, body, strlen(body), &err), 0);
@@ -205,7 +211,8 @@ static void number_of_pushes_is_bounded(void **state PTL_UNUSED)
         ptl_buf_puts(&b, "]}}");
         struct ptl_webhook w = {.forge = PTL_FORGE_STANDARD, .event = "webhook"};
         struct ptl_error err = PTL_ERROR_INIT;
-        assert_int_equal(parse(&w, b.data, b.len, &err), n > PTL_WEBHOOK_PUSHES_MAX ? PTL_WEBHOOK_MALFORMED : 0);
+        assert_int_equal(parse(&w, b.data, b.len, &err),
+                         n > PTL_WEBHOOK_PUSHES_MAX ? PTL_WEBHOOK_MALFORMED : 0);
         assert_int_equal(json_array_size(w.pushes), n > PTL_WEBHOOK_PUSHES_MAX ? 0 : n);
         ptl_webhook_done(&w);
     }
