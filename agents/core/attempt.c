@@ -6,6 +6,7 @@
  * was; nothing is inferred from an exit code. It knows no server and no token. */
 #include "attempt.h"
 #include "attempt-private.h"
+#include "cgroup.h"
 #include "compare.h"
 #include "logger.h"
 #include "netns.h"
@@ -511,8 +512,8 @@ static void note_command_end(struct attempt *a, struct ptl_sandbox *s, int statu
 static void run_command(struct attempt *a)
 {
     struct ptl_error err = PTL_ERROR_INIT;
-    char name[64];
-    snprintf(name, sizeof(name), "portolan-%lld-%lld", (long long)a->attempt_id, (long long)a->fence);
+    char name[PTL_CGROUP_NAME];
+    ptl_cgroup_name_for(a->dir, "stage", name);
     const char *ro[5] = {a->inputs, a->with_path};
     const char *const rw[] = {a->src, a->outputs, a->scratch, NULL};
     size_t n = 2;

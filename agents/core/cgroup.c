@@ -16,6 +16,7 @@
 #include <portolan/buf.h>
 #include <portolan/clock.h>
 #include <portolan/fs.h>
+#include <portolan/hash.h>
 
 #define SELF_LEAF     "portolan.self"
 #define CPU_PERIOD_US 100000
@@ -186,17 +187,23 @@ static bool name_is_good(const char *name)
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len;
 }
 
+static bool has_members(const char *dir)
+{
+    char text[64];
+    return read_file(dir, "cgroup.procs", text, sizeof(text)) == 0 && text[0];
+}
+
 static int make_dir(struct ptl_cgroup *cg, int c, const char *base, const char *name, struct ptl_error *err)
 {
-    snprintf(cg->dir[c], sizeof(cg->dir[c]), "%s/%s", base, name);
-    if (mkdir(cg->dir[c], 0755) < 0 && errno != EEXIST) {
-        int r = -errno;
-        ptl_error_set(err, r, "cannot make the control group %s: %s", cg->dir[c], strerror(-r));
-        cg->dir[c][0] = 0;
-        return r;
-    }
+    char dir[600];
+    snprintf(dir, sizeof(dir), "%s/%s", base, name);
+    if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+        return ptl_error_set(err, -errno, "cannot make the control group %s: %s", dir, strerror(errno));
+    if (has_members(dir)) /* somebody else's; freeing ours must not kill theirs */
+        return ptl_error_set(err, -EBUSY, "the control group %s is in use by other processes", dir);
+    memcpy(cg->dir[c], dir, sizeof(dir));
     char path[700];
-    snprintf(path, sizeof(path), "%s/cgroup.procs", cg->dir[c]);
+    snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
     cg->procs_fd[c] = open(path, O_WRONLY | O_CLOEXEC);
     if (cg->procs_fd[c] < 0)
         return ptl_error_set(err, -errno, "cannot write %s: %s", path, strerror(errno));
@@ -351,6 +358,15 @@ const char *ptl_cgroup_kind(struct ptl_error *err)
     const char *kind = ptl_cgroup_name(cg);
     ptl_cgroup_free(cg);
     return kind;
+}
+
+void ptl_cgroup_name_for(const char *attempt_dir, const char *what, char ret[PTL_CGROUP_NAME])
+{
+    char hex[PTL_SHA256_HEX];
+    PTL_FREE char *real = realpath(attempt_dir, NULL);
+    const char *dir = real ? real : attempt_dir;
+    ptl_sha256_of(dir, strlen(dir), hex);
+    snprintf(ret, PTL_CGROUP_NAME, "portolan-%.16s-%.20s", hex, what);
 }
 
 const char *ptl_cgroup_name(const struct ptl_cgroup *cg)

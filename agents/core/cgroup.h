@@ -38,6 +38,11 @@ const char *ptl_cgroup_name(const struct ptl_cgroup *cg); /* "cgroup1" or "cgrou
 /* "cgroup1", "cgroup2", or NULL when the host allows neither (err, may be NULL, says why). Tries for real,
  * once. */
 const char *ptl_cgroup_kind(struct ptl_error *err);
+/* Name of a group of the attempt in `attempt_dir`: the same in every process, another for every directory,
+ * however many agents share this host. `what`: "stage", "engine", "browser", …; "" gives the prefix for
+ * ptl_cgroup_sweep(). */
+enum { PTL_CGROUP_NAME = 64 };
+void ptl_cgroup_name_for(const char *attempt_dir, const char *what, char ret[PTL_CGROUP_NAME]);
 /* Removes groups whose name starts with `prefix` and their members: what a killed attempt process left
  * behind. */
 void ptl_cgroup_sweep(const char *prefix);

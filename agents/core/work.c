@@ -159,13 +159,13 @@ static uint64_t file_size(const char *path)
 
 static int settle(struct job_work *w, struct ptl_error *err)
 {
-    char prefix[64];
+    char prefix[PTL_CGROUP_NAME];
     PTL_FREE char *path = ptl_fs_join(w->dir, "result.json");
     PTL_FREE char *log = ptl_fs_join(w->dir, "log");
     struct ptl_error why = PTL_ERROR_INIT;
     PTL_JSON *result = NULL;
     if (!ptl_fs_exists(path)) {
-        snprintf(prefix, sizeof(prefix), "portolan-%lld-%lld", (long long)w->id, (long long)w->fence);
+        ptl_cgroup_name_for(w->dir, "", prefix);
         ptl_cgroup_sweep(prefix);
         if (ptl_spool_recover(w->dir, &why) < 0)
             ptl_log_warning("attempt=%lld: %s", (long long)w->id, why.text);

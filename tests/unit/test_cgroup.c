@@ -192,6 +192,37 @@ static void sweep_removes_what_a_killed_process_left(void **state)
     ptl_cgroup_free(left);
 }
 
+static void a_group_in_use_is_left_alone(void **state)
+{
+    (void)state;
+    struct ptl_cgroup *mine = new_or_skip("used", NULL), *other = NULL;
+    pid_t pid = start_in(mine, wait_forever);
+    char name[64];
+    struct ptl_error err = PTL_ERROR_INIT;
+    snprintf(name, sizeof(name), "portolan-test-%d-used", (int)getpid());
+    assert_int_equal(ptl_cgroup_new(name, NULL, &other, &err), -EBUSY);
+    assert_null(other);
+    int status;
+    assert_int_equal(waitpid(pid, &status, WNOHANG), 0); /* and it lives */
+    signal(SIGCHLD, SIG_IGN);
+    ptl_cgroup_free(mine);
+    signal(SIGCHLD, SIG_DFL);
+}
+
+static void names_differ_by_directory(void **state)
+{
+    (void)state;
+    char a[PTL_CGROUP_NAME], b[PTL_CGROUP_NAME], c[PTL_CGROUP_NAME], prefix[PTL_CGROUP_NAME];
+    ptl_cgroup_name_for("/tmp/1-1", "stage", a);
+    ptl_cgroup_name_for("/tmp/1-12", "stage", b);
+    ptl_cgroup_name_for("/tmp/./1-1", "engine", c);
+    ptl_cgroup_name_for("/tmp/1-1", "", prefix);
+    assert_string_not_equal(a, b);
+    assert_true(ptl_str_starts(a, prefix));
+    assert_false(ptl_str_starts(b, prefix));
+    assert_true(ptl_str_ends(c, "-engine"));
+}
+
 static void bad_names_are_refused(void **state)
 {
     (void)state;
@@ -243,6 +274,8 @@ int main(void)
         cmocka_unit_test(process_limit_holds),
         cmocka_unit_test(free_kills_what_ignores_sigterm),
         cmocka_unit_test(sweep_removes_what_a_killed_process_left),
+        cmocka_unit_test(a_group_in_use_is_left_alone),
+        cmocka_unit_test(names_differ_by_directory),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(v2_kills_and_removes),
     };

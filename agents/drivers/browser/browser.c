@@ -10,6 +10,7 @@
  * WebDriver URL (parameter "webdriver"). */
 #include <driver.h>
 #include "browser-private.h"
+#include "cgroup.h"
 #include "chromium.h"
 #include "console.h"
 #include "webdriver.h"
@@ -263,9 +264,8 @@ static int start_browser(struct verify *v, struct ptl_error *err)
     PTL_FREE char *driver = ptl_chromium_find("PORTOLAN_CHROMEDRIVER", driver_names);
     PTL_FREE char *work = ptl_fs_join(v->job->scratch_dir, "browser");
     /* begins as the attempt's own group does, so that the agent's sweep after a lost attempt finds it */
-    PTL_FREE char *cgroup =
-        ptl_xasprintf("portolan-%lld-%lld-browser", (long long)ptl_json_i64(v->job->job, "attempt_id", 0),
-                      (long long)ptl_json_i64(v->job->job, "fence", 0));
+    char cgroup[PTL_CGROUP_NAME];
+    ptl_cgroup_name_for(v->job->attempt_dir, "browser", cgroup);
     if (!driver || !v->browser)
         return ptl_error_set(err, -ENOENT, "browser: no %s on this host; %s",
                              driver ? "chromium" : "chromedriver", INSTALL_HINT);

@@ -3,6 +3,7 @@
  * comes from: bound read-only into the embedded device, pushed once per toolchain version to a real one.
  * Owns: the device for the length of an attempt. Blocks; one thread. */
 #include "mobile.h"
+#include "cgroup.h"
 
 #include <glob.h>
 #include <limits.h>
@@ -131,10 +132,8 @@ static int open_embedded(const struct ptl_driver_job *job, const char *phone_dir
     PTL_FREE char *site = ptl_fs_join(job->toolchain_dir, "site");
     PTL_FREE char *dir = ptl_fs_join(job->scratch_dir, "phone");
     /* The agent sweeps every group of an attempt by this prefix, so a killed attempt process leaves none. */
-    int64_t attempt = ptl_json_i64(job->job, "attempt_id", 0);
-    PTL_FREE char *group = attempt ? ptl_xasprintf("portolan-%lld-%lld-phone", (long long)attempt,
-                                                   (long long)ptl_json_i64(job->job, "fence", 0))
-                                   : NULL;
+    char group[PTL_CGROUP_NAME];
+    ptl_cgroup_name_for(job->attempt_dir, "phone", group);
     struct ptl_device_bind binds[] = {
         {python, p->python},
         {site,   p->site  }

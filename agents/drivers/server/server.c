@@ -6,6 +6,7 @@
  * that latencies mean something, unless the model has a fixed batch. With `with: {endpoint: URL}` an engine
  * that runs already is asked instead. */
 #include "../driver.h"
+#include "cgroup.h"
 #include "protocol.h"
 #include "recipe.h"
 #include "sandbox.h"
@@ -149,7 +150,7 @@ static void template_pairs(const struct verify *v, const char *port, const char 
 static int start_engine(struct verify *v, const json_t *command, struct ptl_error *err)
 {
     const struct ptl_driver_job *job = v->job;
-    char port[16], name[80];
+    char port[16], name[PTL_CGROUP_NAME];
     const char *pairs[PAIRS_MAX + 1] = {0};
     char *made[PAIRS_MAX] = {0};
     char *argv[64] = {0};
@@ -160,9 +161,7 @@ static int start_engine(struct verify *v, const json_t *command, struct ptl_erro
                              PTL_ARRAY_LEN(argv) - 1);
     snprintf(port, sizeof(port), "%d", job->private_net ? FIXED_PORT : free_port());
     snprintf(v->base, sizeof(v->base), "http://127.0.0.1:%s", port);
-    snprintf(name, sizeof(name), "portolan-%lld-%lld-engine",
-             (long long)ptl_json_i64(job->job, "attempt_id", 0),
-             (long long)ptl_json_i64(job->job, "fence", 0));
+    ptl_cgroup_name_for(job->attempt_dir, "engine", name);
     template_pairs(v, port, model_dir, pairs, made);
     for (size_t i = 0; i < json_array_size(command); i++) {
         const char *word = json_string_value(json_array_get(command, i));

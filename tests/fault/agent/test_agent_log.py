@@ -9,7 +9,7 @@ EXPECTED = [f"line {i} of a log that is shipped in pieces" for i in range(LINES)
 
 def finished(daemon, attempt):
     result = daemon.result(attempt)
-    assert result["ok"], result
+    assert result["ok"], (result["end_reason"], result["message"])
     assert result["log_bytes"] == len(daemon.logs[attempt])
     return body_of(bytes(daemon.logs[attempt]))
 
