@@ -211,6 +211,21 @@ static void a_diagnosis_for_people(void **state PTL_UNUSED)
                                          "  next: portolan logs 9; portolan reproduce 9\n");
 }
 
+static void only_the_best_lines(void **state PTL_UNUSED)
+{
+    PTL_JSON *stage =
+        json_loads("{\"name\":\"s\",\"diagnosis\":{\"evidence\":[{\"line\":1},{\"line\":2},{\"line\":3},{"
+                   "\"line\":4},{\"line\":5},{\"line\":6}]}}",
+                   0, NULL);
+    PTL_BUF best = PTL_BUF_INIT, all = PTL_BUF_INIT;
+    cli_show_red(&best, stage, false, 0, false);
+    cli_show_red(&all, stage, true, 0, false);
+    assert_non_null(strstr(ptl_buf_str(&best), "line 4 "));
+    assert_null(strstr(ptl_buf_str(&best), "line 5 "));
+    assert_non_null(strstr(ptl_buf_str(&best), "2 more lines: portolan why"));
+    assert_non_null(strstr(ptl_buf_str(&all), "line 6 "));
+}
+
 static void a_run_for_people(void **state PTL_UNUSED)
 {
     PTL_JSON *run = json_loads(
@@ -236,7 +251,7 @@ static void a_run_for_people(void **state PTL_UNUSED)
         "verify/web      web      skipped       -        -       -        -         -        -  needs convert/web\n"
         "~ indicative: not measured on real hardware of its kind, so not a gate\n");
     ptl_buf_clear(&b);
-    cli_show_red(&b, json_array_get(json_object_get(run, "stages"), 1), 0, false);
+    cli_show_red(&b, json_array_get(json_object_get(run, "stages"), 1), true, 0, false);
     assert_string_equal(ptl_buf_str(&b),
                         "\nverify/android: verdict red\n"
                         "  diagnosis: outputs differ\n"
@@ -256,10 +271,15 @@ int main(void)
     tzset();
     setlocale(LC_CTYPE, "C.UTF-8");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cleaned),           cmocka_unit_test(measured_and_cut),
-        cmocka_unit_test(logs_cannot_steer), cmocka_unit_test(times),
-        cmocka_unit_test(numbers),           cmocka_unit_test(tables),
-        cmocka_unit_test(a_run_for_people),  cmocka_unit_test(a_diagnosis_for_people),
+        cmocka_unit_test(cleaned),
+        cmocka_unit_test(measured_and_cut),
+        cmocka_unit_test(logs_cannot_steer),
+        cmocka_unit_test(times),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(tables),
+        cmocka_unit_test(a_run_for_people),
+        cmocka_unit_test(a_diagnosis_for_people),
+        cmocka_unit_test(only_the_best_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
