@@ -34,9 +34,12 @@ static void compile_builtin(void)
     PTL_JSON *doc = NULL;
     PTL_JSON *problems = json_array();
     const struct ptl_kb_file *model = ptl_kb_file_find(&ptl_kb_files_builtin, "model/text.bin");
-    if (ptl_kb_data_read(&ptl_kb_files_builtin, problems, &doc) < 0)
-        ptl_log_error("kb: the knowledge built in is not well-formed: %s",
-                      json_string_value(json_array_get(problems, 0)));
+    int r = ptl_kb_data_read(&ptl_kb_files_builtin, problems, &doc);
+    if (json_array_size(problems))
+        ptl_log_error("kb: %zu problems with the knowledge built in, the first: %s",
+                      json_array_size(problems), json_string_value(json_array_get(problems, 0)));
+    if (r < 0)
+        ptl_log_error("kb: the knowledge built in cannot be read");
     else if (ptl_kb_new(doc, model ? model->text : NULL, model ? model->len : 0, &builtin, &err) < 0)
         ptl_log_error("kb: %s", err.text);
 }

@@ -522,7 +522,7 @@ int ptl_kb_matches(const struct ptl_kb *kb, const json_t *facts, const char *log
         const struct hits *h = &s.hits[in->first];
         json_t *lines = json_array();
         for (int k = 0; k < h->n; k++)
-            if (in->role >= ROLE_GENERIC || kb_speaks(&s, in, h->line[k]))
+            if (in->role >= ROLE_GENERIC ? kb_conditions(&s, in, h->line[k]) : kb_speaks(&s, in, h->line[k]))
                 json_array_append_new(lines, json_integer(s.text.lines[h->line[k]].number));
         if (json_array_size(lines))
             json_object_set(all, in->id, lines);

@@ -378,7 +378,7 @@ static const struct key remedy_keys[] = {
 };
 
 /* names: what may be captured, as keys of an object. */
-static void check_pattern(struct reader *r, const char *what, const char *pattern, bool caseless,
+static void check_pattern(struct reader *r, const char *what, const char *pattern, bool caseless, int literal,
                           json_t *names)
 {
     struct ptl_error err = PTL_ERROR_INIT;
@@ -387,9 +387,9 @@ static void check_pattern(struct reader *r, const char *what, const char *patter
         problem(r, "%s: %s", what, err.text);
         return;
     }
-    if (ptl_rex_literal(rex) < 4)
-        problem(r, "%s: every match must hold 4 or more literal characters in a row, here it is %d", what,
-                ptl_rex_literal(rex));
+    if (ptl_rex_literal(rex) < literal)
+        problem(r, "%s: every match must hold %d or more literal characters in a row, here it is %d", what,
+                literal, ptl_rex_literal(rex));
     if (ptl_rex_ends_open(rex))
         problem(r, "%s: ends in an unbounded repeat; leave it away or bound it", what);
     for (int i = 1; i <= ptl_rex_groups(rex); i++) {
@@ -440,7 +440,7 @@ static void check_near(struct reader *r, const char *what, const json_t *list, b
         int64_t within = ptl_json_i64(v, "within", 0);
         if (within < 0 || within > 1000)
             problem(r, "%s: within is 0 to 1000 lines", what);
-        check_pattern(r, what, ptl_json_str(v, "pattern", ""), caseless, names);
+        check_pattern(r, what, ptl_json_str(v, "pattern", ""), caseless, 2, names);
     }
     if (json_array_size(list) > 6)
         problem(r, "%s: at most 6", what);
@@ -542,7 +542,7 @@ static json_t *read_indicator(struct reader *r, const json_t *in)
         problem(r, "role: '%s' is none of cause, consequence, context, generic, benign", role);
     bool speaks = strcmp(role, "generic") != 0 && strcmp(role, "benign") != 0;
     json_t *names = json_object(), *unless = json_object();
-    check_pattern(r, "pattern", ptl_json_str(in, "pattern", ""), caseless, names);
+    check_pattern(r, "pattern", ptl_json_str(in, "pattern", ""), caseless, 4, names);
     check_near(r, "also", json_object_get(in, "also"), caseless, names);
     check_near(r, "unless", json_object_get(in, "unless"), caseless, unless);
     if (json_object_get(in, "scope"))
@@ -697,10 +697,6 @@ int ptl_kb_data_read(const struct ptl_kb_files *files, json_t *problems, json_t 
                   p.nodes, "links", p.links, "entries", p.entries, "indicators", p.indicators);
     if (!doc)
         return -ENOMEM;
-    if (r.found) {
-        json_decref(doc);
-        return -EINVAL;
-    }
     *ret = doc;
     return 0;
 }

@@ -437,7 +437,8 @@ static void flag_lines(const struct ptl_kb *kb, struct scan *s)
                         : in->role == ROLE_BENIGN ? LINE_BENIGN
                                                   : LINE_HIT;
         for (int k = 0; k < h->n; k++)
-            s->text.lines[h->line[k]].flags |= flag;
+            if (in->n_also + in->n_unless == 0 || kb_conditions(s, in, h->line[k]))
+                s->text.lines[h->line[k]].flags |= flag;
     }
 }
 

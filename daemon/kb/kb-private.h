@@ -105,6 +105,7 @@ void kb_captures(const struct ptl_kb *kb, const struct scan *s, const struct ind
 bool kb_near(const struct scan *s, int pattern, uint32_t line, int within, uint32_t *ret_line);
 /* Not silenced by its line, and its `also` and `unless` hold there. */
 bool kb_speaks(const struct scan *s, const struct indicator *in, uint32_t line);
+bool kb_conditions(const struct scan *s, const struct indicator *in, uint32_t line);
 int kb_node(const struct ptl_kb *kb, const char *id); /* -1: none */
 
 struct situation {

@@ -172,8 +172,11 @@ static double tool_fit(const struct indicator *in, const struct situation *at)
 
 bool kb_speaks(const struct scan *s, const struct indicator *in, uint32_t line)
 {
-    if (s->text.lines[line].flags & LINE_BENIGN)
-        return false;
+    return !(s->text.lines[line].flags & LINE_BENIGN) && kb_conditions(s, in, line);
+}
+
+bool kb_conditions(const struct scan *s, const struct indicator *in, uint32_t line)
+{
     uint32_t at;
     for (int k = 0; k < in->n_also; k++)
         if (!kb_near(s, in->first + 1 + k, line, in->within[k], &at))

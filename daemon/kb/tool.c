@@ -80,7 +80,7 @@ static int read_files(struct source *s, const struct ptl_kb_files *files)
     size_t i;
     json_t *v;
     int r = ptl_kb_data_read(files, problems, &s->doc);
-    json_array_foreach(problems, i, v) fprintf(stderr, "%s\n", json_string_value(v));
+    json_array_foreach(problems, i, v) fprintf(stderr, "left out: %s\n", json_string_value(v));
     const struct ptl_kb_file *m = ptl_kb_file_find(files, "model/text.bin");
     if (r == 0 && m && m->len) {
         s->model = malloc(m->len);
@@ -288,9 +288,10 @@ static int print_prediction(const struct ptl_kb *kb, const struct item *it, stru
     int r = ptl_kb_diagnose(kb, it->facts, &log, 1, &d, err);
     if (r < 0)
         return r;
-    PTL_JSON *out = json_pack("{s:s,s:s,s:[],s:[],s:O,s:O,s:O}", "file", it->file, "id", ptl_json_str(it->j, "id", ""), "ranked",
-                              "p", "state", json_object_get(d, "state"), "transient",
-                              json_object_get(d, "transient"), "verdict", json_object_get(d, "verdict"));
+    PTL_JSON *out =
+        json_pack("{s:s,s:s,s:[],s:[],s:O,s:O,s:O}", "file", it->file, "id", ptl_json_str(it->j, "id", ""),
+                  "ranked", "p", "state", json_object_get(d, "state"), "transient",
+                  json_object_get(d, "transient"), "verdict", json_object_get(d, "verdict"));
     json_t *by = json_array();
     json_array_foreach(json_object_get(d, "ranked"), i, v)
     {

@@ -42,15 +42,32 @@ static bool is_wanted(const char *id)
     return n_wanted == 0;
 }
 
+/* With arguments, what is wrong in files without them is somebody else's work in progress. */
+static bool is_ours(const char *problem)
+{
+    size_t n = strcspn(problem, ":");
+    for (size_t i = 0; i < files.n && n_wanted; i++)
+        for (int k = 0; strncmp(files.v[i].path, problem, n) == 0 && !files.v[i].path[n] && k < n_wanted; k++)
+            if (strstr(files.v[i].text, wanted[k]))
+                return true;
+    return n_wanted == 0;
+}
+
 static void files_are_well_formed(void **state PTL_UNUSED)
 {
     PTL_JSON *problems = json_array();
-    size_t i;
+    size_t i, wrong = 0;
     json_t *v;
     int r = ptl_kb_data_read(&(struct ptl_kb_files){files.v, files.n}, problems, &doc);
-    json_array_foreach(problems, i, v) print_message("%s\n", json_string_value(v));
-    if (r < 0)
-        fail_msg("%zu problems", json_array_size(problems));
+    json_array_foreach(problems, i, v)
+    {
+        bool ours = is_ours(json_string_value(v));
+        print_message("%s%s\n", ours ? "" : "(elsewhere) ", json_string_value(v));
+        wrong += ours;
+    }
+    assert_int_equal(r, 0);
+    if (wrong)
+        fail_msg("%zu problems", wrong);
     print_message("%zu nodes, %zu entries, %zu indicators\n", json_array_size(json_object_get(doc, "nodes")),
                   json_array_size(json_object_get(doc, "entries")),
                   json_array_size(json_object_get(doc, "indicators")));
