@@ -59,6 +59,7 @@ CREATE TABLE project (
     poll_interval_s   integer NOT NULL DEFAULT 0 CHECK (poll_interval_s = 0 OR poll_interval_s BETWEEN 5 AND 86400),
     poll_at           timestamptz,
     poll_error        text,
+    polled_at         timestamptz,               -- first look done: what differs from then on is a push
     status_forge      text CHECK (status_forge IN ('github', 'gitlab', 'gitea')),
     status_url        text,                      -- API base, e.g. https://forge.example/api/v1
     status_repo       text,                      -- owner/name, or GitLab's project id

@@ -122,8 +122,9 @@ static void read_more(struct diagnosis *d)
 static void on_due(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     static const char *const facts[] = {
-        "kind",   "host",    "target", "uses",        "end_reason",         "exit_code",
-        "signal", "message", "report", "environment", "export_environment", "warnings"};
+        "kind",        "host",     "target", "uses",        "end_reason",         "exit_code",
+        "signal",      "message",  "report", "environment", "export_environment", "warnings",
+        "target_host", "toolchain"};
     struct ptl_core *core = ctx;
     core->diagnosing--;
     for (int i = 0; !err && i < ptl_rows_count(rows); i++) {

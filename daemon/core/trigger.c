@@ -65,11 +65,11 @@ void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, c
         return;
     }
     if (after) { /* what polling compares with */
+        PTL_JSON *told = json_pack("[{s:s,s:s?}]", "ref", ref, "after", deleted ? NULL : after);
         ptl_args_init(&a);
         ptl_args_i64(&a, project_id);
-        ptl_args_str(&a, ref);
-        ptl_args_str(&a, deleted ? NULL : after);
-        (void)!ptl_store_query(core->store, PTL_SQL_ref_seen_put, &a, NULL, NULL);
+        ptl_args_json(&a, told);
+        (void)!ptl_store_query(core->store, PTL_SQL_ref_seen_follow, &a, NULL, NULL);
     }
 }
 
@@ -85,6 +85,7 @@ struct poll {
     struct ptl_core_access access;
     struct ref_now *refs;
     size_t n, cap;
+    bool first; /* nothing was seen before: note, start nothing */
     struct ptl_error err;
 };
 
@@ -128,8 +129,21 @@ static void poll_run(struct ptl_work *w)
     struct ptl_git_fetch_result fetched = {0};
     w->result = ptl_git_mirror_fetch(&call, mirror, p->url, &access, &fetched, &p->err);
     ptl_git_fetch_result_done(&fetched);
+    if (w->result == -ENODATA) { /* no commits yet is an answer: no refs */
+        w->result = 0;
+        return;
+    }
     if (w->result == 0)
         w->result = ptl_git_list_refs(&call, mirror, one_ref, p, &p->err);
+}
+
+static void note_poll(struct poll *p, const char *error)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, p->project_id);
+    ptl_args_str(&a, error);
+    (void)!ptl_store_query(p->core->store, PTL_SQL_project_poll_done, &a, NULL, NULL);
 }
 
 static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
@@ -146,7 +160,7 @@ static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
             }
         if (same)
             continue;
-        if (known == 0) { /* the first look */
+        if (p->first) {
             struct ptl_args a;
             ptl_args_init(&a);
             ptl_args_i64(&a, p->project_id);
@@ -166,6 +180,10 @@ static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
             ptl_core_push(p->core, p->project_id, ptl_row_str(rows, row, "ref"),
                           ptl_row_str(rows, row, "sha"), ZERO, "poll", "poll", NULL, NULL);
     }
+    if (known >= 0)
+        note_poll(
+            p,
+            NULL); /* behind the refs it noted, in the same order of writes: a crash in between looks again */
     poll_free(p);
 }
 
@@ -174,17 +192,15 @@ static void poll_done(struct ptl_work *w)
     struct poll *p = (struct poll *)w;
     struct ptl_core *core = p->core;
     core->polling--;
-    struct ptl_args a;
-    ptl_args_init(&a);
-    ptl_args_i64(&a, p->project_id);
-    ptl_args_str(&a, w->result < 0 ? p->err.text : NULL);
-    (void)!ptl_store_query(core->store, PTL_SQL_project_poll_done, &a, NULL, NULL);
     if (w->result < 0) {
-        if (w->result != -ECANCELED)
+        if (w->result != -ECANCELED) {
             ptl_log_warning("project=%s: poll failed, the next one tries again: %s", p->project, p->err.text);
+            note_poll(p, p->err.text);
+        }
         poll_free(p);
         return;
     }
+    struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, p->project_id);
     if (ptl_store_query(core->store, PTL_SQL_ref_seen_list, &a, on_seen, p) != 0)
@@ -205,6 +221,7 @@ static void on_project(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     p->project_id = ptl_row_i64(rows, 0, "id");
     p->project = ptl_xstrdup(ptl_row_str(rows, 0, "name"));
     p->url = ptl_xstrdup(ptl_row_str(rows, 0, "url"));
+    p->first = ptl_row_null(rows, 0, "polled_at");
     ptl_core_access_read(core, rows, 0, &p->access);
     if (ptl_loop_submit(core->loop, &p->work) != 0) {
         core->polling--;

@@ -9,4 +9,5 @@ UPDATE attempt a SET diagnosis_until = now() + interval '2 minutes', diagnosis_t
   FROM due, stage s, run r WHERE a.id = due.id AND s.id = a.stage_id AND r.id = s.run_id
 RETURNING a.id, a.end_reason, a.exit_code, a.signal, a.message, a.report, a.environment, a.warnings, a.log_bytes, a.diagnosis_tries, a.diagnosis_state,
           s.kind, s.target, s.host, s.uses, s.toolchain, s.spec, s.name, s.run_id, r.project_id,
-          (SELECT e.environment FROM stage x JOIN attempt e ON e.id = x.attempt_id WHERE x.run_id = s.run_id AND x.kind = 'export' LIMIT 1) AS export_environment;
+          (SELECT e.environment FROM stage x JOIN attempt e ON e.id = x.attempt_id WHERE x.run_id = s.run_id AND x.kind = 'export' LIMIT 1) AS export_environment,
+          (SELECT v.host FROM stage v WHERE v.run_id = s.run_id AND v.target = s.target AND v.kind = 'verify' LIMIT 1) AS target_host;

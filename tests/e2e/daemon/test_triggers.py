@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import subprocess
 import uuid
 
 from portolan import wait_for
@@ -106,6 +107,21 @@ def test_polling_sees_pushes_deletions_and_not_the_past(site):
     error = wait_for("a failed poll to be told", lambda: site.ok("GET", "/api/v1/projects/polled")["poll_error"], 40)
     assert "nothing.git" in error
     site.ok("PATCH", "/api/v1/projects/polled", {"poll": "0"})
+
+
+def test_the_first_push_into_an_empty_repository_is_seen(site):
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(site.dir / "repos" / "fresh.git")], check=True)
+    site.ok("POST", "/api/v1/projects", {"name": "fresh", "url": str(site.dir / "repos" / "fresh.git"), "poll": "5s"})
+    wait_for("the first look", lambda: site.ok("GET", "/api/v1/projects/fresh")["polled_at"], 30)
+    assert site.ok("GET", "/api/v1/projects/fresh")["poll_error"] is None
+    work = site.dir / "work" / "fresh"
+    subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
+    (work / ".portolan.yml").write_text(NOOP % "")
+    head = site.commit(work, "first")
+    site.git(work, "push", "-q", str(site.dir / "repos" / "fresh.git"), "main")
+    runs = wait_for("the poll to see it", lambda: site.ok("GET", "/api/v1/runs?project=fresh")["items"], 40)
+    assert runs[0]["commit_sha"] == head
+    site.ok("PATCH", "/api/v1/projects/fresh", {"poll": "0"})
 
 
 def github(site, project: str, body: dict, secret: str, delivery: str, event: str = "push", signature: str | None = None):
