@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <cgroup.h>
 
 #include <portolan/buf.h>
 #include <portolan/clock.h>
@@ -209,9 +210,9 @@ static bool is_descendant(pid_t pid)
 static unsigned each_browser_process(const char *dir, void (*fn)(pid_t pid, const char *command, size_t len))
 {
     static char text[65536], command[65536];
-    char group[64];
+    char group[PTL_CGROUP_NAME];
     unsigned found = 0;
-    snprintf(group, sizeof(group), "portolan-%d-0-browser", (int)test_pid);
+    ptl_cgroup_name_for(dir, "browser", group);
     DIR *d = opendir("/proc");
     for (struct dirent *e; d && (e = readdir(d));) {
         pid_t pid = (pid_t)atoi(e->d_name);
