@@ -238,7 +238,9 @@ int ptl_chromium_start(const struct ptl_chromium_spec *spec, struct ptl_chromium
     fcntl(c->out_fd, F_SETPIPE_SZ, 1 << 20);
 
     PTL_FREE char *home = ptl_xasprintf("HOME=%s", spec->work_dir);
-    PTL_FREE char *tmp = ptl_xasprintf("TMPDIR=%s", spec->work_dir);
+    /* Chromium makes a UNIX socket below TMPDIR, whose path may have 107 bytes at most: in the sandbox /tmp
+     * is its own, and short however deep the agent's state lies. */
+    PTL_FREE char *tmp = ptl_xasprintf("TMPDIR=%s", ptl_sandbox_probe(NULL) ? "/tmp" : spec->work_dir);
     PTL_FREE char *path = ptl_xasprintf("PATH=%s", spec->path ? spec->path : "/usr/local/bin:/usr/bin:/bin");
     const char *const env[] = {
         home, tmp, path, "LANG=C.UTF-8", "TZ=UTC", "DBUS_SESSION_BUS_ADDRESS=disabled:", NULL};
