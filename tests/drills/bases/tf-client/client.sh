@@ -1,0 +1,2 @@
+# The application's client.
+python3 client.py
