@@ -68,7 +68,7 @@ def test_agent_killed_before_the_stage_began(daemon, agent):
 def test_attempt_process_killed_under_the_agent(daemon, agent):
     daemon.offer(daemon.job(1, {}, run=["echo alive", hold("go")]))
     log = agent.wait_file(1, "log")
-    wait_for(lambda: b"alive\n" in log.read_bytes(), "the line in the spool")  # in the pipe it would die with the process
+    wait_for(lambda: b"\nalive\n" in log.read_bytes(), "the line in the spool")  # in the pipe it would die with the process
     os.kill(agent.pid_of(1), signal.SIGKILL)
     result = daemon.result(1)
     assert result["end_reason"] == "agent_lost" and "signal 9" in result["message"]
