@@ -5,6 +5,7 @@
  * (work.c), attempts run in processes of their own (attempt.c). The daemon may be away for any time: claims
  * back off, heartbeats go on, logs and results wait on disk. */
 #include "agent-private.h"
+#include "cgroup.h"
 #include "sandbox.h"
 
 #include <fcntl.h>
@@ -471,6 +472,7 @@ static int agent_up(struct agent *a, int *ret_lock, struct ptl_error *err)
     if (r < 0)
         return r;
     ptl_log_mask(a->token);
+    ptl_cgroup_sweep_stale();
     a->inventory = agent_inventory(&a->set, true);
     if (strcmp(ptl_json_str(a->inventory, "sandbox", ""), "unusable") == 0)
         return ptl_error_set(err, -EPERM, "no stage could run on this host; see above");

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <portolan/buf.h>
 #include <portolan/clock.h>
 #include <portolan/fs.h>
@@ -476,7 +477,16 @@ struct ptl_cgroup *ptl_cgroup_free(struct ptl_cgroup *cg)
     return NULL;
 }
 
-static void sweep_dir(const char *base, const char *prefix)
+/* A fresh empty group may be another agent's that is about to enter it. */
+#define STALE_S 3600
+
+static bool is_stale(const char *dir)
+{
+    struct stat st;
+    return stat(dir, &st) == 0 && time(NULL) - st.st_mtime > STALE_S && !has_members(dir);
+}
+
+static void sweep_dir(const char *base, const char *prefix, bool only_stale)
 {
     DIR *d = *base ? opendir(base) : NULL;
     if (!d)
@@ -486,19 +496,33 @@ static void sweep_dir(const char *base, const char *prefix)
             continue;
         char dir[800];
         snprintf(dir, sizeof(dir), "%s/%s", base, e->d_name);
+        if (only_stale) {
+            if (is_stale(dir))
+                rmdir(dir);
+            continue;
+        }
         kill_dir(dir);
         remove_dir(dir);
     }
     closedir(d);
 }
 
-void ptl_cgroup_sweep(const char *prefix)
+static void sweep(const char *prefix, bool only_stale)
 {
     struct ptl_cgroup_layout layout;
     if (!*prefix || read_layout(&layout, NULL) < 0)
         return;
     for (int c = 0; c < CG_COUNT; c++)
-        sweep_dir(layout.v1[c], prefix);
-    if (layout.unified[0])
-        sweep_dir(layout.unified, prefix);
+        sweep_dir(layout.v1[c], prefix, only_stale);
+    sweep_dir(layout.unified, prefix, only_stale);
+}
+
+void ptl_cgroup_sweep(const char *prefix)
+{
+    sweep(prefix, false);
+}
+
+void ptl_cgroup_sweep_stale(void)
+{
+    sweep("portolan-", true);
 }

@@ -46,4 +46,7 @@ void ptl_cgroup_name_for(const char *attempt_dir, const char *what, char ret[PTL
 /* Removes groups whose name starts with `prefix` and their members: what a killed attempt process left
  * behind. */
 void ptl_cgroup_sweep(const char *prefix);
+/* Removes groups of ours that have been empty and there for more than an hour: nobody is left to know their
+ * names. */
+void ptl_cgroup_sweep_stale(void);
 #endif
