@@ -227,6 +227,26 @@ static void want_secrets(struct ptl_core_claim *c, struct ptl_rows *rows, int ro
     }
 }
 
+static void on_given_back(void *ctx PTL_UNUSED, int result, const json_t *answer_json PTL_UNUSED,
+                          const struct ptl_error *err)
+{
+    if (result != 0)
+        ptl_log_warning("claim: not given back, its lease will run out: %s", err ? err->text : "no reason");
+}
+
+/* The agent hung up while its claim was on the way: another one may have the stage at once. */
+static void give_back(struct ptl_core_claim *c, struct ptl_rows *rows, int row)
+{
+    PTL_JSON *job = ptl_row_json(rows, row, "job");
+    PTL_JSON *result =
+        json_pack("{s:I,s:s,s:b,s:s}", "fence", (json_int_t)ptl_json_i64(job, "fence", 0), "end_reason",
+                  "cancelled", "ok", 0, "message", "the agent hung up before it had the job");
+    int64_t attempt = ptl_row_i64(rows, row, "attempt_id");
+    ptl_log_info("attempt=%lld: agent=%lld hung up before it had the job: given back", (long long)attempt,
+                 (long long)c->agent_id);
+    ptl_core_finish(c->core, c->agent_id, attempt, result, on_given_back, NULL);
+}
+
 static void try_claim(struct ptl_core_claim *c);
 static void wake_offer(struct ptl_core *core, uint64_t offer);
 
@@ -244,6 +264,12 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
             answer(c, 0, NULL);
         else if (c->again)
             try_claim(c);
+        return;
+    }
+    if (c->abandoned) {
+        for (int i = 0; i < n; i++)
+            give_back(c, rows, i);
+        answer(c, 0, NULL);
         return;
     }
     c->core->count.claims += (uint64_t)n;
@@ -264,7 +290,6 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
                      (long long)ptl_row_i64(rows, i, "stage_id"),
                      (long long)ptl_row_i64(rows, i, "attempt_id"), (long long)c->agent_id);
     }
-    /* An abandoned claim's leases run out within claim_lease_ms, then the stages are queued again. */
     if (--c->open == 0)
         answer(c, 0, NULL);
 }

@@ -18,7 +18,7 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-enum { PARAMS_MAX = 4, IDLE_TIMEOUT_S = 120, BODY_HARD_MAX = 16 << 20 };
+enum { PARAMS_MAX = 4, IDLE_TIMEOUT_S = 120, BODY_HARD_MAX = 16 << 20, EARLY_MAX = 64 << 10 };
 
 struct ptl_server {
     struct ptl_core *core;
@@ -41,7 +41,7 @@ struct ptl_request {
     const struct ptl_route *route;
     struct ptl_identity who;
     struct evkeyvalq query;
-    bool has_query, is_gone, streaming, answered;
+    bool has_query, is_gone, streaming, answered, listening;
     char *params[PARAMS_MAX];
     const char *param_names[PARAMS_MAX];
     size_t param_name_lens[PARAMS_MAX], n_params;
@@ -185,10 +185,31 @@ bool ptl_request_may_project(struct ptl_request *q, const char *project)
     return false;
 }
 
+/* libevent stops reading while a request is answered, and so would not see that its peer hangs up: a dead
+ * agent's long poll would be given stages. Reading goes on here with no callback but the one for errors; what
+ * comes early waits in the buffer, up to a bound, for the next request. */
+static void listen_for_hangup(struct ptl_request *q)
+{
+    if (q->listening || !q->conn)
+        return;
+    struct bufferevent *bev = evhttp_connection_get_bufferevent(q->conn);
+    struct timeval tv = {.tv_sec = IDLE_TIMEOUT_S};
+    bufferevent_event_cb on_error;
+    void *arg;
+    bufferevent_getcb(bev, NULL, NULL, &on_error, &arg);
+    bufferevent_setcb(bev, NULL, NULL, on_error, arg);
+    bufferevent_set_timeouts(bev, NULL, &tv);
+    bufferevent_setwatermark(bev, EV_READ, 0, EARLY_MAX);
+    bufferevent_enable(bev, EV_READ);
+    q->listening = true;
+}
+
 void ptl_request_set(struct ptl_request *q, void *data, void (*gone)(struct ptl_request *q))
 {
     q->data = data;
     q->gone = gone;
+    if (gone)
+        listen_for_hangup(q);
 }
 
 void *ptl_request_get(struct ptl_request *q)
@@ -201,8 +222,15 @@ void *ptl_request_get(struct ptl_request *q)
 static void forget_connection(struct ptl_request *q)
 {
     q->gone = NULL;
-    if (q->conn)
-        evhttp_connection_set_closecb(q->conn, NULL, NULL);
+    if (!q->conn)
+        return;
+    evhttp_connection_set_closecb(q->conn, NULL, NULL);
+    if (q->listening) { /* as libevent had it; the callbacks it sets again itself */
+        struct bufferevent *bev = evhttp_connection_get_bufferevent(q->conn);
+        struct timeval tv = {.tv_sec = IDLE_TIMEOUT_S};
+        bufferevent_setwatermark(bev, EV_READ, 0, 0);
+        bufferevent_set_timeouts(bev, &tv, &tv);
+    }
 }
 
 static const char *reason(int status)
