@@ -237,7 +237,7 @@ int cmp_budgets(json_t *report, const json_t *got_manifest, const json_t *job, b
                       ptl_json_flag(runtime, "indicative_latency", false) && !gate_indicative};
     json_object_set_new(report, "budgets", j.budgets);
     for (size_t i = 0; i < PTL_ARRAY_LEN(metrics); i++) {
-        double limit;
+        double limit = 0;
         r = limit_of(expect, &metrics[i], &limit, err);
         if (r < 0)
             return r;
