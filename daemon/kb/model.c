@@ -248,7 +248,7 @@ int ptl_kb_model_new(const void *data, size_t len, struct ptl_kb_model **ret, st
 {
     struct cursor c = {data, (const unsigned char *)data + len};
     char magic[8];
-    uint32_t head_len;
+    uint32_t head_len = 0;
     struct ptl_kb_model *m = calloc(1, sizeof(*m));
     PTL_JSON *head = NULL;
     if (!m)

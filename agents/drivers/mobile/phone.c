@@ -122,7 +122,7 @@ static int open_embedded(const struct ptl_driver_job *job, const char *phone_dir
                          const struct ptl_adb_wait *wait, struct ptl_phone *p, struct ptl_error *err)
 {
     const struct ptl_device_profile *profile;
-    uint64_t memory;
+    uint64_t memory = 0;
     int r = embedded_profile(job->with, &profile, &memory, err);
     if (r < 0)
         return r;
