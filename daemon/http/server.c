@@ -656,7 +656,7 @@ static int split_address(const char *text, char host[64], int *ret_port, bool *r
 static int check(const struct ptl_server_options *o, char host[64], int *ret_port, SSL_CTX **ret_tls,
                  struct ptl_error *err)
 {
-    bool loopback;
+    bool loopback = false;
     int r = split_address(o->listen_address, host, ret_port, &loopback, err);
     if (r < 0)
         return r;
