@@ -24,6 +24,7 @@ struct ptl_core {
     size_t n_advance;
     /* periodic */
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer;
+    struct ptl_core_knowledge *knowledge;
     unsigned preparing, polling, diagnosing;
     bool prepare_asked;
     unsigned ticks; /* of the sweep */
@@ -33,6 +34,15 @@ struct ptl_core {
 /* prepare.c */ void ptl_core_prepare_tick(void *core);
 /* sweep.c */ void ptl_core_sweep_tick(void *core);
 /* diagnose.c */ void ptl_core_diagnose_tick(void *core);
+/* knowledge.c: the knowledge base in force. A reference keeps it while another takes its place. */
+struct ptl_core_kb;
+struct ptl_kb;
+int ptl_core_knowledge_new(struct ptl_core *core);
+void ptl_core_knowledge_stop(struct ptl_core *core);
+void ptl_core_knowledge_free(struct ptl_core *core);
+struct ptl_core_kb *ptl_core_kb_ref(struct ptl_core *core); /* NULL: not compiled yet */
+struct ptl_core_kb *ptl_core_kb_unref(struct ptl_core_kb *kb);
+const struct ptl_kb *ptl_core_kb_of(const struct ptl_core_kb *kb);
 /* dispatch.c */ void ptl_core_queue_tick(void *core);
 void ptl_core_wake(struct ptl_core *core, unsigned hosts);
 void ptl_core_claims_stop(struct ptl_core *core);

@@ -142,6 +142,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         r = ptl_store_listen(store, "ptl_queue", on_queue, core);
     if (r == 0)
         r = ptl_store_listen(store, "ptl_prepare", on_prepare, core);
+    if (r == 0)
+        r = ptl_core_knowledge_new(core);
     if (r < 0) {
         ptl_core_free(core);
         return r;
@@ -173,6 +175,7 @@ void ptl_core_stop(struct ptl_core *core)
     atomic_store(&core->stopping, true);
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++)
         *timers[i] = ptl_timer_free(*timers[i]);
+    ptl_core_knowledge_stop(core);
     ptl_core_claims_stop(core);
 }
 
@@ -181,6 +184,7 @@ struct ptl_core *ptl_core_free(struct ptl_core *core)
     if (!core)
         return NULL;
     ptl_core_stop(core);
+    ptl_core_knowledge_free(core);
     split_free(core->hosts);
     split_free(core->roots);
     free((char *)core->o.state_dir);

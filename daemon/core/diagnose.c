@@ -2,11 +2,22 @@
  * the answer. A diagnosis that fails is a state of its own, never a verdict. */
 #include "core-private.h"
 #include "kb.h"
-#include "data.h"
 #include <portolan/log.h>
-#include <pthread.h>
 
-enum { DIAGNOSING_MAX = 2, CHUNKS_AT_ONCE = 64 };
+enum {
+    DIAGNOSING_MAX = 2,
+    CHUNKS_AT_ONCE = 64,
+    UPSTREAM_MAX = 3,
+    UPSTREAM_BYTES =
+        4 << 20, /* of the end of each: a stage that ended well says what matters late or in its warnings */
+};
+
+/* A stage that the failed one stands on: where the fault may have come in. */
+struct upstream {
+    int64_t attempt_id, log_bytes, begin;
+    char *stage, *kind;
+    struct ptl_buf log;
+};
 
 struct diagnosis {
     struct ptl_work work;
@@ -14,6 +25,9 @@ struct diagnosis {
     int64_t attempt_id, log_bytes;
     json_t *facts, *answer;
     struct ptl_buf log;
+    struct ptl_core_kb *kb;
+    struct upstream up[UPSTREAM_MAX];
+    int n_up, at_up;
     struct ptl_error err;
 };
 
@@ -22,34 +36,26 @@ static void diagnosis_free(struct diagnosis *d)
     json_decref(d->facts);
     json_decref(d->answer);
     ptl_buf_done(&d->log);
+    ptl_core_kb_unref(d->kb);
+    for (int i = 0; i < d->n_up; i++) {
+        ptl_buf_done(&d->up[i].log);
+        free(d->up[i].stage);
+        free(d->up[i].kind);
+    }
     free(d);
-}
-
-/* The knowledge this program was built with; compiled on the worker that needs it first. */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct ptl_kb *builtin;
-static void compile_builtin(void)
-{
-    struct ptl_error err = PTL_ERROR_INIT;
-    PTL_JSON *doc = NULL;
-    PTL_JSON *problems = json_array();
-    const struct ptl_kb_file *model = ptl_kb_file_find(&ptl_kb_files_builtin, "model/text.bin");
-    int r = ptl_kb_data_read(&ptl_kb_files_builtin, problems, &doc);
-    if (json_array_size(problems))
-        ptl_log_error("kb: %zu problems with the knowledge built in, the first: %s",
-                      json_array_size(problems), json_string_value(json_array_get(problems, 0)));
-    if (r < 0)
-        ptl_log_error("kb: the knowledge built in cannot be read");
-    else if (ptl_kb_new(doc, model ? model->text : NULL, model ? model->len : 0, &builtin, &err) < 0)
-        ptl_log_error("kb: %s", err.text);
 }
 
 static void run(struct ptl_work *w)
 {
     struct diagnosis *d = (struct diagnosis *)w;
-    struct ptl_kb_log own = {.text = ptl_buf_str(&d->log), .len = d->log.len};
-    pthread_once(&once, compile_builtin);
-    w->result = ptl_kb_diagnose(builtin, d->facts, &own, 1, &d->answer, &d->err);
+    struct ptl_kb_log logs[1 + UPSTREAM_MAX] = {
+        {.text = ptl_buf_str(&d->log), .len = d->log.len}
+    };
+    for (int i = 0; i < d->n_up; i++)
+        logs[1 + i] =
+            (struct ptl_kb_log){d->up[i].stage, d->up[i].kind, ptl_buf_str(&d->up[i].log), d->up[i].log.len};
+    w->result =
+        ptl_kb_diagnose(ptl_core_kb_of(d->kb), d->facts, logs, (size_t)(1 + d->n_up), &d->answer, &d->err);
 }
 
 static void store(struct diagnosis *d, const char *state)
@@ -81,6 +87,94 @@ static void done(struct ptl_work *w)
 
 static void read_more(struct diagnosis *d);
 
+/* Its lease runs out, then it is taken again. */
+static void give_up(struct diagnosis *d)
+{
+    d->core->diagnosing--;
+    diagnosis_free(d);
+}
+
+static void begin_work(struct diagnosis *d)
+{
+    if (ptl_loop_submit(d->core->loop, &d->work) != 0)
+        give_up(d);
+}
+
+/* ---- what the stages before it said; without them the diagnosis is still one */
+static void read_upstream(struct diagnosis *d);
+
+static void on_upstream_log(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct diagnosis *d = ctx;
+    struct upstream *u = &d->up[d->at_up];
+    int n = err ? 0 : ptl_rows_count(rows);
+    size_t before = u->log.len;
+    for (int i = 0; i < n; i++) {
+        size_t len;
+        const char *p = ptl_row_bytes(rows, i, "data", &len);
+        int64_t at = ptl_row_i64(rows, i, "start_offset"), next = u->begin + (int64_t)u->log.len;
+        if (p && u->log.len == 0 && at < next &&
+            at + (int64_t)len > next) { /* the piece that the wanted part begins in */
+            p += next - at;
+            len -= (size_t)(next - at);
+            at = next;
+        }
+        if (p && at == next)
+            (void)!ptl_buf_add(&u->log, p, len);
+    }
+    if (u->log.len == before || u->begin + (int64_t)u->log.len >= u->log_bytes || u->log.failed)
+        d->at_up++;
+    read_upstream(d);
+}
+
+static void read_upstream(struct diagnosis *d)
+{
+    struct ptl_args a;
+    if (d->at_up == d->n_up) {
+        begin_work(d);
+        return;
+    }
+    const struct upstream *u = &d->up[d->at_up];
+    ptl_args_init(&a);
+    ptl_args_i64(&a, u->attempt_id);
+    ptl_args_i64(&a, u->begin + (int64_t)u->log.len);
+    ptl_args_i64(&a, CHUNKS_AT_ONCE);
+    if (ptl_store_query(d->core->store, PTL_SQL_log_read, &a, on_upstream_log, d) != 0)
+        give_up(d);
+}
+
+static void on_upstream(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct diagnosis *d = ctx;
+    for (int i = 0; !err && i < ptl_rows_count(rows) && d->n_up < UPSTREAM_MAX; i++) {
+        struct upstream *u = &d->up[d->n_up++];
+        u->attempt_id = ptl_row_i64(rows, i, "attempt_id");
+        u->log_bytes = ptl_row_i64(rows, i, "log_bytes");
+        u->stage = ptl_xstrdup(ptl_row_str(rows, i, "stage"));
+        u->kind = ptl_xstrdup(ptl_row_str(rows, i, "kind"));
+        u->log.max = UPSTREAM_BYTES + (2 << 20);
+        u->begin = u->log_bytes > UPSTREAM_BYTES ? u->log_bytes - UPSTREAM_BYTES : 0;
+    }
+    if (err)
+        ptl_log_warning("attempt=%lld: the stages before it cannot be read, diagnosed without: %s",
+                        (long long)d->attempt_id, err->text);
+    read_upstream(d);
+}
+
+static void ask_upstream(struct diagnosis *d)
+{
+    struct ptl_args a;
+    if (!ptl_str_eq(ptl_json_str(d->facts, "kind", ""), "verify") &&
+        !ptl_str_eq(ptl_json_str(d->facts, "kind", ""), "convert")) {
+        begin_work(d);
+        return;
+    }
+    ptl_args_init(&a);
+    ptl_args_i64(&a, d->attempt_id);
+    if (ptl_store_query(d->core->store, PTL_SQL_kb_upstream, &a, on_upstream, d) != 0)
+        begin_work(d);
+}
+
 static void on_log(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct diagnosis *d = ctx;
@@ -100,10 +194,11 @@ static void on_log(void *ctx, struct ptl_rows *rows, const struct ptl_error *err
         read_more(d);
         return;
     }
-    if (err || ptl_loop_submit(d->core->loop, &d->work) != 0) {
-        d->core->diagnosing--;
-        diagnosis_free(d); /* its lease runs out, then it is taken again */
+    if (err) {
+        give_up(d);
+        return;
     }
+    ask_upstream(d);
 }
 
 static void read_more(struct diagnosis *d)
@@ -122,9 +217,9 @@ static void read_more(struct diagnosis *d)
 static void on_due(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     static const char *const facts[] = {
-        "kind",        "host",     "target", "uses",        "end_reason",         "exit_code",
-        "signal",      "message",  "report", "environment", "export_environment", "warnings",
-        "target_host", "toolchain"};
+        "kind",        "host",      "target", "uses",        "end_reason",         "exit_code",
+        "signal",      "message",   "report", "environment", "export_environment", "warnings",
+        "target_host", "toolchain", "counts"};
     struct ptl_core *core = ctx;
     core->diagnosing--;
     for (int i = 0; !err && i < ptl_rows_count(rows); i++) {
@@ -135,6 +230,7 @@ static void on_due(void *ctx, struct ptl_rows *rows, const struct ptl_error *err
         d->work.run = run;
         d->work.done = done;
         d->core = core;
+        d->kb = ptl_core_kb_ref(core);
         d->attempt_id = ptl_row_i64(rows, i, "id");
         d->log_bytes = ptl_row_i64(rows, i, "log_bytes");
         d->log.max = (size_t)core->o.log_max_bytes + (4 << 20);
@@ -152,6 +248,10 @@ void ptl_core_diagnose_tick(void *ctx)
     if (core->diagnosing >= DIAGNOSING_MAX || !ptl_store_is_ready(core->store) ||
         atomic_load(&core->stopping))
         return;
+    struct ptl_core_kb *kb = ptl_core_kb_ref(core);
+    if (!kb)
+        return; /* not compiled yet */
+    ptl_core_kb_unref(kb);
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, DIAGNOSING_MAX - core->diagnosing);

@@ -211,8 +211,29 @@ static int read_indicator(struct ptl_kb *kb, const json_t *j, struct ptl_error *
     return r;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    return strcmp(ptl_json_str(*(json_t *const *)a, "id", ""), ptl_json_str(*(json_t *const *)b, "id", ""));
+}
+
+/* Files and tables give them in different orders; the answer must not depend on it. */
+static json_t *sorted(const json_t *list)
+{
+    size_t n = json_array_size(list), i;
+    json_t **v = calloc(n + 1, sizeof(*v)), *out = json_array();
+    for (i = 0; v && i < n; i++)
+        v[i] = json_array_get(list, i);
+    if (v)
+        qsort(v, n, sizeof(*v), by_id);
+    for (i = 0; v && i < n; i++)
+        json_array_append(out, v[i]);
+    free(v);
+    return out;
+}
+
 static int read_indicators(struct ptl_kb *kb, struct ptl_error *err)
 {
+    json_object_set_new(kb->doc, "indicators", sorted(json_object_get(kb->doc, "indicators")));
     const json_t *list = json_object_get(kb->doc, "indicators");
     size_t i, patterns = 0;
     json_t *v;

@@ -1,0 +1,266 @@
+/* knowledge.c - the knowledge base in force: loads what this program ships with into the database once,
+ * compiles what the database holds on a worker, and does so again when anyone changes it (NOTIFY ptl_kb). A
+ * diagnosis holds a reference to the one it began with. Loop thread; reading and compiling on the pool. When
+ * the database's knowledge cannot be compiled, the one in force stays; without any, the one built in serves.
+ */
+#include "core-private.h"
+#include "data.h"
+#include "kb.h"
+#include <portolan/log.h>
+
+enum { AGAIN_MS = 5000 };
+
+struct ptl_core_kb {
+    int refs;
+    struct ptl_kb *kb;
+};
+struct ptl_core_knowledge {
+    struct ptl_core *core;
+    struct ptl_core_kb *now; /* NULL until the first is compiled */
+    struct ptl_timer *timer; /* tries again */
+    bool shipped;            /* what this program ships with is in the database */
+    bool busy, again;        /* a load is under way; another is wanted behind it */
+};
+
+/* One step on a worker: the files to a document, or a document to a compiled knowledge base. */
+struct load {
+    struct ptl_work work;
+    struct ptl_core_knowledge *k;
+    json_t *doc;
+    struct ptl_buf model;
+    struct ptl_kb *kb;
+    json_t *problems;
+    bool builtin;
+    struct ptl_error err;
+};
+
+struct ptl_core_kb *ptl_core_kb_ref(struct ptl_core *core)
+{
+    if (core->knowledge->now)
+        core->knowledge->now->refs++;
+    return core->knowledge->now;
+}
+
+struct ptl_core_kb *ptl_core_kb_unref(struct ptl_core_kb *kb)
+{
+    if (kb && --kb->refs == 0) {
+        ptl_kb_free(kb->kb);
+        free(kb);
+    }
+    return NULL;
+}
+
+const struct ptl_kb *ptl_core_kb_of(const struct ptl_core_kb *kb)
+{
+    return kb->kb;
+}
+
+static void load_free(struct load *l)
+{
+    json_decref(l->doc);
+    json_decref(l->problems);
+    ptl_buf_done(&l->model);
+    ptl_kb_free(l->kb);
+    free(l);
+}
+
+static void read_files(struct load *l)
+{
+    l->problems = json_array();
+    if (ptl_kb_data_read(&ptl_kb_files_builtin, l->problems, &l->doc) < 0)
+        l->work.result =
+            ptl_error_set(&l->err, -ENOMEM, "the knowledge built in cannot be read: out of memory");
+}
+
+static void run_read(struct ptl_work *w)
+{
+    read_files((struct load *)w);
+}
+
+static void run_compile(struct ptl_work *w)
+{
+    struct load *l = (struct load *)w;
+    const struct ptl_kb_file *m = ptl_kb_file_find(&ptl_kb_files_builtin, "model/text.bin");
+    const void *model = l->model.len ? ptl_buf_str(&l->model) : m ? m->text : NULL;
+    size_t len = l->model.len ? l->model.len : m ? m->len : 0;
+    if (l->builtin)
+        read_files(l);
+    if (w->result == 0)
+        w->result = ptl_kb_new(l->doc, model, len, &l->kb, &l->err);
+}
+
+static void begin(struct ptl_core_knowledge *k);
+
+static void finished(struct ptl_core_knowledge *k, bool well)
+{
+    k->busy = false;
+    if (k->again && well) {
+        k->again = false;
+        begin(k);
+    } else if (!well && k->timer) {
+        ptl_timer_after(k->timer, AGAIN_MS);
+    }
+}
+
+static struct load *load_new(struct ptl_core_knowledge *k, void (*run)(struct ptl_work *),
+                             void (*done)(struct ptl_work *))
+{
+    struct load *l = ptl_xcalloc(1, sizeof(*l));
+    l->work.run = run;
+    l->work.done = done;
+    l->k = k;
+    return l;
+}
+
+static void submit(struct load *l)
+{
+    struct ptl_core_knowledge *k = l->k;
+    if (ptl_loop_submit(k->core->loop, &l->work) != 0) {
+        load_free(l);
+        finished(k, false);
+    }
+}
+
+static void on_compiled(struct ptl_work *w)
+{
+    struct load *l = (struct load *)w;
+    struct ptl_core_knowledge *k = l->k;
+    bool well = w->result == 0;
+    if (well) {
+        struct ptl_core_kb *now = ptl_xcalloc(1, sizeof(*now));
+        now->refs = 1;
+        now->kb = PTL_TAKE(l->kb);
+        ptl_core_kb_unref(k->now);
+        k->now = now;
+        ptl_log_info("kb: %zu indicators in force, knowledge %.12s%s", ptl_kb_count(now->kb),
+                     ptl_kb_hash(now->kb), l->builtin ? " (as built in)" : "");
+    } else if (w->result != -ECANCELED) {
+        ptl_log_error("kb: %s; %s", l->err.text,
+                      k->now ? "the knowledge in force stays" : "falling back to what is built in");
+        if (!k->now && !l->builtin) {
+            struct load *own = load_new(k, run_compile, on_compiled);
+            own->builtin = true;
+            load_free(l);
+            submit(own);
+            return;
+        }
+    }
+    load_free(l);
+    finished(k, true); /* trying the same again would fail the same way: the next change wakes */
+}
+
+static void on_read(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core_knowledge *k = ctx;
+    if (err) {
+        if (err->code != -ECANCELED)
+            ptl_log_warning("kb: cannot be read now, trying again in %d s: %s", AGAIN_MS / 1000, err->text);
+        finished(k, false);
+        return;
+    }
+    struct load *l = load_new(k, run_compile, on_compiled);
+    size_t len;
+    const void *model = ptl_row_bytes(rows, 0, "model", &len);
+    l->doc = ptl_row_json(rows, 0, "doc");
+    if (model)
+        (void)!ptl_buf_add(&l->model, model, len);
+    submit(l);
+}
+
+static void read_database(struct ptl_core_knowledge *k)
+{
+    if (ptl_store_query(k->core->store, PTL_SQL_kb_read, NULL, on_read, k) != 0)
+        finished(k, false);
+}
+
+static void on_loaded(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core_knowledge *k = ctx;
+    if (err) {
+        if (err->code != -ECANCELED)
+            ptl_log_warning("kb: what ships cannot be loaded now, trying again in %d s: %s", AGAIN_MS / 1000,
+                            err->text);
+        finished(k, false);
+        return;
+    }
+    if (ptl_row_bool(rows, 0, "loaded"))
+        ptl_log_info("kb: loaded %lld indicators, %lld of them changed",
+                     (long long)ptl_row_i64(rows, 0, "indicators"),
+                     (long long)ptl_row_i64(rows, 0, "changed"));
+    k->shipped = true;
+    read_database(k);
+}
+
+static void on_files_read(struct ptl_work *w)
+{
+    struct load *l = (struct load *)w;
+    struct ptl_core_knowledge *k = l->k;
+    struct ptl_args a;
+    if (w->result < 0) {
+        if (w->result != -ECANCELED)
+            ptl_log_error("kb: %s", l->err.text);
+        load_free(l);
+        finished(k, false);
+        return;
+    }
+    if (json_array_size(l->problems))
+        ptl_log_error("kb: %zu problems with the knowledge built in, the first: %s",
+                      json_array_size(l->problems), json_string_value(json_array_get(l->problems, 0)));
+    ptl_args_init(&a);
+    ptl_args_json(&a, l->doc);
+    ptl_args_str(&a, PTL_VERSION);
+    load_free(l);
+    if (ptl_store_query(k->core->store, PTL_SQL_kb_load, &a, on_loaded, k) != 0)
+        finished(k, false);
+}
+
+static void begin(struct ptl_core_knowledge *k)
+{
+    if (k->busy) {
+        k->again = true;
+        return;
+    }
+    if (atomic_load(&k->core->stopping))
+        return;
+    k->busy = true;
+    if (k->shipped)
+        read_database(k);
+    else
+        submit(load_new(k, run_read, on_files_read));
+}
+
+static void on_timer(void *ctx)
+{
+    begin(ctx);
+}
+
+/* Also once when the LISTEN takes effect: that is the first load. */
+static void on_changed(void *ctx, const char *payload PTL_UNUSED)
+{
+    begin(ctx);
+}
+
+int ptl_core_knowledge_new(struct ptl_core *core)
+{
+    struct ptl_core_knowledge *k = ptl_xcalloc(1, sizeof(*k));
+    k->core = core;
+    core->knowledge = k;
+    k->timer = ptl_timer_new(core->loop, on_timer, k);
+    return ptl_store_listen(core->store, "ptl_kb", on_changed, k);
+}
+
+void ptl_core_knowledge_stop(struct ptl_core *core)
+{
+    if (core->knowledge)
+        core->knowledge->timer = ptl_timer_free(core->knowledge->timer);
+}
+
+void ptl_core_knowledge_free(struct ptl_core *core)
+{
+    if (!core->knowledge)
+        return;
+    ptl_core_knowledge_stop(core);
+    ptl_core_kb_unref(core->knowledge->now);
+    free(core->knowledge);
+    core->knowledge = NULL;
+}
