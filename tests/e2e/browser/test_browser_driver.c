@@ -373,10 +373,10 @@ static void test_busy_page_ends_at_the_deadline(void **state)
     (void)state;
     struct attempt a;
     begin(&a, "graph", "{}");
-    run_in(&a, "busy", 6000);
+    run_in(&a, "busy", 30000); /* enough for a browser to come up on a busy machine */
     expect(&a, a.rc == 0 && a.result.end_reason == PTL_END_TIMEOUT);
     expect_in(&a, a.result.message, "load the model");
-    expect(&a, a.took_ms < 20000); /* the loop runs for 30 s */
+    expect(&a, a.took_ms < 150000); /* the loop runs for 300 s: the browser was killed over it */
     end(&a);
 }
 
