@@ -1,5 +1,5 @@
-/* fuzz_browser_console.c - whatever a page posts as an event or a browser drains as its log: no crash, one line each, within
- * bounds, and only UTF-8 in what goes on to the manifest. */
+/* fuzz_browser_console.c - whatever a page posts as an event or a browser drains as its log: no crash, one
+ * line each, within bounds, and only UTF-8 in what goes on to the manifest. */
 #include <console.h>
 #include <portolan/json.h>
 

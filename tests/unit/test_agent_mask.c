@@ -45,7 +45,7 @@ static const struct mask_case mask_cases[] = {
     {"a false start right before it",     "aabaac",                    "aabaabaac|",                      "aab***|"            },
     {"a beginning at the end of the log", "s3cret",                    "it ends with s3cre",              "it ends with s3cre" },
     {"by line",                           "first-line\nsecond-line\n", "x first-line y\nz second-line\n", "x *** y\nz ***\n"   },
-    {"whole over lines",                  "first-line\nsecond-line",   "first-line\nsecond-line.",        "***."          },
+    {"whole over lines",                  "first-line\nsecond-line",   "first-line\nsecond-line.",        "***."               },
     {"by line with CR",                   "alpha-one\r\nbeta-two\r\n", "beta-two\nalpha-one",             "***\n***"           },
     {"short lines stay readable",         "{\nlong-enough-line\n}",    "{ long-enough-line }",            "{ *** }"            },
     {"url",                               "p@ss/w rd",                 "https://u:p%40ss%2Fw%20rd@h/",    "https://u:***@h/"   },
