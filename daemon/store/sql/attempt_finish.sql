@@ -10,7 +10,7 @@ WITH held AS (
     SELECT h.id, h.run_id, CASE
                WHEN h.state = 'cancelling' THEN 'cancelled'
                WHEN $4::boolean THEN 'green'
-               WHEN $5::text IN ('setup', 'agent_lost') AND h.losses < $17::bigint THEN 'queued'
+               WHEN $5::text IN ('setup', 'agent_lost') THEN CASE WHEN h.losses < GREATEST($17::bigint, CASE WHEN h.spec #> '{retry,when}' ?| ARRAY[$5::text, 'always'] THEN h.retry_max ELSE 0 END) THEN 'queued' ELSE 'red' END
                WHEN $5::text = 'cancelled' THEN 'queued'
                WHEN h.retries < h.retry_max AND (h.spec #> '{retry,when}' ? $5::text OR h.spec #> '{retry,when}' ? 'always') THEN 'queued'
                ELSE 'red' END AS state

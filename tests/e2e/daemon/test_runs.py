@@ -81,6 +81,23 @@ targets:
         assert "try" in site.attempt_log(attempt["id"]), "each attempt keeps its own log"
 
 
+def test_what_cannot_be_set_up_is_tried_a_bounded_number_of_times(site):
+    """An agent that says "setup" each time; the file's default retry names setup too, which once made it endless."""
+    site.project("unready", "version: 1\nmodel: unready\nexport: {run: ['true'], labels: [unready]}\ntargets:\n  server: {host: server, verify: {run: ['true']}}\n")
+    inventory = {"hosts": ["server"], "labels": ["unready"], "slots": 1}
+    once = site.ok("POST", "/api/v1/agents/enrol-tokens", {"name": "unready", "hosts": ["server"]})["token"]
+    token = site.ok("POST", "/api/v1/agent/enroll", {"token": once, "name": "unready", "inventory": inventory}, token="")["token"]
+    run_id, tries = site.run("unready"), 0
+    while site.get(run_id)["state"] in ("preparing", "waiting", "running"):
+        for job in site.ok("POST", "/api/v1/agent/claim", {"free_slots": 1, "wait_ms": 2000, "inventory": inventory}, token=token)["claims"]:
+            tries += 1
+            assert tries < 6, "no end of tries"
+            site.ok("POST", f"/api/v1/agent/attempts/{job['attempt_id']}/finish", {"fence": job["fence"], "end_reason": "setup", "ok": False, "message": "the toolchain is broken", "log_bytes": 0}, token=token)
+    run = site.get(run_id)
+    assert run["state"] == "red" and tries == 3, "the first and two more"
+    assert run["stages"][0]["message"] == "the toolchain is broken"
+
+
 def test_a_verify_that_proves_nothing_is_red(site):
     site.project("nothing", THREE[: THREE.rindex(", \"echo '{")] + "]}\n", {"weights.txt": "hello\n"})
     run = site.until(site.run("nothing"), "green", "red")
