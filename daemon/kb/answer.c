@@ -475,26 +475,34 @@ static void mark_plainly(struct scan *s)
     }
 }
 
+int kb_look(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_log *logs, size_t n_logs,
+            struct scan *s, struct weighing *w, struct ptl_error *err)
+{
+    memset(w, 0, sizeof(*w));
+    int r = kb_scan_init(kb, s);
+    if (r == 0)
+        r = read_texts(s, facts, logs, n_logs);
+    if (r < 0)
+        return ptl_error_set(err, r, "diagnosis: out of memory");
+    if (!kb) {
+        kb_situation(facts, &w->at);
+        mark_plainly(s);
+        return 0;
+    }
+    r = kb_scan(kb, s, err);
+    if (r == 0 && (r = kb_weigh(kb, facts, logs, n_logs, s, w)) < 0)
+        ptl_error_set(err, r, "diagnosis: out of memory");
+    return r;
+}
+
 int ptl_kb_diagnose(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_log *logs,
                     size_t n_logs, json_t **ret, struct ptl_error *err)
 {
     struct scan s;
-    struct weighing w = {0};
+    struct weighing w;
     if (n_logs > PTL_KB_LOGS_MAX)
         n_logs = PTL_KB_LOGS_MAX;
-    int r = kb_scan_init(kb, &s);
-    if (r == 0)
-        r = read_texts(&s, facts, logs, n_logs);
-    if (r < 0)
-        ptl_error_set(err, r, "diagnosis: out of memory");
-    if (r == 0 && kb) {
-        r = kb_scan(kb, &s, err);
-        if (r == 0 && (r = kb_weigh(kb, facts, logs, n_logs, &s, &w)) < 0)
-            ptl_error_set(err, r, "diagnosis: out of memory");
-    } else if (r == 0) {
-        kb_situation(facts, &w.at);
-        mark_plainly(&s);
-    }
+    int r = kb_look(kb, facts, logs, n_logs, &s, &w, err);
     if (r == 0) {
         json_t *a = kb_answer(kb, facts, logs, n_logs, &s, &w);
         r = a ? 0 : ptl_error_set(err, -ENOMEM, "diagnosis: out of memory");

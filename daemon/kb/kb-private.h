@@ -147,6 +147,9 @@ PTL_NODISCARD int kb_weigh(const struct ptl_kb *kb, const json_t *facts, const s
                            size_t n_logs, struct scan *s, struct weighing *w);
 /* Features of the text model, as training and use see them. */
 PTL_NODISCARD int kb_features(const struct scan *s, const char *tool, struct ptl_kb_features *ret);
+/* Text to weighing: the way of a diagnosis but for its answer. Both are to be released in every case. */
+PTL_NODISCARD int kb_look(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_log *logs,
+                          size_t n_logs, struct scan *s, struct weighing *w, struct ptl_error *err);
 void kb_weighing_done(struct weighing *w);
 json_t *kb_answer(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_log *logs, size_t n_logs,
                   const struct scan *s, const struct weighing *w);

@@ -206,14 +206,23 @@ static enum stage stage_of(const struct scan *s, uint32_t line, const enum stage
     return stages[s->text.lines[line].source];
 }
 
+static bool is_silent(const json_t *silent, const char *id)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(silent, i, v) if (ptl_str_eq(json_string_value(v), id)) return true;
+    return false;
+}
+
 static int gather(const struct ptl_kb *kb, const json_t *facts, const enum stage *stages,
                   const struct scan *s, const struct place *p, struct weighing *w)
 {
+    const json_t *silent = json_object_get(facts, "silent");
     for (int i = 0; i < kb->n_ind; i++) {
         const struct indicator *in = &kb->ind[i];
         const struct hits *h = &s->hits[in->first];
         struct evidence best = {.indicator = i, .strength = 0};
-        if (in->role >= ROLE_GENERIC)
+        if (in->role >= ROLE_GENERIC || h->n == 0 || is_silent(silent, in->id))
             continue;
         for (int k = 0; k < h->n; k++) {
             uint32_t line = h->line[k];

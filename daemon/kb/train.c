@@ -177,14 +177,33 @@ static void learn(struct trainer *t, const struct ptl_kb_case *c, const uint32_t
     }
 }
 
+static int by_size(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* One weight in five thousand may be cut: a lone giant must not cost all others their digits. */
+static double unit_of(const struct trainer *t)
+{
+    size_t n = t->n_feat * (size_t)t->n_classes, k = 0;
+    float *size = malloc((n + 1) * sizeof(*size));
+    if (!size)
+        return 1e-3;
+    for (size_t i = 0; i < n; i++)
+        if (t->w[i] != 0)
+            size[k++] = fabsf(t->w[i]);
+    qsort(size, k, sizeof(*size), by_size);
+    double unit = k ? (double)size[k - 1 - k / 5000] / 127 : 1e-3;
+    free(size);
+    return unit > 1e-6 ? unit : 1e-6;
+}
+
 static int write_model(const struct trainer *t, void **ret, size_t *ret_len, struct ptl_error *err)
 {
     size_t C = (size_t)t->n_classes, entries = 0;
-    double largest = 1e-9;
     PTL_BUF b = PTL_BUF_INIT, classes = PTL_BUF_INIT, weights = PTL_BUF_INIT;
-    for (size_t i = 0; i < t->n_feat * C; i++)
-        largest = fabs((double)t->w[i]) > largest ? fabs((double)t->w[i]) : largest;
-    double scale = largest / 127;
+    double scale = unit_of(t);
     uint32_t *first = calloc(t->n_feat + 1, sizeof(*first));
     uint16_t *idf = calloc(t->n_feat + 1, sizeof(*idf));
     if (!first || !idf) {
@@ -197,8 +216,9 @@ static int write_model(const struct trainer *t, void **ret, size_t *ret_len, str
         idf[f] = (uint16_t)lround((double)t->idf[f] * 1000);
         for (size_t c = 0; c < C; c++) {
             int q = (int)lround((double)t->w[f * C + c] / scale);
-            if (abs(q) < 3)
-                continue; /* of a hundredth of the largest: together they move nothing */
+            if (abs(q) < 4)
+                continue; /* of a thirtieth of the largest: together they move little, and are most of them */
+            q = q > 127 ? 127 : q < -127 ? -127 : q;
             ptl_buf_putc(&classes, (char)c);
             ptl_buf_putc(&weights, (char)(int8_t)q);
             entries++;

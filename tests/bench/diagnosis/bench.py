@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How good and how fast is the diagnosis?  Python 3, standard library only.
 
-usage: bench.py --tool BUILD/daemon/kb/portolan-kb [--dir migrations/kb] [--as-shipped] [--wrong N] [--speed] CASES.jsonl ...
+usage: bench.py --tool BUILD/daemon/kb/portolan-kb [--dir migrations/kb] [--as-shipped] [--wrong N] [--speed] [--also CASES.jsonl] CASES.jsonl ...
 
 CASES: one object a line {"id", "platform", "stage"?, "tool"?, "log" | "title"+"body", "label", "alternatives"?}; a label that begins with
 infra/ or program/ is no deployment challenge. The same id in several files is one case: it is never in training and trial at once.
@@ -67,7 +67,7 @@ def line(name, rs):
 
 
 def run(a, verb, more):
-    cmd = [a.tool, verb] + (['--dir', a.dir] if a.dir else []) + more + a.cases
+    cmd = [a.tool, verb] + (['--dir', a.dir] if a.dir else []) + more + a.cases + (a.also if verb == 'crossval' else []) + (['--held-out'] if a.held_out else [])
     out = subprocess.run(cmd, stdout=subprocess.PIPE, check=True).stdout.decode()
     return {(p['file'], str(p['id'])): p for p in map(json.loads, out.splitlines())}
 
@@ -138,7 +138,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('--tool', required=True); ap.add_argument('--dir'); ap.add_argument('--as-shipped', action='store_true')
     ap.add_argument('--wrong', type=int, default=0); ap.add_argument('--speed', action='store_true'); ap.add_argument('--table', action='store_true')
-    ap.add_argument('--dump'); ap.add_argument('cases', nargs='+')
+    ap.add_argument('--dump'); ap.add_argument('--held-out', action='store_true', help='indicators that speak on one case only are silent there'); ap.add_argument('--also', action='append', default=[], help='cases to train on only (cases.py makes them)'); ap.add_argument('cases', nargs='+')
     a = ap.parse_args()
     gold = {}
     for path in a.cases:
