@@ -32,7 +32,7 @@
         n, t, offsetof(struct agent_settings, f), d, lo, hi, false, h                                        \
     }
 static const struct ptl_setting settings_table[] = {
-    SETTING("server", PTL_SET_STRING, server, "http://127.0.0.1:8080", 0, 0,
+    SETTING("server", PTL_SET_STRING, server, "http://127.0.0.1:8470", 0, 0,
             "URL of the daemon (https, or http on loopback)"),
     SETTING("ca-file", PTL_SET_STRING, ca_file, NULL, 0, 0,
             "PEM file of the authority that signed the daemon's certificate"),
