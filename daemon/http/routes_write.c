@@ -1,6 +1,6 @@
 /* routes_write.c - what people change: tokens, agents, projects, secrets, runs, gates. Each writes its line
  * into the audit log. */
-#include "server.h"
+#include "body.h"
 #include <portolan/clock.h>
 #include <portolan/hash.h>
 #include <portolan/log.h>
@@ -8,122 +8,15 @@
 #include <ctype.h>
 #include <stdio.h>
 
-/* One statement whose first row (or its absence) is the answer. */
-struct writing {
-    struct ptl_request *q;
-    int status;
-    const char *action; /* for the audit log; NULL: none */
-    char *object;
-    json_t *extra;      /* members added to the answer */
-    const char *absent; /* said with 404 when no row came */
-    int absent_status;
-    bool forget_tokens;
-};
-
-static void on_written(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
-{
-    struct writing *w = ctx;
-    struct ptl_request *q = w->q;
-    if (err) {
-        if (ptl_store_error_is_conflict(err))
-            ptl_answer_problem(q, 409, "%s exists already", w->object);
-        else
-            ptl_answer_result(q, w->status, err->code, NULL, err);
-    } else if (ptl_rows_count(rows) == 0) {
-        ptl_answer_problem(q, w->absent_status, "%s", w->absent ? w->absent : "there is no such thing here");
-    } else {
-        PTL_JSON *o = ptl_row_object(rows, 0);
-        if (w->extra)
-            json_object_update(o, w->extra);
-        if (w->action)
-            ptl_audit(q, w->action, w->object, NULL);
-        if (w->forget_tokens)
-            ptl_auth_forget(ptl_request_server(q));
-        ptl_answer_json(q, w->status, o);
-    }
-    free(w->object);
-    json_decref(w->extra);
-    free(w);
-}
-
-static void write_one(struct ptl_request *q, enum ptl_sql sql, struct ptl_args *a, struct writing like)
-{
-    struct writing *w = ptl_xcalloc(1, sizeof(*w));
-    *w = like;
-    w->q = q;
-    if (!w->status)
-        w->status = 200;
-    if (!w->absent_status)
-        w->absent_status = 404;
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), sql, a, on_written, w) != 0) {
-        ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
-        free(w->object);
-        json_decref(w->extra);
-        free(w);
-    }
-}
-
-/* Members that the body may have; others are refused with the nearest right one. */
-static bool only_keys(struct ptl_request *q, const json_t *body, const char *const *keys)
-{
-    const char *key;
-    json_t *v;
-    json_object_foreach((json_t *)body, key, v)
-    {
-        (void)v;
-        bool known = false;
-        for (size_t i = 0; keys[i]; i++)
-            known |= ptl_str_eq(keys[i], key);
-        if (!known) {
-            const char *near = ptl_str_nearest(key, keys);
-            ptl_answer_problem(q, 422, "body.%.60s: not known here%s%s%s", key,
-                               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool text_member(struct ptl_request *q, const json_t *body, const char *key, bool required, size_t max,
-                        const char **ret)
-{
-    const json_t *v = json_object_get(body, key);
-    *ret = json_string_value(v);
-    if ((!v || json_is_null(v)) && !required)
-        return true;
-    if (!*ret || !**ret || strlen(*ret) > max) {
-        ptl_answer_problem(q, 422, "body.%s: expected a text of 1 to %zu bytes", key, max);
-        return false;
-    }
-    return true;
-}
-
-static bool text_list(struct ptl_request *q, const json_t *body, const char *key, const char **ret,
-                      size_t max, size_t *n)
-{
-    const json_t *v = json_object_get(body, key);
-    size_t i;
-    json_t *e;
-    *n = 0;
-    if (!v || json_is_null(v))
-        return true;
-    bool fine = json_is_array(v) && json_array_size(v) <= max;
-    json_array_foreach((json_t *)v, i,
-                       e) if (fine && (fine = json_is_string(e) && json_string_length(e) <= 200))
-        ret[(*n)++] = json_string_value(e);
-    if (!fine)
-        ptl_answer_problem(q, 422, "body.%s: expected an array of at most %zu texts", key, max);
-    return fine;
-}
-
 void ptl_on_post_token(struct ptl_request *q)
 {
     static const char *const keys[] = {"name", "role", "project", "expires_in", NULL};
     const json_t *b = ptl_request_json(q);
     const char *name, *role, *project, *expires;
-    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", true, 100, &name) ||
-        !text_member(q, b, "role", true, 20, &role) || !text_member(q, b, "project", false, 64, &project) ||
-        !text_member(q, b, "expires_in", false, 32, &expires))
+    if (!b || !ptl_body_only(q, b, keys) || !ptl_body_text(q, b, "name", true, 100, &name) ||
+        !ptl_body_text(q, b, "role", true, 20, &role) ||
+        !ptl_body_text(q, b, "project", false, 64, &project) ||
+        !ptl_body_text(q, b, "expires_in", false, 32, &expires))
         return;
     int64_t lifetime = 0;
     if (!ptl_role_may(role)) {
@@ -151,13 +44,13 @@ void ptl_on_post_token(struct ptl_request *q)
         ptl_args_i64(&a, lifetime);
     else
         ptl_args_null(&a);
-    write_one(q, PTL_SQL_token_create, &a,
-              (struct writing){.status = 201,
-                               .action = "token.create",
-                               .object = ptl_xasprintf("token %s (%s)", name, role),
-                               .extra = json_pack("{s:s}", "token", token),
-                               .absent = "body.project: no such project",
-                               .absent_status = 422});
+    ptl_write_one(q, PTL_SQL_token_create, &a,
+                  (struct ptl_writing){.status = 201,
+                                       .action = "token.create",
+                                       .object = ptl_xasprintf("token %s (%s)", name, role),
+                                       .extra = json_pack("{s:s}", "token", token),
+                                       .absent = "body.project: no such project",
+                                       .absent_status = 422});
 }
 
 void ptl_on_post_enrol_token(struct ptl_request *q)
@@ -166,8 +59,9 @@ void ptl_on_post_enrol_token(struct ptl_request *q)
     const json_t *b = ptl_request_json(q);
     const char *name, *expires, *hosts[8];
     size_t n;
-    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", false, 100, &name) ||
-        !text_list(q, b, "hosts", hosts, 8, &n) || !text_member(q, b, "expires_in", false, 32, &expires))
+    if (!b || !ptl_body_only(q, b, keys) || !ptl_body_text(q, b, "name", false, 100, &name) ||
+        !ptl_body_texts(q, b, "hosts", hosts, 8, &n) ||
+        !ptl_body_text(q, b, "expires_in", false, 32, &expires))
         return;
     int64_t lifetime = 3600 * 1000;
     if (expires && (ptl_duration_parse(expires, &lifetime) < 0 || lifetime < 1000)) {
@@ -194,11 +88,11 @@ void ptl_on_post_enrol_token(struct ptl_request *q)
     ptl_args_text_array(&a, hosts, n);
     ptl_args_str(&a, ptl_request_identity(q)->name);
     ptl_args_i64(&a, lifetime);
-    write_one(q, PTL_SQL_token_create, &a,
-              (struct writing){.status = 201,
-                               .action = "agent.enrol-token",
-                               .object = ptl_xasprintf("enrolment %s", name ? name : "agent"),
-                               .extra = json_pack("{s:s}", "token", token)});
+    ptl_write_one(q, PTL_SQL_token_create, &a,
+                  (struct ptl_writing){.status = 201,
+                                       .action = "agent.enrol-token",
+                                       .object = ptl_xasprintf("enrolment %s", name ? name : "agent"),
+                                       .extra = json_pack("{s:s}", "token", token)});
 }
 
 void ptl_on_delete_token(struct ptl_request *q)
@@ -206,11 +100,11 @@ void ptl_on_delete_token(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    write_one(q, PTL_SQL_token_revoke, &a,
-              (struct writing){.action = "token.revoke",
-                               .object = ptl_xasprintf("token %s", ptl_request_param(q, "id")),
-                               .forget_tokens = true,
-                               .absent = "no such token"});
+    ptl_write_one(q, PTL_SQL_token_revoke, &a,
+                  (struct ptl_writing){.action = "token.revoke",
+                                       .object = ptl_xasprintf("token %s", ptl_request_param(q, "id")),
+                                       .forget_tokens = true,
+                                       .absent = "no such token"});
 }
 
 void ptl_on_post_agent_state(struct ptl_request *q)
@@ -234,11 +128,12 @@ void ptl_on_post_agent_state(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, ptl_request_param(q, "name"));
     ptl_args_str(&a, state);
-    write_one(q, PTL_SQL_agent_set_state, &a,
-              (struct writing){.action = "agent.state",
-                               .object = ptl_xasprintf("agent %s: %s", ptl_request_param(q, "name"), state),
-                               .forget_tokens = true,
-                               .absent = "no such agent"});
+    ptl_write_one(
+        q, PTL_SQL_agent_set_state, &a,
+        (struct ptl_writing){.action = "agent.state",
+                             .object = ptl_xasprintf("agent %s: %s", ptl_request_param(q, "name"), state),
+                             .forget_tokens = true,
+                             .absent = "no such agent"});
 }
 
 static bool seal_arg(struct ptl_request *q, struct ptl_args *a, const char *what, const char *plain)
@@ -280,17 +175,17 @@ static bool project_body(struct ptl_request *q, bool create, struct project_body
                                        "status_token",
                                        NULL};
     const json_t *b = ptl_request_json(q);
-    if (!b || !only_keys(q, b, keys) || !text_member(q, b, "name", create, 63, &p->name) ||
-        !text_member(q, b, "url", create, 2048, &p->url) ||
-        !text_member(q, b, "default_branch", false, 255, &p->branch) ||
-        !text_member(q, b, "credential_kind", false, 20, &p->cred_kind) ||
-        !text_member(q, b, "credential_user", false, 255, &p->cred_user) ||
-        !text_member(q, b, "credential", false, 65536, &p->cred) ||
-        !text_member(q, b, "webhook_secret", false, 4096, &p->hook) ||
-        !text_member(q, b, "poll", false, 32, &p->poll) ||
-        !text_member(q, b, "status_url", false, 2048, &p->forge_url) ||
-        !text_member(q, b, "status_repo", false, 255, &p->forge_repo) ||
-        !text_member(q, b, "status_token", false, 4096, &p->forge_token))
+    if (!b || !ptl_body_only(q, b, keys) || !ptl_body_text(q, b, "name", create, 63, &p->name) ||
+        !ptl_body_text(q, b, "url", create, 2048, &p->url) ||
+        !ptl_body_text(q, b, "default_branch", false, 255, &p->branch) ||
+        !ptl_body_text(q, b, "credential_kind", false, 20, &p->cred_kind) ||
+        !ptl_body_text(q, b, "credential_user", false, 255, &p->cred_user) ||
+        !ptl_body_text(q, b, "credential", false, 65536, &p->cred) ||
+        !ptl_body_text(q, b, "webhook_secret", false, 4096, &p->hook) ||
+        !ptl_body_text(q, b, "poll", false, 32, &p->poll) ||
+        !ptl_body_text(q, b, "status_url", false, 2048, &p->forge_url) ||
+        !ptl_body_text(q, b, "status_repo", false, 255, &p->forge_repo) ||
+        !ptl_body_text(q, b, "status_token", false, 4096, &p->forge_token))
         return false;
     p->forge = ptl_json_str(b, "status_forge", NULL);
     for (const char *c = p->name; c && *c; c++)
@@ -353,9 +248,10 @@ void ptl_on_post_project(struct ptl_request *q)
     ptl_args_i64(&a, p.poll_s);
     PTL_FREE char *location = ptl_xasprintf("/api/v1/projects/%s", p.name);
     ptl_answer_header(q, "Location", location);
-    write_one(q, PTL_SQL_project_create, &a,
-              (struct writing){
-                  .status = 201, .action = "project.create", .object = ptl_xasprintf("project %s", p.name)});
+    ptl_write_one(q, PTL_SQL_project_create, &a,
+                  (struct ptl_writing){.status = 201,
+                                       .action = "project.create",
+                                       .object = ptl_xasprintf("project %s", p.name)});
 }
 
 void ptl_on_patch_project(struct ptl_request *q)
@@ -382,10 +278,10 @@ void ptl_on_patch_project(struct ptl_request *q)
     ptl_args_str(&a, p.forge_repo);
     if (!seal_arg(q, &a, "status_token", p.forge_token))
         return;
-    write_one(q, PTL_SQL_project_update, &a,
-              (struct writing){.action = "project.update",
-                               .object = ptl_xasprintf("project %s", name),
-                               .absent = "no such project"});
+    ptl_write_one(q, PTL_SQL_project_update, &a,
+                  (struct ptl_writing){.action = "project.update",
+                                       .object = ptl_xasprintf("project %s", name),
+                                       .absent = "no such project"});
 }
 
 void ptl_on_delete_project(struct ptl_request *q)
@@ -396,10 +292,10 @@ void ptl_on_delete_project(struct ptl_request *q)
         return;
     ptl_args_init(&a);
     ptl_args_str(&a, name);
-    write_one(q, PTL_SQL_project_archive, &a,
-              (struct writing){.action = "project.archive",
-                               .object = ptl_xasprintf("project %s", name),
-                               .absent = "no such project"});
+    ptl_write_one(q, PTL_SQL_project_archive, &a,
+                  (struct ptl_writing){.action = "project.archive",
+                                       .object = ptl_xasprintf("project %s", name),
+                                       .absent = "no such project"});
 }
 
 void ptl_on_put_secret(struct ptl_request *q)
@@ -410,9 +306,10 @@ void ptl_on_put_secret(struct ptl_request *q)
     size_t n_refs, n_stages;
     struct ptl_args a;
     const json_t *b;
-    if (!ptl_request_may_project(q, project) || !(b = ptl_request_json(q)) || !only_keys(q, b, keys) ||
-        !text_member(q, b, "value", true, 65536, &value) || !text_list(q, b, "refs", refs, 64, &n_refs) ||
-        !text_list(q, b, "stages", stages, 64, &n_stages))
+    if (!ptl_request_may_project(q, project) || !(b = ptl_request_json(q)) || !ptl_body_only(q, b, keys) ||
+        !ptl_body_text(q, b, "value", true, 65536, &value) ||
+        !ptl_body_texts(q, b, "refs", refs, 64, &n_refs) ||
+        !ptl_body_texts(q, b, "stages", stages, 64, &n_stages))
         return;
     PTL_FREE char *what = ptl_xasprintf("secret %s", name);
     ptl_args_init(&a);
@@ -422,10 +319,10 @@ void ptl_on_put_secret(struct ptl_request *q)
         return;
     ptl_args_text_array(&a, refs, n_refs);
     ptl_args_text_array(&a, stages, n_stages);
-    write_one(q, PTL_SQL_project_secret_put, &a,
-              (struct writing){.action = "secret.set",
-                               .object = ptl_xasprintf("project %s secret %s", project, name),
-                               .absent = "no such project"});
+    ptl_write_one(q, PTL_SQL_project_secret_put, &a,
+                  (struct ptl_writing){.action = "secret.set",
+                                       .object = ptl_xasprintf("project %s secret %s", project, name),
+                                       .absent = "no such project"});
 }
 
 void ptl_on_delete_secret(struct ptl_request *q)
@@ -437,10 +334,10 @@ void ptl_on_delete_secret(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, project);
     ptl_args_str(&a, name);
-    write_one(q, PTL_SQL_project_secret_delete, &a,
-              (struct writing){.action = "secret.delete",
-                               .object = ptl_xasprintf("project %s secret %s", project, name),
-                               .absent = "no such secret"});
+    ptl_write_one(q, PTL_SQL_project_secret_delete, &a,
+                  (struct ptl_writing){.action = "secret.delete",
+                                       .object = ptl_xasprintf("project %s secret %s", project, name),
+                                       .absent = "no such secret"});
 }
 
 /* ---- runs ---- */
@@ -550,7 +447,7 @@ void ptl_on_post_push(struct ptl_request *q)
     static const char *const keys[] = {"updates", "pusher", NULL};
     const json_t *b;
     if (!ptl_request_may_project(q, ptl_request_param(q, "project")) || !(b = ptl_request_json(q)) ||
-        !only_keys(q, b, keys))
+        !ptl_body_only(q, b, keys))
         return;
     const json_t *updates = json_object_get(b, "updates");
     size_t n = json_array_size(updates), i;
@@ -577,8 +474,8 @@ void ptl_on_post_run(struct ptl_request *q)
     const json_t *b;
     const char *ref, *commit;
     if (!ptl_request_may_project(q, ptl_request_param(q, "project")) || !(b = ptl_request_json(q)) ||
-        !only_keys(q, b, keys) || !text_member(q, b, "ref", false, 255, &ref) ||
-        !text_member(q, b, "commit", false, 40, &commit))
+        !ptl_body_only(q, b, keys) || !ptl_body_text(q, b, "ref", false, 255, &ref) ||
+        !ptl_body_text(q, b, "commit", false, 40, &commit))
         return;
     if (ref && !ptl_core_ref_ok(ref)) {
         ptl_answer_problem(q, 422, "body.ref: '%s' is not a ref name git would accept", ref);
@@ -666,7 +563,7 @@ void ptl_on_post_lint(struct ptl_request *q)
 {
     static const char *const keys[] = {"text", "file", NULL};
     const json_t *b = ptl_request_json(q);
-    if (!b || !only_keys(q, b, keys))
+    if (!b || !ptl_body_only(q, b, keys))
         return;
     const char *text = ptl_json_str(b, "text", NULL);
     if (!text) {
