@@ -2,6 +2,7 @@
  * JSON: a sentence with captured names filled in, quoted lines with their places, what to do, and when
  * nothing is sure, what would decide. */
 #include "kb-private.h"
+#include "template.h"
 #include <ctype.h>
 #include <stdio.h>
 
@@ -240,6 +241,66 @@ static void show_shapes(const struct ptl_kb *kb, const struct ptl_kb_log *logs, 
     }
 }
 
+/* ---- what failures of this kind have in common */
+enum { PRINTED_MAX = 3 };
+
+/* The lines that say most, whatever the ranking is: neither the prior nor what people said may change what a
+ * failure is alike to. */
+static size_t print_lines(const struct scan *s, const struct weighing *w, struct evidence *ret)
+{
+    struct evidence shape[SHAPES_KEPT];
+    size_t n = 0;
+    int n_shape;
+    for (int i = 0; i < w->n_ev; i++) {
+        const struct evidence *e = &w->ev[i];
+        size_t at = 0;
+        if (s->text.lines[e->line].flags & LINE_FACT)
+            continue;
+        for (size_t k = 0; k < n; k++)
+            if (ret[k].line == e->line) /* several indicators on one line: the strongest stands for it */
+                at = ret[k].strength >= e->strength ? SIZE_MAX : k + 1;
+        if (at == SIZE_MAX)
+            continue;
+        if (at)
+            ret[at - 1] = *e;
+        else if (n < PRINTED_MAX)
+            ret[n++] = *e;
+        else if (ret[n - 1].strength < e->strength)
+            ret[n - 1] = *e;
+        for (size_t k = n; k-- > 1;)
+            for (size_t j = k;
+                 j > 0 && (ret[j].strength > ret[j - 1].strength ||
+                           (ret[j].strength >= ret[j - 1].strength && ret[j].line < ret[j - 1].line));
+                 j--) {
+                struct evidence x = ret[j];
+                ret[j] = ret[j - 1];
+                ret[j - 1] = x;
+            }
+    }
+    if (n == 0 && (n_shape = shapes(s, shape)) > 0)
+        ret[n++] = shape[0];
+    return n;
+}
+
+static void put_fingerprint(const struct scan *s, const struct weighing *w, const char *ended, json_t *answer)
+{
+    struct evidence best[PRINTED_MAX];
+    char *templates[PRINTED_MAX] = {0}, print[PTL_KB_FINGERPRINT_HEX];
+    size_t n = print_lines(s, w, best);
+    for (size_t i = 0; i < n; i++)
+        templates[i] = ptl_kb_template(ptl_kb_line_text(&s->text, &s->text.lines[best[i].line]),
+                                       s->text.lines[best[i].line].len);
+    if (n == 0 && ended) { /* no line speaks: how it ended does */
+        templates[0] = ptl_kb_template(ended, strlen(ended));
+        n = 1;
+    }
+    ptl_kb_fingerprint((const char *const *)templates, n, print);
+    json_object_set_new(answer, "template", json_string(n && templates[0] ? templates[0] : ""));
+    json_object_set_new(answer, "fingerprint", *print ? json_string(print) : json_null());
+    for (size_t i = 0; i < n; i++)
+        free(templates[i]);
+}
+
 /* ---- challenges */
 static json_t *remedy_of(const struct ptl_kb *kb, const struct indicator *in, const char *node,
                          const json_t *names)
@@ -437,6 +498,7 @@ json_t *kb_answer(const struct ptl_kb *kb, const json_t *facts, const struct ptl
     json_object_set_new(a, "platform", platform ? json_string(platform) : json_null());
     json_object_set_new(a, "stage", stage ? json_string(stage) : json_null());
     json_object_set_new(a, "ranked", kb ? ranked_json(kb, s, w) : json_array());
+    put_fingerprint(s, w, ended, a);
     if (!known && kb)
         put_unclear(kb, w, a);
     return a;
