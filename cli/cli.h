@@ -220,6 +220,9 @@ void cli_show_report(struct ptl_buf *b, const json_t *report, int width, bool co
 void cli_run_name(const json_t *run, char ret[128]);
 int cli_run_exit(const json_t *run); /* CLI_OK for green, CLI_FAILED for another end; -1 while it is open */
 
+/* ---- verdict.c: a diagnosis for people */
+void cli_show_verdict(struct ptl_buf *b, const json_t *diagnosis, int width, bool color);
+
 /* ---- follow.c: event streams that resume */
 /* Calls fn for each event, resuming after breaks by Last-Event-ID, until fn returns non-zero (then CLI_OK),
  * the server says that the stream is over ("end" is the caller's to know), or nothing was reached for
@@ -263,7 +266,7 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
     X(stage_approve) X(stage_decline) X(attempt_list) X(logs) X(report) X(artifacts_list) \
     X(artifacts_get) X(agent_list) X(agent_enrol) X(agent_drain) X(agent_activate) X(agent_remove) \
     X(token_create) X(token_list) X(token_revoke) X(lint) X(init) X(schema) X(events) X(audit) \
-    X(reproduce) X(exec) X(completion) X(help)
+    X(reproduce) X(exec) X(completion) X(help) X(diagnose) X(kb_compile) X(kb_train)
 /* clang-format on */
 #define X(name) int cli_cmd_##name(struct cli *c);
 CLI_HANDLERS(X)

@@ -21,6 +21,7 @@
 #define OPT_RETRY    {"retry", 0, CLI_DURATION, "TIME", "keep trying for TIME when the server is away (default 5m)", .min = 0, .max = 86400000}
 #define OPT_RECIPES  {"recipes", 0, CLI_DIR, "DIR", "folder of recipes to check against (default: PORTOLAN_RECIPES, else the installed ones)"}
 #define OPT_SECRET   {"secret", 0, CLI_TEXT, "NAME", "give the stage this secret, with the value of the environment variable NAME", .many = true}
+#define OPT_KB       {"kb", 0, CLI_FILE, "FILE", "a knowledge base made by kb compile (default: what this program ships with)"}
 #define PROJECT_OPTIONS \
     {"default-branch", 0, CLI_TEXT, "BRANCH", "the branch that runs start from (default main)"}, \
     {"poll", 0, CLI_TEXT, "TIME", "look for pushes that often, 5s to 1d; 0: never"}, \
@@ -146,6 +147,19 @@ const struct cli_command cli_commands[] = {
      "download all that an attempt had, to run it again here",
      "Makes an attempt directory with the job, the source snapshot and the inputs, each checked against its SHA-256, and tells the command that runs it. Secrets are never downloaded; give them with --secret."},
 
+    {"diagnose", H(diagnose), {{"FILE", CLI_FILE, .optional = true}},
+     OPTIONS({"platform", 0, CLI_TEXT, "PLATFORM", "what the target is: server, mobile or browser"}, {"stage", 0, CLI_TEXT, "STAGE", "what failed: export, convert or verify"},
+             {"tool", 0, CLI_TEXT, "TOOL", "what it was done with, such as tflite-converter or tf-serving"},
+             {"end", 0, CLI_TEXT, "REASON", "how it ended: exit, signal, oom, timeout, agent_lost, setup"}, OPT_KB),
+     "what broke a stage, from its log alone, here, without a server",
+     "FILE is the log; - or none reads standard input. Prints the category, the cause, the lines that say so, what to do and whether trying again helps; when nothing speaks, the nearest three and what would decide. With --json: {\"ranked\":[{\"id\",\"p\",\"evidence\"}],\"transient\",\"state\":\"diagnosed\"|\"unclear\", …}. Ends with 0 in both cases."},
+    {"kb compile", H(kb_compile), {{"DIR", CLI_DIR, .optional = true}}, OPTIONS({"output", 'o', CLI_FILE, "FILE", "where to write it (default kb.bin)"}),
+     "compile a knowledge base into one file for diagnose --kb", "DIR is a folder of files as kb export writes them; without it, what this program ships with."},
+    {"kb train", H(kb_train), {{"CASES", CLI_FILE, .many = true}},
+     OPTIONS({"output", 'o', CLI_FILE, "FILE", "where to write it (default text.bin)"}, {"dir", 0, CLI_DIR, "DIR", "the knowledge base whose nodes and words count (default: what ships)"}),
+     "make a text model from labelled cases",
+     "CASES are JSON lines {\"id\",\"platform\",\"log\" or \"title\" and \"body\",\"label\",\"alternatives\"}. The same cases give the same bytes."},
+
     {"events", H(events), {{0}}, OPTIONS(OPT_PROJECT, {"run", 0, CLI_TEXT, "RUN", "only events of this run"}, {"since", 0, CLI_TEXT, "ID", "go on behind this event; 0: from the first one"},
              {"count", 0, CLI_INT, "N", "end after N events", .min = 1, .max = 1000000000}, OPT_RETRY),
      "what happens, as it happens", "With --json one object a line. Each line begins with its id, which --since takes."},
@@ -168,6 +182,7 @@ const char *cli_noun_summary(const char *noun)
         {"artifacts",      "what stages published"                              },
         {"agent",          "the machines that do the work"                      },
         {"token",          "tokens of people and programs"                      },
+        {"kb",             "the knowledge base: what failures mean"             },
         {"project secret", "secrets that a project's stages may ask for"        },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(nouns); i++)

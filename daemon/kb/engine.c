@@ -259,48 +259,132 @@ static const char *pattern_text(const struct ptl_kb *kb, int p)
     return ptl_json_str(json_array_get(list, (size_t)(k < in->n_also ? k : k - in->n_also)), "pattern", "");
 }
 
-/* Ids of the scan: the marks first, then the patterns. */
-static int compile(struct ptl_kb *kb, struct ptl_error *err)
+/* Digits of a digest; a multiple of what Vectorscan wants its bytes aligned to. */
+enum { SCAN_HEAD = 64 };
+/* What the scan is made of. Ids of the scan: the marks first, then the patterns. */
+struct patterns {
+    size_t n;
+    const char **text; /* borrowed */
+    unsigned *flags, *ids;
+};
+
+static void patterns_done(struct patterns *p)
 {
-    size_t n_marks = PTL_ARRAY_LEN(marks), n = n_marks + (size_t)kb->n_pat;
-    const char **text = calloc(n, sizeof(*text));
-    unsigned *flags = calloc(n, sizeof(*flags)), *ids = calloc(n, sizeof(*ids));
-    hs_compile_error_t *wrong = NULL;
-    int r = -ENOMEM;
-    if (text && flags && ids) {
-        for (size_t i = 0; i < n; i++) {
-            bool caseless = i < n_marks ? marks[i].caseless
-                                        : json_array_size(json_object_get(
-                                              kb->ind[kb->pat[i - n_marks].indicator].json, "flags")) > 0;
-            text[i] = i < n_marks ? marks[i].pattern : pattern_text(kb, (int)(i - n_marks));
-            flags[i] = HS_FLAG_MULTILINE | (caseless ? HS_FLAG_CASELESS : 0);
-            ids[i] = (unsigned)i;
-        }
-        hs_error_t e = hs_compile_multi(text, flags, ids, (unsigned)n, HS_MODE_BLOCK, NULL, &kb->db, &wrong);
-        if (e == HS_SUCCESS && hs_alloc_scratch(kb->db, &kb->scratch) == HS_SUCCESS)
-            r = 0;
-        else if (wrong && wrong->expression >= (int)n_marks)
-            r = ptl_error_set(err, -EINVAL, "indicator %s: its pattern is refused by Vectorscan: %s",
-                              kb->ind[kb->pat[wrong->expression - (int)n_marks].indicator].id,
-                              wrong->message);
-        else
-            r = ptl_error_set(err, wrong ? -EINVAL : -ENOMEM, "the patterns cannot be compiled: %s",
-                              wrong ? wrong->message : "out of memory");
-        hs_free_compile_error(wrong);
+    free(p->text);
+    free(p->flags);
+    free(p->ids);
+}
+
+static int patterns_of(const struct ptl_kb *kb, struct patterns *p)
+{
+    size_t n_marks = PTL_ARRAY_LEN(marks);
+    p->n = n_marks + (size_t)kb->n_pat;
+    p->text = calloc(p->n, sizeof(*p->text));
+    p->flags = calloc(p->n, sizeof(*p->flags));
+    p->ids = calloc(p->n, sizeof(*p->ids));
+    if (!p->text || !p->flags || !p->ids)
+        return -ENOMEM;
+    for (size_t i = 0; i < p->n; i++) {
+        bool caseless =
+            i < n_marks
+                ? marks[i].caseless
+                : json_array_size(json_object_get(kb->ind[kb->pat[i - n_marks].indicator].json, "flags")) > 0;
+        p->text[i] = i < n_marks ? marks[i].pattern : pattern_text(kb, (int)(i - n_marks));
+        p->flags[i] = HS_FLAG_MULTILINE | (caseless ? HS_FLAG_CASELESS : 0);
+        p->ids[i] = (unsigned)i;
     }
-    free(text);
-    free(flags);
-    free(ids);
+    return 0;
+}
+
+static void patterns_hash(const struct patterns *p, char ret[PTL_SHA256_HEX])
+{
+    struct ptl_sha256 *sha = ptl_sha256_new();
+    ptl_sha256_update(sha, hs_version(), strlen(hs_version()));
+    for (size_t i = 0; i < p->n; i++) {
+        ptl_sha256_update(sha, p->text[i], strlen(p->text[i]) + 1);
+        ptl_sha256_update(sha, &p->flags[i], sizeof(p->flags[i]));
+    }
+    ptl_sha256_hex(sha, ret);
+    ptl_sha256_free(sha);
+}
+
+/* `anywhere`: for every processor of this architecture, not for this one only. */
+static int compile_patterns(const struct ptl_kb *kb, const struct patterns *p, bool anywhere,
+                            hs_database_t **ret, struct ptl_error *err)
+{
+    static const hs_platform_info_t any = {.tune = HS_TUNE_FAMILY_GENERIC, .cpu_features = 0};
+    size_t n_marks = PTL_ARRAY_LEN(marks);
+    hs_compile_error_t *wrong = NULL;
+    if (hs_compile_multi(p->text, p->flags, p->ids, (unsigned)p->n, HS_MODE_BLOCK, anywhere ? &any : NULL,
+                         ret, &wrong) == HS_SUCCESS)
+        return 0;
+    int r;
+    if (wrong && wrong->expression >= (int)n_marks)
+        r = ptl_error_set(err, -EINVAL, "indicator %s: its pattern is refused by Vectorscan: %s",
+                          kb->ind[kb->pat[wrong->expression - (int)n_marks].indicator].id, wrong->message);
+    else
+        r = ptl_error_set(err, wrong ? -EINVAL : -ENOMEM, "the patterns cannot be compiled: %s",
+                          wrong ? wrong->message : "out of memory");
+    hs_free_compile_error(wrong);
     return r;
 }
 
-int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct ptl_kb **ret,
-               struct ptl_error *err)
+/* A compiled scan begins with the digest of what it was made of: one made of something else, for another
+ * processor or by another Vectorscan is left alone, and the patterns are compiled. */
+static int compile(struct ptl_kb *kb, const void *scan, size_t scan_len, struct ptl_error *err)
+{
+    PTL_CLEANUP(patterns_done) struct patterns p = {0};
+    char hash[PTL_SHA256_HEX];
+    int r = patterns_of(kb, &p);
+    if (r == 0 && scan && scan_len > SCAN_HEAD) {
+        patterns_hash(&p, hash);
+        if (memcmp(scan, hash, SCAN_HEAD) != 0 ||
+            hs_deserialize_database((const char *)scan + SCAN_HEAD, scan_len - SCAN_HEAD, &kb->db) !=
+                HS_SUCCESS)
+            kb->db = NULL;
+    }
+    if (r == 0 && !kb->db)
+        r = compile_patterns(kb, &p, false, &kb->db, err);
+    if (r == 0 && hs_alloc_scratch(kb->db, &kb->scratch) != HS_SUCCESS)
+        r = ptl_error_set(err, -ENOMEM, "the patterns cannot be compiled: out of memory");
+    return r;
+}
+
+int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len, struct ptl_error *err)
+{
+    PTL_CLEANUP(patterns_done) struct patterns p = {0};
+    hs_database_t *db = NULL;
+    char *bytes = NULL, hash[PTL_SHA256_HEX];
+    size_t len = 0;
+    int r = patterns_of(kb, &p);
+    if (r == 0)
+        r = compile_patterns(kb, &p, true, &db, err);
+    if (r == 0 && hs_serialize_database(db, &bytes, &len) != HS_SUCCESS)
+        r = -ENOMEM;
+    char *all = r == 0 ? malloc(SCAN_HEAD + len) : NULL;
+    if (r == 0 && !all)
+        r = -ENOMEM;
+    if (r == 0) {
+        patterns_hash(&p, hash);
+        memcpy(all, hash, SCAN_HEAD);
+        memcpy(all + SCAN_HEAD, bytes, len);
+        *ret = all;
+        *ret_len = SCAN_HEAD + len;
+    }
+    free(bytes);
+    hs_free_database(db);
+    return r == -ENOMEM ? ptl_error_set(err, r, "the patterns cannot be compiled: out of memory") : r;
+}
+
+static int make(json_t *doc, const void *model, size_t model_len, const void *scan, size_t scan_len,
+                struct ptl_kb **ret, struct ptl_error *err)
 {
     PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *kb = calloc(1, sizeof(*kb));
-    if (!kb)
+    if (!kb) {
+        json_decref(doc);
         return ptl_error_set(err, -ENOMEM, "knowledge base: out of memory");
-    kb->doc = json_deep_copy(doc);
+    }
+    kb->doc = doc;
     kb->node_index = json_object();
     kb->entries = json_object();
     if (!kb->doc || !kb->node_index || !kb->entries)
@@ -308,7 +392,7 @@ int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct pt
     int r = read_nodes(kb);
     if (r < 0)
         return ptl_error_set(err, r, "knowledge base: out of memory");
-    if ((r = read_indicators(kb, err)) < 0 || (r = compile(kb, err)) < 0)
+    if ((r = read_indicators(kb, err)) < 0 || (r = compile(kb, scan, scan_len, err)) < 0)
         return r;
     if (model && ((r = ptl_kb_model_new(model, model_len, &kb->model, err)) < 0 ||
                   (r = ptl_kb_model_bind(kb->model, kb->node_index, err)) < 0))
@@ -333,6 +417,23 @@ int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct pt
     ptl_sha256_free(sha);
     *ret = PTL_TAKE(kb);
     return 0;
+}
+
+int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct ptl_kb **ret,
+               struct ptl_error *err)
+{
+    return make(json_deep_copy(doc), model, model_len, NULL, 0, ret, err);
+}
+
+int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const void *scan, size_t scan_len,
+                    struct ptl_kb **ret, struct ptl_error *err)
+{
+    return make(doc, model, model_len, scan, scan_len, ret, err);
+}
+
+const json_t *ptl_kb_doc(const struct ptl_kb *kb)
+{
+    return kb->doc;
 }
 
 struct ptl_kb *ptl_kb_free(struct ptl_kb *kb)

@@ -21,9 +21,18 @@ struct ptl_kb;
  */
 PTL_NODISCARD int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct ptl_kb **ret,
                              struct ptl_error *err);
-struct ptl_kb *ptl_kb_free(struct ptl_kb *kb);    /* NULL ok; returns NULL */
-const char *ptl_kb_hash(const struct ptl_kb *kb); /* of everything an answer depends on; borrowed */
-size_t ptl_kb_count(const struct ptl_kb *kb);     /* indicators in force */
+/* The same with `doc` taken (in any case) instead of copied, and the compiled scan of another one made of the
+ * same indicators (ptl_kb_scan_data(); NULL: none), which makes it a matter of milliseconds. A scan that does
+ * not fit these indicators or this machine is left alone. */
+PTL_NODISCARD int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const void *scan,
+                                  size_t scan_len, struct ptl_kb **ret, struct ptl_error *err);
+/* Its scan as bytes to keep, good on every processor of this architecture. Compiles anew. Caller frees. */
+PTL_NODISCARD int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len,
+                                   struct ptl_error *err);
+const json_t *ptl_kb_doc(const struct ptl_kb *kb); /* what it was made of; borrowed, never changed */
+struct ptl_kb *ptl_kb_free(struct ptl_kb *kb);     /* NULL ok; returns NULL */
+const char *ptl_kb_hash(const struct ptl_kb *kb);  /* of everything an answer depends on; borrowed */
+size_t ptl_kb_count(const struct ptl_kb *kb);      /* indicators in force */
 PTL_DEFINE_FREEP(struct ptl_kb, ptl_kb_free)
 
 struct ptl_kb_log {

@@ -1,13 +1,18 @@
 /* tool.c - portolan-kb: the knowledge base without a daemon or a database. Compiles the files of
  * migrations/kb into one file, diagnoses logs with it, trains the text model from labelled cases, and tries
  * itself on them (tests/bench/diagnosis drives that). Main program: reads and writes files. */
+#include "compiled.h"
 #include "data.h"
 #include "kb.h"
 #include "kb-private.h"
 #include <portolan/clock.h>
 #include <portolan/fs.h>
 #include <portolan/hash.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 struct options {
     const char *verb, *dir, *kb, *out, *platform, *stage, *tool, *end;
@@ -30,17 +35,22 @@ static const char usage[] =
     "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N\n"
     "         --held-out (indicators that speak on one case only are silent there)  --parts (what the scores are made of)\n";
 
+static const char *program = "portolan-kb"; /* the command that runs it says so in argv[0] */
+
 static int die(const char *what)
 {
-    fprintf(stderr, "portolan-kb: %s\n", what);
+    fprintf(stderr, "%s: %s\n", program, what);
     return 1;
 }
 
 /* ---- the knowledge, from wherever */
 struct source {
     json_t *doc;
-    void *model;
-    size_t model_len;
+    const void *model, *scan; /* scan NULL: to be compiled */
+    size_t model_len, scan_len;
+    void *mapped, *owned; /* what model and scan point into */
+    size_t mapped_len;
+    char key[PTL_SHA256_HEX];
     struct ptl_kb_file *v;
     size_t n;
 };
@@ -71,7 +81,9 @@ static void source_done(struct source *s)
         free((char *)s->v[i].text);
     }
     free(s->v);
-    free(s->model);
+    free(s->owned);
+    if (s->mapped)
+        munmap(s->mapped, s->mapped_len);
     json_decref(s->doc);
 }
 
@@ -84,44 +96,84 @@ static int read_files(struct source *s, const struct ptl_kb_files *files)
     json_array_foreach(problems, i, v) fprintf(stderr, "left out: %s\n", json_string_value(v));
     const struct ptl_kb_file *m = ptl_kb_file_find(files, "model/text.bin");
     if (r == 0 && m && m->len) {
-        s->model = malloc(m->len);
-        if (!s->model)
-            return -ENOMEM;
-        memcpy(s->model, m->text, m->len);
+        s->model = m->text;
         s->model_len = m->len;
     }
+    ptl_kb_files_key(files, s->key);
     return r;
 }
 
-static int read_compiled(struct source *s, const char *path, struct ptl_error *err)
+/* PTL_ABSENT: made from other files, or by another program, than `key` says. */
+static int read_compiled(struct source *s, const char *path, const char *key, struct ptl_error *err)
 {
-    PTL_JSON *j = NULL;
-    int r = ptl_json_load(path, 256 << 20, &j, err);
-    if (r < 0)
+    struct ptl_kb_compiled c;
+    struct stat st;
+    PTL_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return ptl_error_set(err, -errno, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > PTL_KB_COMPILED_MAX)
+        return ptl_error_set(err, -EINVAL, "%s: not made by portolan kb compile", path);
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return ptl_error_set(err, -errno, "%s: %s", path, strerror(errno));
+    s->mapped = p;
+    s->mapped_len = (size_t)st.st_size;
+    int r = ptl_kb_compiled_read(p, s->mapped_len, path, &c, err);
+    if (r == 0 && key && strcmp(key, c.key) != 0)
+        r = PTL_ABSENT;
+    if (r == 0)
+        r = ptl_json_parse(c.doc, c.doc_len, path, &s->doc, err);
+    if (r != 0)
         return r;
-    s->doc = json_incref(json_object_get(j, "doc"));
-    const char *model = ptl_json_str(j, "model", NULL);
-    if (!s->doc || !ptl_str_eq(ptl_json_str(j, "format", ""), "portolan-kb 1"))
-        return ptl_error_set(err, -EINVAL, "%s: not made by portolan-kb compile", path);
-    unsigned char *bytes = NULL;
-    if (model && (r = ptl_base64_decode(model, &bytes, &s->model_len)) < 0)
-        return ptl_error_set(err, r, "%s: its text model is damaged", path);
-    s->model = bytes;
+    s->model = c.model;
+    s->model_len = c.model_len;
+    s->scan = c.scan;
+    s->scan_len = c.scan_len;
+    memcpy(s->key, c.key, sizeof(s->key));
     return 0;
+}
+
+/* What is built in, compiled when the program was: beside it in the build tree, or where it was installed.
+ * One that does not belong to this program, or cannot be read, is left alone. */
+static bool read_shipped(struct source *s)
+{
+    static const char *const places[] = {"/kb.bin", "/../../share/portolan/kb.bin"};
+    char exe[PATH_MAX], key[PTL_SHA256_HEX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    if (n <= 0)
+        return false;
+    exe[n] = 0;
+    *strrchr(exe, '/') = 0;
+    ptl_kb_files_key(&ptl_kb_files_builtin, key);
+    for (size_t i = 0; i < PTL_ARRAY_LEN(places); i++) {
+        PTL_FREE char *path = ptl_xasprintf("%s%s", exe, places[i]);
+        if (ptl_fs_exists(path) && read_compiled(s, path, key, NULL) == 0)
+            return true;
+        source_done(s);
+        *s = (struct source){0};
+    }
+    return false;
 }
 
 static int source_open(const struct options *o, struct source *s, struct ptl_error *err)
 {
     *s = (struct source){0};
     if (o->kb)
-        return read_compiled(s, o->kb, err);
-    if (!o->dir)
+        return read_compiled(s, o->kb, NULL, err);
+    if (!o->dir) {
+        if (strcmp(o->verb, "compile") != 0 && read_shipped(s))
+            return 0;
         return read_files(s, &ptl_kb_files_builtin) < 0
                    ? ptl_error_set(err, -EINVAL, "the knowledge built in is not well-formed")
                    : 0;
+    }
     int r = ptl_fs_walk(o->dir, 10000, add_file, s, err);
     if (r == 0 && read_files(s, &(struct ptl_kb_files){s->v, s->n}) < 0)
         r = ptl_error_set(err, -EINVAL, "%s is not well-formed", o->dir);
+    if (r == 0 && json_array_size(json_object_get(s->doc, "nodes")) == 0)
+        r = ptl_error_set(err, -EINVAL,
+                          "%s: no taxonomy below it: expected a folder such as `portolan kb export` writes",
+                          o->dir);
     return r;
 }
 
@@ -130,7 +182,8 @@ static struct ptl_kb *compile(const struct options *o, const struct source *s, c
 {
     struct ptl_kb *kb = NULL;
     bool with = model && !o->rules_only;
-    if (ptl_kb_new(s->doc, with ? model : NULL, with ? model_len : 0, &kb, err) < 0)
+    if (ptl_kb_new_take(json_incref(s->doc), with ? model : NULL, with ? model_len : 0, s->scan, s->scan_len,
+                        &kb, err) < 0)
         return NULL;
     if (o->text_only)
         kb->params.rules = 0;
@@ -407,14 +460,114 @@ static int do_compile(const struct options *o, struct ptl_error *err)
     int r = source_open(o, &s, err);
     if (r < 0 || !o->out)
         return r < 0 ? r : ptl_error_set(err, -EINVAL, "--out FILE is missing");
+    PTL_CLEANUP(ptl_kb_freep)
     struct ptl_kb *kb = compile(o, &s, s.model, s.model_len, err); /* proves that it can be used */
+    PTL_BUF b = PTL_BUF_MAX(PTL_KB_COMPILED_MAX);
     if (!kb)
         return -EINVAL;
-    PTL_FREE char *model = s.model ? ptl_base64(s.model, s.model_len) : NULL;
-    PTL_JSON *j = json_pack("{s:s,s:s,s:O,s:s?}", "format", "portolan-kb 1", "hash", ptl_kb_hash(kb), "doc",
-                            s.doc, "model", model);
-    ptl_kb_free(kb);
-    return ptl_json_save(o->out, j, 0644, err);
+    if ((r = ptl_kb_compiled_write(kb, s.key, s.model, s.model_len, &b, err)) < 0)
+        return r;
+    return ptl_fs_write_atomic(o->out, ptl_buf_str(&b), b.len, 0644, err);
+}
+
+/* ---- one log */
+enum { LOG_HEAD = 30 << 20, LOG_TAIL = 30 << 20 }; /* together less than a text may hold (text.h) */
+
+/* A log of any size: its beginning and its end, when it is larger than both. *ret_cut: bytes left out
+ * between. */
+static int read_log(const char *path, struct ptl_buf *ret, uint64_t *ret_cut, struct ptl_error *err)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    PTL_CLOSE int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    PTL_FREE char *ring = NULL;
+    static char piece[1 << 16];
+    size_t at = 0;
+    uint64_t behind = 0; /* bytes behind the head */
+    ssize_t n;
+    if (is_stdin)
+        path = "standard input";
+    if (fd < 0)
+        return ptl_error_set(err, -errno, "%s: %s", path, strerror(errno));
+    while ((n = read(fd, piece, sizeof(piece))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return ptl_error_set(err, -errno, "%s: %s", path, strerror(errno));
+        size_t got = (size_t)n, head = ret->len < LOG_HEAD ? LOG_HEAD - ret->len : 0;
+        if (head > got)
+            head = got;
+        ptl_buf_add(ret, piece, head);
+        behind += got - head;
+        for (const char *p = piece + head; p < piece + got;) {
+            if (!ring && !(ring = malloc(LOG_TAIL)))
+                return ptl_error_set(err, -ENOMEM, "%s: out of memory", path);
+            size_t rest = (size_t)(piece + got - p), room = LOG_TAIL - at, take = rest < room ? rest : room;
+            memcpy(ring + at, p, take);
+            at = (at + take) % LOG_TAIL;
+            p += take;
+        }
+    }
+    *ret_cut = behind > LOG_TAIL ? behind - LOG_TAIL : 0;
+    if (*ret_cut) {
+        ptl_buf_puts(ret, "\n");
+        ptl_buf_add(ret, ring + at, LOG_TAIL - at);
+        ptl_buf_add(ret, ring, at);
+    } else if (behind) {
+        ptl_buf_add(ret, ring, (size_t)behind);
+    }
+    return ret->failed ? ptl_error_set(err, ret->failed, "%s: out of memory", path) : 0;
+}
+
+/* What people call platforms and stages. NULL: not known. */
+static const char *word_of(const char *said, const char *const words[][2])
+{
+    size_t n = said ? strcspn(said, "/@ ") : 0;
+    for (; n && (*words)[0]; words++)
+        if (strlen((*words)[0]) == n && strncasecmp((*words)[0], said, n) == 0)
+            return (*words)[1];
+    return NULL;
+}
+
+static const char *platform_of(const char *said)
+{
+    static const char *const words[][2] = {
+        {"server",       "server" },
+        {"cloud",        "server" },
+        {"server/cloud", "server" },
+        {"mobile",       "mobile" },
+        {"android",      "mobile" },
+        {"ios",          "mobile" },
+        {"phone",        "mobile" },
+        {"edge",         "mobile" },
+        {"browser",      "browser"},
+        {"web",          "browser"},
+        {"javascript",   "browser"},
+        {NULL,           NULL     },
+    };
+    const char *found = word_of(said, words);
+    if (said && *said && !found)
+        fprintf(stderr, "%s: --platform %s is none of server, mobile, browser: taken as unknown\n", program,
+                said);
+    return found;
+}
+
+static const char *stage_of(const char *said)
+{
+    static const char *const words[][2] = {
+        {"export",     "export" },
+        {"convert",    "convert"},
+        {"conversion", "convert"},
+        {"verify",     "verify" },
+        {"serve",      "verify" },
+        {"deploy",     "verify" },
+        {"run",        "verify" },
+        {NULL,         NULL     },
+    };
+    const char *found = word_of(said, words);
+    if (said && *said && !found)
+        fprintf(stderr, "%s: --stage %s is none of export, convert, verify: taken as unknown\n", program,
+                said);
+    return found;
 }
 
 static int do_diagnose(const struct options *o, struct ptl_error *err)
@@ -422,21 +575,33 @@ static int do_diagnose(const struct options *o, struct ptl_error *err)
     PTL_CLEANUP(source_done) struct source s;
     PTL_BUF log = PTL_BUF_INIT;
     PTL_JSON *d = NULL;
+    uint64_t cut = 0;
     int r = source_open(o, &s, err);
     if (r == 0 && o->n_files != 1)
         r = ptl_error_set(err, -EINVAL, "diagnose: one FILE, or -");
     if (r == 0)
-        r = ptl_fs_read(strcmp(o->files[0], "-") == 0 ? "/dev/stdin" : o->files[0], (size_t)1 << 30, &log,
-                        err);
+        r = read_log(o->files[0], &log, &cut, err);
     PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *kb = r == 0 ? compile(o, &s, s.model, s.model_len, err) : NULL;
     if (!kb)
         return r < 0 ? r : -EINVAL;
-    PTL_JSON *facts = json_pack("{s:s?,s:s?,s:s?,s:s?}", "platform", o->platform, "kind", o->stage, "tool",
-                                o->tool, "end_reason", o->end);
+    PTL_FREE char *tool = o->tool ? ptl_json_text_utf8(o->tool, strlen(o->tool)) : NULL;
+    PTL_FREE char *end = o->end ? ptl_json_text_utf8(o->end, strlen(o->end)) : NULL;
+    PTL_JSON *facts = json_pack("{s:s?,s:s?,s:s?,s:s?}", "platform", platform_of(o->platform), "kind",
+                                stage_of(o->stage), "tool", tool, "end_reason", end);
     struct ptl_kb_log one = {.text = ptl_buf_str(&log), .len = log.len};
     if ((r = ptl_kb_diagnose(kb, facts, &one, 1, &d, err)) < 0)
         return r;
+    if (cut)
+        json_array_append_new(
+            json_object_get(d, "cuts"),
+            json_sprintf("%llu bytes in the middle of the log were not looked at; line numbers behind "
+                         "them do not count them",
+                         (unsigned long long)cut));
     if (o->json) {
+        /* Programs that read it want a plain answer: what nobody knows is no promise that a retry helps. */
+        json_object_set_new(d, "transient_known",
+                            json_boolean(!json_is_null(json_object_get(d, "transient"))));
+        json_object_set_new(d, "transient", json_boolean(ptl_json_flag(d, "transient", false)));
         PTL_FREE char *text = json_dumps(d, JSON_INDENT(1) | JSON_ENSURE_ASCII);
         puts(text);
         return 0;
@@ -579,6 +744,7 @@ int main(int argc, char **argv)
 {
     struct options o = {.verb = argc > 1 ? argv[1] : "", .folds = 5};
     struct ptl_error err = PTL_ERROR_INIT;
+    bool only_files = false;
     static const struct {
         const char *name;
         int (*run)(const struct options *o, struct ptl_error *err);
@@ -591,9 +757,15 @@ int main(int argc, char **argv)
         {"matches",  do_files   },
         {"speed",    do_files   }
     };
+    if (argc > 0 && argv[0] && !ptl_str_ends(argv[0], "portolan-kb"))
+        program = argv[0];
     o.files = argv;
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
+        if (only_files || strncmp(argv[i], "--", 2) != 0)
+            o.files[o.n_files++] = argv[i];
+        else if (!argv[i][2]) /* -- */
+            only_files = true;
+        else if (strcmp(argv[i], "--json") == 0)
             o.json = true;
         else if (strcmp(argv[i], "--rules-only") == 0)
             o.rules_only = true;
@@ -603,10 +775,8 @@ int main(int argc, char **argv)
             o.parts = true;
         else if (strcmp(argv[i], "--held-out") == 0)
             o.held_out = true;
-        else if (strncmp(argv[i], "--", 2) != 0)
-            o.files[o.n_files++] = argv[i];
         else if (i + 1 >= argc || !take_option(&o, argv[i], argv[i + 1]))
-            return fprintf(stderr, "portolan-kb: %s: not known, or without its value\n%s", argv[i], usage), 2;
+            return fprintf(stderr, "%s: %s: not known, or without its value\n%s", program, argv[i], usage), 2;
         else
             i++;
     }

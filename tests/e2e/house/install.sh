@@ -21,6 +21,10 @@ printf 'version: 1\nmodel: m\nexport: {uses: keras/saved-model, with: {script: e
 sed -i 's/keras\/saved-model/keras\/saved-modle/' "$prefix/repo/.portolan.yml"
 if "$prefix/bin/portolan" lint "$prefix/repo/.portolan.yml" >"$prefix/lint.log" 2>&1; then echo "an unknown recipe passed"; exit 1; fi
 grep -q 'keras/saved-model' "$prefix/lint.log" || { echo "the nearest recipe is not named:"; cat "$prefix/lint.log"; exit 1; }
+# The command diagnoses with what was installed, and finds the knowledge compiled.
+printf "ERROR: Didn't find op for builtin opcode 'CONV_2D' version '5'.\\n" >"$prefix/log"
+env -u PORTOLAN_KB_TOOL "$prefix/bin/portolan" diagnose --platform mobile --stage verify --json "$prefix/log" | grep -q '"state": "diagnosed"' || { echo "the installed command does not diagnose"; exit 1; }
+[ -s "$prefix/share/portolan/kb.bin" ] || { echo "not installed: share/portolan/kb.bin"; exit 1; }
 # A program against the one library.
 cat >"$prefix/use.c" <<'C'
 #include <portolan/hash.h>

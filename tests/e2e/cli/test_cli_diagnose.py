@@ -1,0 +1,140 @@
+"""portolan diagnose, kb compile, kb train: the knowledge base without a server, whatever the log is."""
+import json
+import os
+import pathlib
+import shutil
+
+from standin import CLI
+
+OLD_RUNTIME = "INFO: Created runtime\nERROR: Didn't find op for builtin opcode 'FULLY_CONNECTED' version '12'. An older version of this builtin might be supported.\nERROR: Registration failed.\n"
+VERSIONS = "mobile/dl-integration-into-projects/avoiding-version-incompatibility"
+TOOL = pathlib.Path(CLI).parent.parent / "daemon" / "kb" / "portolan-kb"
+
+
+def answer(done):
+    """The form that programs rely on."""
+    got = done.ok().json
+    assert got["state"] in ("diagnosed", "unclear")
+    assert isinstance(got["transient"], bool)
+    for r in got["ranked"]:
+        assert isinstance(r["id"], str) and 0 <= r["p"] <= 1 and all(isinstance(e, str) for e in r["evidence"])
+    assert [r["p"] for r in got["ranked"]] == sorted((r["p"] for r in got["ranked"]), reverse=True)
+    return got
+
+
+def test_a_log_from_a_file_and_from_standard_input(alone, tmp_path):
+    (tmp_path / "log").write_text(OLD_RUNTIME)
+    got = answer(alone("diagnose", "--platform", "mobile", "--stage", "verify", "--tool", "tflite", "log", "--json"))
+    assert got["state"] == "diagnosed" and got["ranked"][0]["id"] == VERSIONS and got["transient"] is False
+    assert got["ranked"][0]["evidence"][0].startswith("2: ERROR: Didn't find op")
+    for again in (alone("diagnose", "--json", "--platform", "mobile", "--stage", "verify", "--tool", "tflite", "-", input=OLD_RUNTIME),
+                  alone("--json", "diagnose", "--platform", "mobile", "--stage", "verify", "--tool", "tflite", input=OLD_RUNTIME)):
+        assert answer(again) == got, "the same log, the same answer"
+
+
+def test_people_read_what_broke_why_and_what_to_do(alone):
+    out = alone("diagnose", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME).ok().out
+    assert out.startswith("Mobile deployment \u203a DL Integration into Projects")
+    assert "no version 12 of the builtin operator FULLY_CONNECTED" in out
+    assert "     2 | ERROR: Didn't find op" in out
+    assert "\ndo      " in out and "\nretry   no" in out
+
+
+def test_unclear_says_the_nearest_and_what_would_decide(alone):
+    done = alone("diagnose", "--platform", "server", "--stage", "export", input="something went wrong\n").ok()
+    assert done.out.startswith("Unclear") and "\nnearest " in done.out and "\ndecides " in done.out and "\nretry   unknown" in done.out
+
+
+def test_any_bytes_are_a_log(alone, tmp_path):
+    noise = bytes(range(256)) * 400
+    for name, data in {"empty": b"", "newlines": b"\n" * 5000, "binary": noise, "nul": b"\0" * 5000, "crlf": OLD_RUNTIME.replace("\n", "\r\n").encode(), "one line": b"x" * 3_000_000,
+                       "latin": "größe".encode("latin-1"), "utf16": OLD_RUNTIME.encode("utf-16")}.items():
+        (tmp_path / "log").write_bytes(data)
+        got = answer(alone("diagnose", "--json", "log"))
+        answer(alone("diagnose", "--json", "--platform", "mobile", "--stage", "convert", "--tool", name + " \u2603 \x1b[31m", "log"))
+        if name in ("empty", "newlines", "nul", "binary"):
+            assert got["state"] == "unclear", name
+    crlf = answer(alone("diagnose", "--json", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME.replace("\n", "\r\n")))
+    assert crlf["ranked"][0]["id"] == VERSIONS
+
+
+def test_of_a_huge_log_both_ends_are_read_and_the_cut_is_told(alone, tmp_path):
+    line = b"[123] INFO: compiling step of many, all is well so far and goes on\n"
+    with open(tmp_path / "log", "wb") as f:
+        for _ in range(75):
+            f.write(line * (1 << 20 >> 6))
+        f.write(OLD_RUNTIME.encode())
+    got = answer(alone("diagnose", "--json", "--platform", "mobile", "--stage", "verify", "log"))
+    assert got["ranked"][0]["id"] == VERSIONS
+    assert any("bytes in the middle of the log were not looked at" in c for c in got["cuts"])
+
+
+def test_platforms_and_stages_as_people_call_them(alone):
+    want = answer(alone("diagnose", "--json", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME))
+    assert answer(alone("diagnose", "--json", "--platform", "Android", "--stage", "verify/android", input=OLD_RUNTIME)) == want
+    done = alone("diagnose", "--json", "--platform", "toaster", "--stage", "bake", input=OLD_RUNTIME)
+    assert "--platform toaster is none of" in done.err and "--stage bake is none of" in done.err
+    assert answer(done) == answer(alone("diagnose", "--json", input=OLD_RUNTIME))
+
+
+def test_what_is_not_there(alone, tmp_path):
+    alone("diagnose", "absent.log").failed(4, "absent.log: no such file")
+    alone("diagnose", "--kb", "absent.bin", "--json", input="x").failed(1, "absent.bin")
+    (tmp_path / "bad.bin").write_text("portolan-kb 2 00 1 2 3\n")
+    alone("diagnose", "--kb", "bad.bin", "--json", input="x").failed(1, "bad.bin")
+    alone("diagnose", "--json", input="x", env={"PORTOLAN_KB_TOOL": "/nonexistent/tool"}).failed(1, "/nonexistent/tool")
+    lonely = tmp_path / "alone" / "portolan"
+    lonely.parent.mkdir()
+    shutil.copy(CLI, lonely)
+    import subprocess
+    done = subprocess.run([str(lonely), "diagnose", "--json"], input=b"x", capture_output=True, env=alone.env)
+    assert done.returncode == 4 and b"PORTOLAN_KB_TOOL" in done.stderr
+
+
+def test_a_compiled_file_gives_the_same_answer_and_a_damaged_one_is_refused(alone, tmp_path):
+    want = answer(alone("diagnose", "--json", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME))
+    alone("kb", "compile", "-o", "own.bin").ok()
+    assert answer(alone("diagnose", "--json", "--kb", "own.bin", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME)) == want
+    data = (tmp_path / "own.bin").read_bytes()
+    (tmp_path / "cut.bin").write_bytes(data[: len(data) // 2])
+    alone("diagnose", "--json", "--kb", "cut.bin", input="x").failed(1, "it is cut")
+    # A scan that was made of other indicators is not trusted: the patterns are compiled, the answer is the same.
+    head, _, rest = data.partition(b"\n")
+    doc, model, scan = (int(n) for n in head.split()[3:])
+    at = len(data) - scan
+    (tmp_path / "other.bin").write_bytes(data[:at] + b"0" * 64 + data[at + 64:])
+    assert answer(alone("diagnose", "--json", "--kb", "other.bin", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME)) == want
+
+
+def test_knowledge_of_ones_own_files(alone, tmp_path):
+    shipped = pathlib.Path(__file__).resolve().parents[3] / "migrations" / "kb"
+    shutil.copytree(shipped, tmp_path / "own")
+    (tmp_path / "own" / "indicators" / "local.yml").write_text(f"""version: 1
+indicators:
+  - id: local/widget
+    summary: "the widget of this house refuses {{what}}"
+    pattern: 'WIDGET-77 refuses (?<what>[a-z]+)'
+    weights: {{mobile: {{{VERSIONS}: 0.95}}}}
+    specificity: 0.95
+    transient: true
+    sources: ["ours"]
+""")
+    log = "WIDGET-77 refuses models today\n"
+    assert answer(alone("diagnose", "--json", "--platform", "mobile", input=log))["state"] == "unclear"
+    alone("kb", "compile", "own", "-o", "own.bin").ok()
+    got = answer(alone("diagnose", "--json", "--platform", "mobile", "--kb", "own.bin", input=log))
+    assert got["ranked"][0]["id"] == VERSIONS and got["transient"] is True and got["summary"] == "the widget of this house refuses models"
+    alone("kb", "compile", "empty", "-o", "no.bin").failed(1)
+    (tmp_path / "empty").mkdir()
+    alone("kb", "compile", "empty", "-o", "no.bin").failed(1, "no taxonomy below it")
+
+
+def test_a_text_model_from_cases_is_the_same_each_time(alone, tmp_path):
+    cases = [{"id": f"{kind}-{i}", "platform": "mobile", "log": f"{word} trouble number {i}\n", "label": node} for i in range(12)
+             for kind, word, node in (("a", "flibber", VERSIONS), ("b", "gazonk", "mobile/model-conversion/procedure"))]
+    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(c) + "\n" for c in cases))
+    for name in ("one.bin", "two.bin"):
+        assert "24 cases" in alone("kb", "train", "-o", name, "cases.jsonl").ok().err
+    assert (tmp_path / "one.bin").read_bytes() == (tmp_path / "two.bin").read_bytes()
+    alone("kb", "train", "-o", "x.bin", "absent.jsonl").failed(1, "absent.jsonl")
+    alone("kb", "train", "-o", "x.bin").failed(2)
