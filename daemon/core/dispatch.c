@@ -622,6 +622,7 @@ void ptl_core_log_append(struct ptl_core *core, int64_t agent_id, int64_t attemp
     ptl_args_i64(&a, offset);
     ptl_args_bytes(&a, len ? data : "", len);
     ptl_args_i64(&a, core->o.log_max_bytes + (1 << 20)); /* the agent's own cut mark fits behind the quota */
+    ptl_args_i64(&a, (int64_t)ptl_count_byte(data, len, '\n'));
     core->count.log_bytes += len;
     say(core, PTL_SQL_log_append, &a, attempt_id, NULL, appended, fn, ctx);
 }

@@ -38,6 +38,7 @@ unsigned ptl_role_may(const char *role)
 
 struct asked {
     struct ptl_server *server;
+    bool session;
     ptl_auth_fn *fn;
     void *ctx;
     char hash[PTL_SHA256_HEX];
@@ -62,12 +63,19 @@ static void on_token(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
         snprintf(who.role, sizeof(who.role), "%s", role ? role : "");
         snprintf(who.project, sizeof(who.project), "%s", project ? project : "");
         who.may = who.agent_id ? PTL_MAY_AGENT : ptl_role_may(role);
+        if (a->session)
+            who.session_id = ptl_row_i64(rows, 0, "session_id");
         if (ptl_row_bool(rows, 0, "stale")) {
             struct ptl_args args;
             ptl_args_init(&args);
-            ptl_args_i64(&args, who.token_id);
-            (void)!ptl_store_query(ptl_core_store(ptl_server_core(a->server)), PTL_SQL_token_touch, &args,
-                                   NULL, NULL);
+            ptl_args_i64(&args, a->session ? who.session_id : who.token_id);
+            if (a->session) {
+                ptl_args_i64(&args, PTL_SESSION_IDLE_MS);
+                ptl_args_i64(&args, PTL_SESSION_MAX_MS);
+            }
+            (void)!ptl_store_query(ptl_core_store(ptl_server_core(a->server)),
+                                   a->session ? PTL_SQL_session_touch : PTL_SQL_token_touch, &args, NULL,
+                                   NULL);
         }
         struct ptl_auth_cache **cache = ptl_server_auth_cache(a->server);
         if (!*cache)
@@ -83,20 +91,21 @@ static void on_token(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
     free(a);
 }
 
-void ptl_auth_token(struct ptl_server *s, const char *bearer, ptl_auth_fn *fn, void *ctx)
+static void look_up(struct ptl_server *s, bool session, const char *secret, ptl_auth_fn *fn, void *ctx)
 {
     struct ptl_identity nobody = {0};
-    if (!bearer || strlen(bearer) < 20 || strlen(bearer) > 200) {
+    if (!secret || strlen(secret) < 20 || strlen(secret) > 200) {
         fn(ctx, 401, &nobody);
         return;
     }
     struct asked *a = ptl_xcalloc(1, sizeof(*a));
-    *a = (struct asked){.server = s, .fn = fn, .ctx = ctx};
-    ptl_sha256_of(bearer, strlen(bearer), a->hash);
+    *a = (struct asked){.server = s, .session = session, .fn = fn, .ctx = ctx};
+    ptl_sha256_of(secret, strlen(secret), a->hash);
     struct ptl_auth_cache *cache = *ptl_server_auth_cache(s);
     if (cache) {
         size_t i = slot_of(a->hash);
-        if (cache->slots[i].until_ms > ptl_mono_ms() && ptl_str_eq(cache->slots[i].hash, a->hash)) {
+        if (cache->slots[i].until_ms > ptl_mono_ms() && ptl_str_eq(cache->slots[i].hash, a->hash) &&
+            (cache->slots[i].who.session_id != 0) == session) {
             struct ptl_identity who = cache->slots[i].who;
             free(a);
             fn(ctx, 0, &who);
@@ -106,10 +115,21 @@ void ptl_auth_token(struct ptl_server *s, const char *bearer, ptl_auth_fn *fn, v
     struct ptl_args args;
     ptl_args_init(&args);
     ptl_args_str(&args, a->hash);
-    if (ptl_store_query(ptl_core_store(ptl_server_core(s)), PTL_SQL_token_by_hash, &args, on_token, a) != 0) {
+    if (ptl_store_query(ptl_core_store(ptl_server_core(s)),
+                        session ? PTL_SQL_session_by_hash : PTL_SQL_token_by_hash, &args, on_token, a) != 0) {
         free(a);
         fn(ctx, 503, &nobody);
     }
+}
+
+void ptl_auth_token(struct ptl_server *s, const char *bearer, ptl_auth_fn *fn, void *ctx)
+{
+    look_up(s, false, bearer, fn, ctx);
+}
+
+void ptl_auth_session(struct ptl_server *s, const char *cookie, ptl_auth_fn *fn, void *ctx)
+{
+    look_up(s, true, cookie, fn, ctx);
 }
 
 void ptl_auth_forget(struct ptl_server *s)

@@ -27,6 +27,9 @@ const struct ptl_route ptl_routes[] = {
 #endif
     {"GET",    "/api/v1/cc.xml",                             READ,    H(get_cctray),      "CCTray feed of all projects",                                NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/whoami",                             READ | AGENT, H(get_whoami), "Whose token this is and what it may do",                     NULL,                          NULL,            "Identity",   0},
+    {"POST",   "/api/v1/session",                            OPEN,    H(post_session),    "Log a browser in: a person's token for a cookie",             NULL,                          "SessionRequest", "Session",   0},
+    {"GET",    "/api/v1/session",                            READ,    H(get_session),     "Who this browser is, and the word that its writes must carry", NULL,                         NULL,            "Session",    0},
+    {"DELETE", "/api/v1/session",                            READ,    H(delete_session),  "Log this browser out",                                       NULL,                          NULL,            NULL,         0},
     {"POST",   "/api/v1/lint",                               READ,    H(post_lint),       "Check a pipeline file",                                      NULL,                          "LintRequest",   "LintAnswer", 2 << 20},
 
     {"GET",    "/api/v1/tokens",                             ADMIN,   H(get_list),        "Tokens, without their secrets",                              "after,limit",                 NULL,            "List",       0},
@@ -65,6 +68,7 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/stages/{id}/decline",                TRIGGER, H(post_decline),    "Close a manual gate: the stage turns red",                   NULL,                          "Comment",       NULL,         0},
     {"GET",    "/api/v1/attempts/{id}",                      READ,    H(get_one),         "One attempt: end reason, report, diagnosis",                 NULL,                          NULL,            "Attempt",    0},
     {"GET",    "/api/v1/attempts/{id}/log",                  READ,    H(get_log),         "Its log from an offset; X-Portolan-Next-Offset goes on",     "offset,limit",                NULL,            NULL,         0},
+    {"GET",    "/api/v1/attempts/{id}/log/index",            READ,    H(get_log_index),   "Where its lines are: places with the count of newlines before", "places",                  NULL,            "LogIndex",   0},
     {"GET",    "/api/v1/attempts/{id}/log/stream",           READ,    H(get_log_stream),  "Its log as it grows (SSE; id is the offset)",                "offset",                      NULL,            NULL,         0},
     {"GET",    "/api/v1/attempts/{id}/report",               READ,    H(get_report),      "What verify measured",                                       NULL,                          NULL,            "Report",     0},
     {"GET",    "/api/v1/attempts/{id}/artifacts",            READ,    H(get_list),        "What it published",                                          "after,limit",                 NULL,            "List",       0},

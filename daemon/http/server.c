@@ -459,6 +459,19 @@ static bool query_known(const char *accepted, const char *name)
     return false;
 }
 
+/* A cookie is sent whoever made the browser ask; the word in the header only by a page that could read it. */
+static bool csrf_fine(struct ptl_request *q)
+{
+    if (ptl_str_eq(q->route->method, "GET") || ptl_str_eq(q->route->method, "HEAD"))
+        return true;
+    PTL_FREE char *cookie = ptl_session_cookie(q);
+    char word[33];
+    if (!cookie)
+        return false;
+    ptl_session_csrf(cookie, word);
+    return ptl_secret_equal(word, ptl_request_header(q, "X-Portolan-CSRF"));
+}
+
 static void authorised(void *ctx, int status, const struct ptl_identity *who)
 {
     struct ptl_request *q = ctx;
@@ -477,6 +490,13 @@ static void authorised(void *ctx, int status, const struct ptl_identity *who)
         return;
     }
     q->who = *who;
+    if (who->session_id && !csrf_fine(q)) {
+        ptl_answer_problem(
+            q, 403,
+            "a write with a session cookie needs the header X-Portolan-CSRF with the word that "
+            "GET /api/v1/session tells");
+        return;
+    }
     if (!(who->may & q->route->may)) {
         ptl_answer_problem(q, 403, "role '%s' of token '%s' may not do this",
                            who->role[0] ? who->role : "agent", who->name);
@@ -555,6 +575,9 @@ static void on_request(struct evhttp_request *req, void *arg)
                 free(q->params[--q->n_params]);
         }
     }
+    if (!q->route && (ptl_str_eq(method, "GET") || ptl_str_eq(method, "HEAD")) &&
+        ptl_web_serve(q, path, *method == 'H'))
+        return;
     if (!q->route) {
         ptl_answer_problem(q, other_method ? 405 : 404,
                            other_method
@@ -591,6 +614,11 @@ static void on_request(struct evhttp_request *req, void *arg)
         return;
     }
     const char *authorization = ptl_request_header(q, "Authorization");
+    PTL_FREE char *cookie = authorization ? NULL : ptl_session_cookie(q);
+    if (cookie) {
+        ptl_auth_session(s, cookie, authorised, q);
+        return;
+    }
     ptl_auth_token(s, ptl_str_starts(authorization, "Bearer ") ? authorization + 7 : NULL, authorised, q);
 }
 
@@ -765,6 +793,11 @@ const char *ptl_server_address(const struct ptl_server *s)
 struct ptl_core *ptl_server_core(struct ptl_server *s)
 {
     return s->core;
+}
+
+bool ptl_server_is_tls(const struct ptl_server *s)
+{
+    return s->tls || ptl_str_starts(ptl_core_options_of(s->core)->public_url, "https://");
 }
 
 const char *ptl_server_metrics_token(const struct ptl_server *s)

@@ -20,6 +20,7 @@ enum ptl_may {
 struct ptl_identity {
     unsigned may;
     int64_t token_id, agent_id; /* agent_id 0: a person */
+    int64_t session_id;         /* 0: showed the token itself, not a browser's cookie */
     char name[128];             /* of the token, for the audit log */
     char role[16];
     char project[64]; /* confined to this project; "" for all */
@@ -58,6 +59,7 @@ void ptl_server_drain(struct ptl_server *s); /* no new connections; long polls a
 struct ptl_server *ptl_server_free(struct ptl_server *s);
 const char *ptl_server_address(const struct ptl_server *s); /* "http://127.0.0.1:8470" as bound */
 struct ptl_core *ptl_server_core(struct ptl_server *s);
+bool ptl_server_is_tls(const struct ptl_server *s); /* itself, or by its public URL behind a proxy */
 const char *ptl_server_metrics_token(const struct ptl_server *s);
 
 /* ---- a request, for handlers */
@@ -108,6 +110,8 @@ void ptl_stream_end(struct ptl_request *q);
 /* auth.c */
 typedef void ptl_auth_fn(void *ctx, int status /* 0 ok, 401, 503 */, const struct ptl_identity *who);
 void ptl_auth_token(struct ptl_server *s, const char *bearer, ptl_auth_fn *fn, void *ctx);
+/* The same for the value of a browser's session cookie. */
+void ptl_auth_session(struct ptl_server *s, const char *cookie, ptl_auth_fn *fn, void *ctx);
 void ptl_auth_forget(struct ptl_server *s); /* after a revocation */
 unsigned ptl_role_may(const char *role);    /* 0: no such role */
 struct ptl_auth_cache;
@@ -116,6 +120,17 @@ void ptl_auth_cache_free(struct ptl_auth_cache *c);
 /* audit: what a person changed */
 void ptl_audit(struct ptl_request *q, const char *action, const char *object,
                const json_t *detail /* borrowed; NULL */);
+
+/* A browser's session ends when nobody used it for so long, and in any case after the second. */
+enum { PTL_SESSION_IDLE_MS = 12 * 3600 * 1000, PTL_SESSION_MAX_MS = 14 * 24 * 3600 * 1000 };
+/* session.c: browsers. A cookie stands for a token, so that event streams work and no script can read it. */
+/* The session cookie of this request into ret (heap), or NULL. */
+char *ptl_session_cookie(struct ptl_request *q);
+/* The word that a page must send in X-Portolan-CSRF with every write. */
+void ptl_session_csrf(const char *cookie, char ret_hex[33]);
+
+/* web.c: the UI's files. True: `path` is one of them, or a page of the UI, and it has been answered. */
+bool ptl_web_serve(struct ptl_request *q, const char *path, bool head);
 
 /* sse.c */
 struct ptl_sse;
@@ -136,7 +151,7 @@ json_t *ptl_openapi(void); /* new reference */
     X(get_why) X(post_approve) X(post_decline) X(get_log) X(get_report) X(get_job) X(get_events) \
     X(get_log_stream) X(get_badge) X(get_badge_json) X(get_cctray) X(post_lint) X(agent_enrol) \
     X(agent_claim) X(agent_heartbeat) X(agent_start) X(agent_log) X(agent_finish) X(head_blob) \
-    X(put_blob) X(get_blob)
+    X(put_blob) X(get_blob) X(post_session) X(get_session) X(delete_session) X(get_log_index)
 /* clang-format on */
 #define X(name) void ptl_on_##name(struct ptl_request *q);
 PTL_HANDLERS(X)

@@ -82,6 +82,7 @@ static inline bool ptl_str_eq(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 bool ptl_str_starts(const char *s, const char *prefix);
+size_t ptl_count_byte(const void *data, size_t len, char c);
 bool ptl_str_ends(const char *s, const char *suffix);
 /* The nearest of `choices` (NULL-ended) to `word` within edit distance 1 + len/4 (at most 3), or NULL. */
 const char *ptl_str_nearest(const char *word, const char *const *choices);

@@ -99,6 +99,18 @@ bool ptl_str_starts(const char *s, const char *prefix)
     return s && strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+size_t ptl_count_byte(const void *data, size_t len, char c)
+{
+    size_t n = 0;
+    const char *p = data, *end = p + len;
+    while (len && (p = memchr(p, c, (size_t)(end - p))) != NULL) {
+        n++;
+        if (++p == end)
+            break;
+    }
+    return n;
+}
+
 bool ptl_str_ends(const char *s, const char *suffix)
 {
     if (!s)

@@ -1,0 +1,142 @@
+/* routes_ui.c - what only the web UI asks for: where the lines of a log are, the matrix, deliveries once
+ * more. */
+#include "body.h"
+#include <stdio.h>
+
+/* ---- where the lines of a log are ----
+ *
+ * Every piece of a log is stored with the count of its newlines, so the place of a line is found by adding
+ * numbers, without reading the log. Pieces without a count (older than the column, or in part a repeat) are
+ * read here a few at a time, counted and written back, so it is paid once. */
+
+enum { PLACES_MAX = 8192, PLACES_DEFAULT = 4096, COUNT_PIECES = 8, COUNT_ROUNDS = 4096 };
+
+struct indexing {
+    struct ptl_request *q;
+    int64_t attempt_id;
+    int rounds;
+    bool gone;
+};
+
+static void ask_index(struct indexing *x);
+
+static void indexing_end(struct indexing *x)
+{
+    ptl_request_set(x->q, NULL, NULL);
+    free(x);
+}
+
+static void problem(struct indexing *x, const struct ptl_error *err)
+{
+    struct ptl_request *q = x->q;
+    indexing_end(x);
+    if (err)
+        ptl_answer_result(q, 200, err->code, NULL, err);
+    else
+        ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
+}
+
+static void on_counted(void *ctx, struct ptl_rows *rows PTL_UNUSED, const struct ptl_error *err)
+{
+    if (err)
+        problem(ctx, err);
+    else
+        ask_index(ctx);
+}
+
+static void on_uncounted(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct indexing *x = ctx;
+    if (err) {
+        problem(x, err);
+        return;
+    }
+    PTL_JSON *counts = json_array();
+    for (int i = 0; i < ptl_rows_count(rows); i++) {
+        size_t len;
+        const char *data = ptl_row_bytes(rows, i, "data", &len);
+        json_array_append_new(counts,
+                              json_pack("[I,I]", (json_int_t)ptl_row_i64(rows, i, "start_offset"),
+                                        (json_int_t)ptl_count_byte(data ? data : "", data ? len : 0, '\n')));
+    }
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, x->attempt_id);
+    ptl_args_json(&a, counts);
+    if (ptl_store_query(ptl_core_store(ptl_request_core(x->q)), PTL_SQL_log_counted, &a, on_counted, x) != 0)
+        problem(x, NULL);
+}
+
+static void on_index(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
+                     const struct ptl_error *err)
+{
+    struct indexing *x = ctx;
+    struct ptl_request *q = x->q;
+    if (err) {
+        problem(x, err);
+        return;
+    }
+    if (ptl_rows_count(rows[0]) == 0) {
+        indexing_end(x);
+        ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
+        return;
+    }
+    const char *project = ptl_row_str(rows[0], 0, "project"), *confined = ptl_request_identity(q)->project;
+    if (*confined && !ptl_str_eq(confined, project)) {
+        indexing_end(x);
+        (void)ptl_request_may_project(q, project); /* answers */
+        return;
+    }
+    int places = ptl_rows_count(rows[1]);
+    if (places && ptl_row_i64(rows[1], 0, "uncounted") > 0 && x->rounds++ < COUNT_ROUNDS && !x->gone) {
+        struct ptl_args a;
+        ptl_args_init(&a);
+        ptl_args_i64(&a, x->attempt_id);
+        ptl_args_i64(&a, COUNT_PIECES);
+        if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_log_uncounted, &a, on_uncounted,
+                            x) != 0)
+            problem(x, NULL);
+        return;
+    }
+    json_t *list = json_array();
+    for (int i = 0; i < places; i++)
+        json_array_append_new(list, json_pack("[I,I]", (json_int_t)ptl_row_i64(rows[1], i, "start_offset"),
+                                              (json_int_t)ptl_row_i64(rows[1], i, "lines")));
+    PTL_JSON *o =
+        json_pack("{s:I,s:I,s:b,s:b,s:o}", "bytes", (json_int_t)ptl_row_i64(rows[0], 0, "log_bytes"),
+                  "newlines", (json_int_t)(places ? ptl_row_i64(rows[1], 0, "total") : 0), "complete",
+                  (int)ptl_row_bool(rows[0], 0, "log_complete"), "ended",
+                  (int)!ptl_row_null(rows[0], 0, "ended_at"), "places", list);
+    indexing_end(x);
+    ptl_answer_json(q, 200, o);
+}
+
+static void ask_index(struct indexing *x)
+{
+    struct ptl_batch *b = ptl_batch_new(ptl_core_store(ptl_request_core(x->q)));
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, x->attempt_id);
+    ptl_batch_add(b, PTL_SQL_attempt_get, &a);
+    ptl_args_init(&a);
+    ptl_args_i64(&a, x->attempt_id);
+    ptl_args_i64(&a, ptl_request_query_i64(x->q, "places", PLACES_DEFAULT, 1, PLACES_MAX));
+    ptl_batch_add(b, PTL_SQL_log_index, &a);
+    if (ptl_batch_run(b, on_index, x) != 0)
+        problem(x, NULL);
+}
+
+static void on_index_gone(struct ptl_request *q)
+{
+    struct indexing *x = ptl_request_get(q);
+    if (x)
+        x->gone = true; /* no more counting; the late answer is dropped */
+}
+
+void ptl_on_get_log_index(struct ptl_request *q)
+{
+    struct indexing *x = ptl_xcalloc(1, sizeof(*x));
+    *x = (struct indexing){.q = q, .attempt_id = ptl_request_param_id(q, "id")};
+    ptl_request_set(q, x, on_index_gone);
+    ask_index(x);
+}

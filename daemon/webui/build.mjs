@@ -1,0 +1,60 @@
+// build.mjs - bundles src/ into dist/: index.html, assets/NAME-HASH.{js,css} each with a .gz beside it, licenses.txt. Run in a folder that holds
+// package.json, node_modules and src (the CMake target makes one in the build folder). No network.
+import * as esbuild from "esbuild";
+import {gzipSync} from "node:zlib";
+import {mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync, existsSync, copyFileSync} from "node:fs";
+import {basename, join} from "node:path";
+
+rmSync("dist", {recursive: true, force: true});
+const made = await esbuild.build({
+    entryPoints: ["src/main.tsx", "src/theme.ts"],
+    outdir: "dist/assets",
+    entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]", assetNames: "[name]-[hash]",
+    bundle: true, splitting: true, format: "esm", minify: true, metafile: true,
+    target: ["es2022"], jsx: "automatic", jsxImportSource: "preact",
+    legalComments: "none",                    // all notices are in licenses.txt
+    logLevel: "warning",
+});
+const outputs = Object.entries(made.metafile.outputs);
+const file = (entry, ext) => {
+    const found = outputs.find(([name, o]) => name.endsWith(ext) && (o.entryPoint === entry || (ext === ".css" && basename(name).startsWith("main-"))));
+    if (!found)
+        throw new Error(`the bundle has no ${ext} of ${entry}`);
+    return "/assets/" + basename(found[0]);
+};
+const main = file("src/main.tsx", ".js");
+// What the first page imports statically is named in the head, so that it is asked for at once and not one after the other.
+const statics = new Set();
+const follow = (name) => {
+    for (const i of made.metafile.outputs[name].imports)
+        if (i.kind === "import-statement" && !statics.has(i.path)) {
+            statics.add(i.path);
+            follow(i.path);
+        }
+};
+follow("dist" + main);
+mkdirSync("dist", {recursive: true});
+writeFileSync("dist/index.html", readFileSync("src/index.html", "utf8")
+    .replace("@MAIN@", main).replace("@THEME@", file("src/theme.ts", ".js")).replace("@STYLE@", file("src/main.tsx", ".css"))
+    .replace("@PRELOAD@", [...statics].map((p) => `<link rel="modulepreload" href="/assets/${basename(p)}">`).join("\n")));
+for (const name of ["favicon.svg"])
+    copyFileSync(`src/${name}`, `dist/${name}`);
+
+const used = new Set(Object.keys(made.metafile.inputs).map((p) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(p)?.[1]).filter(Boolean));
+let notices = "The web UI of Portolan holds these programs; each is under the licence printed below its name.\n";
+for (const name of [...used].sort()) {
+    const folder = join("node_modules", name);
+    const licence = readdirSync(folder).find((f) => /^licen[cs]e/i.test(f));
+    if (!licence)
+        throw new Error(`${name} ships no licence file`);
+    const version = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).version;
+    notices += `\n---- ${name} ${version}\n\n${readFileSync(join(folder, licence), "utf8").trim()}\n`;
+}
+writeFileSync("dist/licenses.txt", notices);
+
+for (const dir of ["dist", "dist/assets"])
+    for (const name of readdirSync(dir))
+        if (/\.(html|js|css|svg|txt)$/.test(name))
+            writeFileSync(join(dir, name + ".gz"), gzipSync(readFileSync(join(dir, name)), {level: 9}));
+if (!existsSync("dist/index.html.gz"))
+    throw new Error("nothing was compressed");

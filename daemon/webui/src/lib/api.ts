@@ -1,0 +1,121 @@
+// api.ts - the API as the pages see it: one call, its errors as sentences, the session, and data that follow the address and the events.
+import {signal} from "@preact/signals";
+import {useCallback, useEffect, useRef, useState} from "preact/hooks";
+
+export interface Session { name: string; role: string; project: string; may: string[]; csrf: string; version: string }
+export const session = signal<Session | null | undefined>(undefined);      // undefined: not asked yet; null: nobody
+export const may = (what: string) => session.value?.may.includes(what) ?? false;
+
+export class Problem extends Error {
+    constructor(public status: number, message: string, public requestId = "") { super(message); }
+}
+
+export async function raw(method: string, url: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = {};
+    if (method !== "GET")
+        headers["X-Portolan-CSRF"] = session.value?.csrf ?? "login";
+    if (body !== undefined)
+        headers["Content-Type"] = "application/json";
+    let answer: Response;
+    try {
+        answer = await fetch(url, {method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin", cache: "no-store"});
+    } catch (e) {
+        if ((e as Error).name === "AbortError")
+            throw e;
+        throw new Problem(0, "The daemon does not answer. It may be restarting, or the network is gone; this page tries again by itself.");
+    }
+    if (answer.ok)
+        return answer;
+    let text = answer.statusText, id = answer.headers.get("X-Request-Id") ?? "";
+    try {
+        text = (await answer.json()).detail ?? text;
+    } catch {
+        // not the daemon's own answer: a proxy's page says nothing to a person
+    }
+    if (answer.status === 401 && session.value)
+        session.value = null;
+    throw new Problem(answer.status, text, id);
+}
+
+export async function api<T>(method: string, url: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+    const answer = await raw(method, url, body, signal);
+    const text = await answer.text();
+    return (text ? JSON.parse(text) : null) as T;
+}
+export const get = <T>(url: string, signal?: AbortSignal) => api<T>("GET", url, undefined, signal);
+
+export interface Page<T> { items: T[]; next: string | number | null }
+
+export async function logIn(token: string) {
+    session.value = await api<Session>("POST", "/api/v1/session", {token: token.trim()});
+}
+export async function logOut() {
+    await api("DELETE", "/api/v1/session");
+    session.value = null;
+}
+export async function whoIsThere() {
+    try {
+        session.value = await get<Session>("/api/v1/session");
+    } catch (e) {
+        if ((e as Problem).status === 401)
+            session.value = null;
+        else
+            throw e;
+    }
+}
+
+export interface Resource<T> { data: T | undefined; error: Problem | undefined; loading: boolean; reload: () => void; set: (d: T) => void }
+
+/** Data at `url` (null: nothing yet). Old data stay while new ones are fetched; a daemon that is away is asked again. */
+export function useGet<T>(url: string | null): Resource<T> {
+    const [state, setState] = useState<{url: string | null; data?: T; error?: Problem; loading: boolean}>({url, loading: url !== null});
+    const [round, setRound] = useState(0);
+    const asked = useRef(0);
+    useEffect(() => {
+        if (url === null)
+            return;
+        const stop = new AbortController(), mine = ++asked.current;
+        let again: ReturnType<typeof setTimeout> | undefined;
+        setState((s) => s.url === url ? {...s, loading: true} : {url, loading: true});
+        get<T>(url, stop.signal).then(
+            (data) => { if (mine === asked.current) setState({url, data, loading: false}); },
+            (error) => {
+                if (mine !== asked.current || error.name === "AbortError")
+                    return;
+                setState((s) => ({url, data: s.url === url ? s.data : undefined, error, loading: false}));
+                if (error.status === 0 || error.status === 503)
+                    again = setTimeout(() => setRound((r) => r + 1), 3000);
+            });
+        return () => { stop.abort(); clearTimeout(again); };
+    }, [url, round]);
+    const reload = useCallback(() => setRound((r) => r + 1), []);
+    const set = useCallback((data: T) => setState({url, data, loading: false}), [url]);
+    const mine = state.url === url;
+    return {data: mine ? state.data : undefined, error: mine ? state.error : undefined, loading: mine ? state.loading : true, reload, set};
+}
+
+/** A list by cursor: the first page as useGet has it, and `more()` adds the next ones. */
+export function useList<T extends {id?: number | string}>(url: string | null, cursor: string, key: (t: T) => string | number = (t) => t.id!) {
+    const first = useGet<Page<T>>(url);
+    const [rest, setRest] = useState<{url: string | null; items: T[]; next: string | number | null}>({url, items: [], next: null});
+    const [busy, setBusy] = useState(false);
+    const [error, setError] = useState<Problem>();
+    const more = rest.url === url ? rest : {url, items: [], next: null};
+    const next = more.items.length ? more.next : first.data?.next ?? null;
+    const seen = new Set(first.data?.items.map(key));
+    const items = first.data ? [...first.data.items, ...more.items.filter((i) => !seen.has(key(i)))] : undefined;
+    const loadMore = async () => {
+        if (next === null || !url || busy)
+            return;
+        setBusy(true);
+        try {
+            const page = await get<Page<T>>(url + (url.includes("?") ? "&" : "?") + cursor + "=" + encodeURIComponent(String(next)));
+            setRest({url, items: [...more.items, ...page.items], next: page.next});
+            setError(undefined);
+        } catch (e) {
+            setError(e as Problem);
+        }
+        setBusy(false);
+    };
+    return {items, error: first.error ?? error, loading: first.loading, reload: first.reload, more: next === null ? null : loadMore, busy};
+}

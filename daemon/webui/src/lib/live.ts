@@ -1,0 +1,75 @@
+// live.ts - what happens, as it happens. A stream is open only while its tab is seen: browsers allow six connections to one daemon, and tabs in the
+// background would use them up. It goes on where it stopped (the id of the last event), so nothing is missed.
+import {signal} from "@preact/signals";
+import {useEffect, useRef} from "preact/hooks";
+
+export interface LiveEvent { kind: string; at?: string; project?: string; run_id?: number; stage_id?: number; attempt_id?: number; data?: Record<string, unknown> }
+export const connected = signal<boolean | null>(null);     // null: no stream wanted
+const kinds = ["hello", "run", "stage", "log", "diagnosis", "feedback", "assignment", "resolution", "agent", "preflight"];
+
+/** Calls `fn` for every event at `url` while the component is shown. `back` runs when events may have been missed. */
+export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: () => void) {
+    const now = useRef({fn, back});
+    now.current = {fn, back};
+    useEffect(() => {
+        if (!url)
+            return;
+        let source: EventSource | null = null, last = "", timer: ReturnType<typeof setTimeout> | undefined, wait = 1000;
+        const open = () => {
+            clearTimeout(timer);
+            if (source || document.hidden)
+                return;
+            source = new EventSource(url + (last ? (url.includes("?") ? "&" : "?") + "since=" + encodeURIComponent(last) : ""));
+            const take = (kind: string) => (m: MessageEvent) => {
+                if (m.lastEventId)
+                    last = m.lastEventId;
+                if (kind === "hello")
+                    return;
+                try {
+                    now.current.fn({kind, ...JSON.parse(m.data)});
+                } catch (e) {
+                    console.error("an event could not be read", e);
+                }
+            };
+            for (const kind of kinds)
+                source.addEventListener(kind, take(kind));
+            source.onopen = () => {
+                if (connected.value === false)
+                    now.current.back?.();
+                connected.value = true;
+                wait = 1000;
+            };
+            source.onerror = () => {
+                connected.value = false;
+                source?.close();
+                source = null;
+                timer = setTimeout(open, wait + Math.random() * 500);
+                wait = Math.min(wait * 2, 15000);
+            };
+        };
+        const close = () => { source?.close(); source = null; };
+        const seen = () => document.hidden ? close() : open();
+        document.addEventListener("visibilitychange", seen);
+        open();
+        return () => {
+            document.removeEventListener("visibilitychange", seen);
+            clearTimeout(timer);
+            close();
+            connected.value = null;
+        };
+    }, [url]);
+}
+
+/** `fn` after things have been quiet for a moment, and not later than a second after the first call. */
+export function useSoon(fn: () => void, quiet = 120): () => void {
+    const state = useRef<{timer?: ReturnType<typeof setTimeout>; first: number; fn: () => void}>({first: 0, fn});
+    state.current.fn = fn;
+    useEffect(() => () => clearTimeout(state.current.timer), []);
+    return useRef(() => {
+        const s = state.current, t = performance.now();
+        if (!s.timer)
+            s.first = t;
+        clearTimeout(s.timer);
+        s.timer = setTimeout(() => { s.timer = undefined; s.fn(); }, Math.max(0, Math.min(quiet, s.first + 1000 - t)));
+    }).current;
+}
