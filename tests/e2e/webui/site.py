@@ -18,7 +18,7 @@ version: 1
 model: harbour
 export:
   run: ["sh export.sh"]
-  outputs: [model/**, golden/**]
+  outputs: [model/**]
 targets:
   server: {host: server, verify: {run: ["sh verify.sh"]}}
   other:
@@ -114,7 +114,7 @@ def main() -> None:
 
         site.project("gated", GATED, {"verify.sh": verify()})
         gated = site.run("gated")
-        site.until_stage(gated, "verify-server", "gated")
+        site.until_stage(gated, "verify/server", "gated")
         made["runs"]["gated"] = gated
 
         site.project("broken", "version: 1\nmodell: x\n")

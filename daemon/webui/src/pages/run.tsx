@@ -1,2 +1,145 @@
-import {Loading} from "../ui/basics.tsx";
-export function Run({parts}: {parts: string[]}) { return <Loading what={"Run " + parts[0]} />; }
+// run.tsx - one run: its stages as a course, and for the chosen stage its log with the diagnosis beside it, its report, what it published, and how it
+// differs from the last good one. The stage, the attempt and the view are in the address; a line of the log is behind '#'.
+import {useEffect, useMemo} from "preact/hooks";
+import {api, may, useGet, type Page} from "../lib/api.ts";
+import {useLive, useSoon} from "../lib/live.ts";
+import {bytes, shortRef, shortSha, span} from "../lib/format.ts";
+import {go, query, withQuery} from "../lib/router.ts";
+import {open, type Attempt, type Run as RunData, type Stage} from "../lib/types.ts";
+import {Act, Command, Empty, Failed, Loading, State, Time, Title, Took} from "../ui/basics.tsx";
+import {Graph} from "../ui/graph.tsx";
+import {Log, type Mark} from "../ui/log.tsx";
+import {useKeys} from "../ui/keys.tsx";
+import {DiagnosisPanel} from "../ui/diagnosis.tsx";
+import {ReportView} from "../ui/report.tsx";
+import {Compare} from "../ui/compare.tsx";
+
+/** The stage to show when none is named: the first that is red for its own reasons, else what runs, else the last one. */
+function telling(stages: Stage[]): Stage | undefined {
+    return stages.find((s) => s.state === "red") ?? stages.find((s) => s.state === "running" || s.state === "claimed") ?? stages.find((s) => s.state === "gated")
+        ?? stages.find((s) => open(s.state)) ?? stages[stages.length - 1];
+}
+
+export function Run({parts}: {parts: string[]}) {
+    const id = Number(parts[0]);
+    const run = useGet<RunData>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}` : null);
+    const soon = useSoon(run.reload);
+    useLive(run.data ? `/api/v1/runs/${id}/events` : null, (e) => { if (e.kind !== "log") soon(); }, run.reload);
+    const q = query.value, r = run.data;
+    const stage = r?.stages.find((s) => s.name === q.get("stage")) ?? (r ? telling(r.stages) : undefined);
+    useKeys(r ? [
+        {keys: "]", what: "Next stage", run: () => hop(1)},
+        {keys: "[", what: "Previous stage", run: () => hop(-1)},
+        {keys: "l", what: "Log", run: () => go(withQuery({view: ""}), {keepScroll: true})},
+        {keys: "p", what: "Parity report", run: () => go(withQuery({view: "report"}), {keepScroll: true})},
+        {keys: "c", what: "Compare with the last good run", run: () => go(withQuery({view: "compare"}), {keepScroll: true})},
+    ] : []);
+    const hop = (by: number) => {
+        const at = r!.stages.findIndex((s) => s === stage), to = r!.stages[(at + by + r!.stages.length) % r!.stages.length];
+        if (to)
+            go(withQuery({stage: to.name, attempt: "", view: ""}), {replace: true, keepScroll: true});
+    };
+    if (!Number.isInteger(id) || id <= 0)
+        return <Empty title="No such run"><p>A run's address ends in its number. <a href="/runs">All runs</a></p></Empty>;
+    if (!r)
+        return run.error ? <Failed problem={run.error} retry={run.reload} /> : <Loading what="Loading the run" />;
+    const name = r.number ? `${r.project} #${r.number}` : `${r.project}, run ${r.id}`, isOpen = open(r.state);
+    return <>
+        <Title aside={may("trigger") && <div class="row">
+            {isOpen && <Act kind="danger" run={() => api("POST", `/api/v1/runs/${id}/cancel`, {}).then(soon)} done="It will end now." confirm={`Cancel ${name}? Stages that run are stopped.`}>Cancel</Act>}
+            {(r.state === "red" || r.state === "cancelled") && <Act run={() => api("POST", `/api/v1/runs/${id}/rerun`, {}).then(soon)} done="Running again from the first stage that is not green.">Run again</Act>}
+            {!isOpen && <Act run={async () => {
+                const made = await api<{run_id: number}>("POST", `/api/v1/projects/${r.project}/runs`, {ref: r.ref, commit: r.commit_sha ?? undefined});
+                if (made.run_id) go(`/runs/${made.run_id}`);
+            }} title="A new run of the same commit, from the beginning">New run of this commit</Act>}
+        </div>}>{name}</Title>
+        <div class="runhead">
+            <State state={r.state} />
+            <span><a href={`/runs?project=${r.project}`}>{r.project}</a> <span class="dim">at</span> {shortRef(r.ref)}</span>
+            <span class="grow cut" title={r.commit_message ?? ""}><code>{shortSha(r.commit_sha)}</code> {r.commit_message?.split("\n")[0]} <span class="dim">{r.commit_author?.replace(/ <.*>$/, "")}</span></span>
+            <span class="dim">{r.trigger} by {r.created_by}, <Time at={r.created_at} /></span>
+            <span><Took from={r.started_at} to={r.ended_at} /></span>
+        </div>
+        {r.message && <p class={`note ${r.state === "invalid" ? "hazard" : ""}`}>{r.message}</p>}
+        {r.state === "invalid" && r.pipeline_text && <pre class="block">{r.pipeline_text}</pre>}
+        {r.stages.length > 0 && <Graph stages={r.stages} chosen={stage?.name} href={(s) => withQuery({stage: s.name, attempt: "", view: ""})} />}
+        {r.stages.length === 0 && isOpen && <Loading what="Fetching the commit and planning its stages" />}
+        {stage && <StageView key={stage.name} run={r} stage={stage} reload={soon} />}
+    </>;
+}
+
+interface AttemptRow { id: number; fence: number; agent_name: string | null; claimed_at: string; started_at: string | null; ended_at: string | null; ok: boolean | null; end_reason: string | null; message: string | null; duration_ms: number | null }
+
+function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: () => void}) {
+    const q = query.value, view = q.get("view") ?? "log";
+    const attempts = useGet<Page<AttemptRow>>(stage.fence > 0 ? `/api/v1/stages/${stage.id}/attempts?limit=50` : null);
+    useEffect(() => { if (stage.fence > 0) attempts.reload(); }, [stage.fence, stage.state]);
+    const chosen = Number(q.get("attempt")) || stage.attempt_id;
+    const attempt = useGet<Attempt>(chosen ? `/api/v1/attempts/${chosen}` : null);
+    useEffect(() => { if (chosen) attempt.reload(); }, [stage.state, stage.diagnosis_state, stage.fence, stage.challenge_id]);
+    const why = useGet<Page<{id: number; why: string}>>(["waiting", "queued", "gated"].includes(stage.state) ? `/api/v1/runs/${run.id}/why` : null);
+    useEffect(() => { why.reload(); }, [stage.state]);
+    const a = attempt.data, latest = chosen === stage.attempt_id;
+    const marks = useMemo<Mark[]>(() => (a?.diagnosis?.evidence ?? []).filter((e) => e.line > 0 && !e.stage).map((e) => ({line: e.line - 1, title: e.why ?? ""})), [a?.diagnosis]);
+    const running = latest && ["claimed", "running", "cancelling"].includes(stage.state);
+    const tabs = [["log", "Log"], ...(a?.report ? [["report", "Report"]] : []), ["artifacts", "Published"], ["compare", "Against the last good"], ["plan", "As planned"]];
+    const reason = why.data?.items.find((w) => w.id === stage.id)?.why;
+    return <section class="stage" aria-label={`Stage ${stage.name}`}>
+        <header class="stagehead">
+            <h2>{stage.name}</h2><State state={latest ? stage.state : a?.ok ? "green" : "red"} />
+            <span class="dim">{[stage.host, stage.uses, stage.toolchain && stage.toolchain !== stage.uses ? `toolchain ${stage.toolchain}` : null, stage.agent_name && `on ${stage.agent_name}`].filter(Boolean).join(" · ")}</span>
+            {attempts.data && attempts.data.items.length > 1 && <label class="dim">Attempt <select value={String(chosen)} onChange={(e) => go(withQuery({attempt: Number(e.currentTarget.value) === stage.attempt_id ? "" : e.currentTarget.value}), {replace: true, keepScroll: true})}>
+                {attempts.data.items.map((t) => <option key={t.id} value={String(t.id)}>{t.fence}: {t.ok === null ? "open" : t.ok ? "green" : t.end_reason}</option>)}</select></label>}
+            {stage.state === "gated" && may("trigger") && <span class="row">
+                <Act kind="primary" run={() => api("POST", `/api/v1/stages/${stage.id}/approve`, {}).then(reload)} done="The gate is open.">Approve</Act>
+                <Act kind="danger" run={() => api("POST", `/api/v1/stages/${stage.id}/decline`, {}).then(reload)} done="Declined: the stage is red." confirm={`Decline ${stage.name}? It turns red, and what needs it is skipped.`}>Decline</Act></span>}
+        </header>
+        {(reason || stage.message) && <p class={`note ${stage.state === "red" ? "hazard" : stage.state === "gated" ? "warn" : ""}`}>{reason ?? stage.message}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
+        {chosen ? <div class="beside">
+            <div class="left">
+                <div class="tabs" role="navigation" aria-label="Views of this attempt">{tabs.map(([id, title]) =>
+                    <a key={id} href={withQuery({view: id === "log" ? "" : id})} aria-current={view === id ? "page" : undefined}>{title}</a>)}</div>
+                {view === "log" && <Log key={chosen} attempt={chosen} open={!!running} marks={marks} />}
+                {view === "report" && a?.report && <ReportView report={a.report} />}
+                {view === "artifacts" && <Artifacts attempt={chosen} />}
+                {view === "compare" && <Compare run={run} stage={stage} attempt={a} />}
+                {view === "plan" && <Plan stage={stage} run={run} />}
+            </div>
+            <aside class="right" aria-label="Diagnosis and facts">
+                {a && a.ok === false && <DiagnosisPanel attempt={a} stage={stage} run={run} reload={() => { attempt.reload(); reload(); }} />}
+                {a && <Facts a={a} stage={stage} />}
+                {a && a.ended_at && <div class="card"><h2>Reproduce</h2><p class="dim">The same stage, inputs and toolchain on your machine:</p><Command text={`portolan reproduce ${chosen}`} /></div>}
+            </aside>
+        </div> : !reason && !stage.message && <p class="dim pad">This stage has not begun.</p>}
+    </section>;
+}
+
+function Facts({a, stage}: {a: Attempt; stage: Stage}) {
+    return <div class="card"><h2>Attempt {a.fence}</h2><dl class="facts">
+        <dt>Ended</dt><dd>{a.ended_at ? <>{a.ok ? "well" : a.end_reason === "exit" ? `exit code ${a.exit_code}` : a.end_reason === "signal" ? `signal ${a.signal}` : a.end_reason}, <Time at={a.ended_at} /></> : "still running"}</dd>
+        <dt>Took</dt><dd><Took from={a.started_at} to={a.ended_at} ms={a.duration_ms} /> <span class="dim">of {span(stage.timeout_ms)}</span></dd>
+        <dt>Memory</dt><dd>{bytes(a.peak_memory_bytes)} <span class="dim">peak</span></dd>
+        <dt>Agent</dt><dd>{a.agent_name ? <a href={`/agents#${a.agent_name}`}>{a.agent_name}</a> : "–"}</dd>
+        {stage.approved_by && <><dt>Approved</dt><dd>by {stage.approved_by}</dd></>}
+        {a.sandbox && <><dt>Sandbox</dt><dd>{a.sandbox}</dd></>}
+    </dl>
+    {a.warnings.length > 0 && <details><summary>{a.warnings.length} warnings</summary><ul class="stack">{a.warnings.map((w) => <li>{w}</li>)}</ul></details>}</div>;
+}
+
+function Artifacts({attempt}: {attempt: number}) {
+    const list = useGet<Page<{path: string; sha256: string; size_bytes: number; exec: boolean}>>(`/api/v1/attempts/${attempt}/artifacts?limit=500`);
+    if (list.error)
+        return <Failed problem={list.error} retry={list.reload} />;
+    if (!list.data)
+        return <Loading what="Loading the list" />;
+    if (list.data.items.length === 0)
+        return <p class="dim pad">This attempt published nothing.</p>;
+    return <div class="scroll"><table class="list"><thead><tr><th>Path</th><th class="right">Size</th><th>SHA-256</th></tr></thead><tbody>{list.data.items.map((f) => <tr key={f.path}>
+        <td><a href={`/api/v1/blobs/${f.sha256}`} download={f.path.split("/").pop()}>{f.path}</a></td><td class="right num">{bytes(f.size_bytes)}</td><td><code class="dim">{f.sha256.slice(0, 16)}</code></td></tr>)}</tbody></table></div>;
+}
+
+function Plan({stage, run}: {stage: Stage; run: RunData}) {
+    const plan = useGet<Record<string, unknown>>(`/api/v1/stages/${stage.id}`);
+    return <div class="stack">{plan.error ? <Failed problem={plan.error} retry={plan.reload} /> : plan.data ? <pre class="block">{JSON.stringify(plan.data.spec ?? plan.data, null, 2)}</pre> : <Loading />}
+        {run.pipeline_text && <><h3>.portolan.yml of this commit</h3><pre class="block">{run.pipeline_text}</pre></>}</div>;
+}
