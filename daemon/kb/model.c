@@ -89,6 +89,8 @@ static void add_word(struct words *w, const char *p, size_t n, bool part)
         return;
     uint32_t h = hash_bytes(w->seed, low, n);
     put(w->f, mix(h), digits ? w->weight * 0.3 : part ? w->weight * 0.6 : w->weight);
+    if (n > 6) /* "unsupported", "unsupport…": what the ends of words do not tell */
+        put(w->f, mix(hash_bytes(w->seed * 17 + 3, low, 6)), w->weight * 0.5);
     if (part)
         return;
     if (w->before)

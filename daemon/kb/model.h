@@ -52,6 +52,7 @@ struct ptl_kb_train_options {
     int epochs;    /* 0: default */
     double decay;  /* L2; 0: default */
     int min_cases; /* a word counts when it is in so many cases; 0: default */
+    int prune;     /* weights below so many units (of 127) are left out; 0: default */
 };
 /* Deterministic: same cases in the same order, same bytes. Caller frees *ret. */
 PTL_NODISCARD int ptl_kb_train(const struct ptl_kb_case *cases, size_t n,

@@ -10,6 +10,7 @@
 #include <portolan/hash.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,8 +18,8 @@
 struct options {
     const char *verb, *dir, *kb, *out, *platform, *stage, *tool, *end;
     bool json, rules_only, text_only, parts, held_out;
-    int folds, epochs, min_cases;
-    double decay;
+    int folds, epochs, min_cases, prune;
+    double decay, entries, words;
     char **files;
     int n_files;
 };
@@ -32,7 +33,7 @@ static const char usage[] =
     "  crossval [--folds 5] CASES.jsonl …                  the same, each case by a text model that has not seen its id\n"
     "  matches  FILE …                                     which indicators speak, one line a file\n"
     "  speed    FILE …                                     megabytes a second of a whole diagnosis and of the scan alone\n"
-    "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N\n"
+    "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N  --prune N  --entries W  --words W\n"
     "         --held-out (indicators that speak on one case only are silent there)  --parts (what the scores are made of)\n";
 
 static const char *program = "portolan-kb"; /* the command that runs it says so in argv[0] */
@@ -264,6 +265,107 @@ static int read_items(const struct options *o, struct items *a, struct ptl_error
     return 0;
 }
 
+/* What the entries say of each node in words is a case of it too: symptoms as one would type them, causes,
+ * and what to do. */
+static int add_entries(struct items *a, const json_t *doc, double weight)
+{
+    size_t i, k;
+    const json_t *e, *v;
+    static const char *const lists[] = {"symptoms", "causes"};
+    json_array_foreach(json_object_get(doc, "entries"), i, e)
+    {
+        PTL_BUF b = PTL_BUF_INIT;
+        const char *id = ptl_json_str(e, "id", "");
+        PTL_FREE char *platform = strndup(id, strcspn(id, "/"));
+        ptl_buf_printf(&b, "%s\n", ptl_json_str(e, "about", ""));
+        for (size_t l = 0; l < PTL_ARRAY_LEN(lists); l++)
+            json_array_foreach(json_object_get(e, lists[l]), k, v)
+                ptl_buf_printf(&b, "%s\n", json_string_value(v));
+        json_array_foreach(json_object_get(e, "remedies"), k, v)
+            ptl_buf_printf(&b, "%s %s\n", ptl_json_str(v, "tool", ""), ptl_json_str(v, "text", ""));
+        ptl_buf_printf(&b, "%s\n%s\n", ptl_json_str(e, "dl_developer", ""),
+                       ptl_json_str(e, "platform_developer", ""));
+        json_array_foreach(json_object_get(e, "symptoms"), k, v)
+        {
+            PTL_FREE char *one = ptl_xasprintf("entry-%s-%zu", id, k);
+            json_t *c = json_pack("{s:s,s:s,s:O,s:s,s:f}", "id", one, "platform", platform, "log", v, "label",
+                                  id, "weight", weight * 0.4);
+            if (!c || add_item(a, "entries", c) < 0)
+                return -ENOMEM;
+        }
+        PTL_FREE char *name = ptl_xasprintf("entry-%s", id);
+        json_t *j = json_pack("{s:s,s:s,s:s,s:s,s:f}", "id", name, "platform", platform, "log",
+                              ptl_buf_str(&b), "label", id, "weight", weight);
+        if (!j || add_item(a, "entries", j) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* The words of a pattern: what is left when its syntax is taken out. Caller frees. */
+static char *pattern_words(const char *p)
+{
+    struct ptl_buf b = PTL_BUF_INIT;
+    for (; *p; p++) {
+        if (*p == '\\' && p[1]) {
+            p++;
+            ptl_buf_putc(&b, ispunct((unsigned char)*p) ? *p : ' ');
+        } else if (*p == '[') {
+            p += strcspn(p, "]");
+            ptl_buf_putc(&b, ' ');
+            if (!*p)
+                break;
+        } else if (*p == '(' && p[1] == '?') {
+            p += p[2] == '<' ? strcspn(p, ">") : 2;
+            ptl_buf_putc(&b, ' ');
+        } else if (*p == '{') {
+            p += strcspn(p, "}");
+        } else if (strchr("()|", *p)) {
+            ptl_buf_putc(&b, '\n');
+        } else if (!strchr(".?*+^$", *p)) {
+            ptl_buf_putc(&b, *p);
+        } else if (*p == '.') {
+            ptl_buf_putc(&b, ' ');
+        }
+    }
+    char *text = ptl_buf_take(&b, NULL);
+    return text ? text : ptl_xstrdup("");
+}
+
+/* What an indicator looks for and says, as a case of the node it speaks for most on each platform. */
+static int add_indicators(struct items *a, const json_t *doc, double weight)
+{
+    size_t i;
+    const json_t *in;
+    json_array_foreach(json_object_get(doc, "indicators"), i, in)
+    {
+        const char *id = ptl_json_str(in, "id", ""), *situation, *node;
+        PTL_FREE char *name = ptl_xstrdup(id), *words = pattern_words(ptl_json_str(in, "pattern", ""));
+        json_t *map, *w;
+        *strchr(name, '/') = '-';
+        json_object_foreach(json_object_get(in, "weights"), situation, map)
+        {
+            const char *best = NULL;
+            double most = 0.3;
+            json_object_foreach(map, node, w) if (json_number_value(w) > most)
+            {
+                most = json_number_value(w);
+                best = node;
+            }
+            if (!best)
+                continue;
+            PTL_FREE char *case_id = ptl_xasprintf("fixture-%s-yes-words-%s", name, situation),
+                          *text = ptl_xasprintf("%s\n%s", words, ptl_json_str(in, "summary", ""));
+            PTL_FREE char *platform = strndup(best, strcspn(best, "/"));
+            json_t *c = json_pack("{s:s,s:s,s:s,s:s,s:f}", "id", case_id, "platform", platform, "log", text,
+                                  "label", best, "weight", weight * most);
+            if (!c || add_item(a, "indicators", c) < 0)
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
 /* Features of an item by the marks and indicators of a knowledge base. */
 static int item_features(const struct ptl_kb *kb, const struct item *it, struct ptl_kb_features *f,
                          struct ptl_error *err)
@@ -326,7 +428,7 @@ static int hold_out(const struct ptl_kb *kb, struct items *a, json_t *own, struc
     for (size_t i = 0; i < a->n; i++) {
         PTL_JSON *m = NULL;
         const char *id = ptl_json_str(a->v[i].j, "id", "");
-        if (ptl_str_starts(id, "fixture-"))
+        if (ptl_str_starts(id, "fixture-") || ptl_str_starts(id, "entry-"))
             continue;
         int r = ptl_kb_matches(kb, a->v[i].facts, a->v[i].text, strlen(a->v[i].text), &m, err);
         if (r < 0)
@@ -392,12 +494,14 @@ static int train_without(const struct options *o, const struct items *a, const s
     if (!c)
         return -ENOMEM;
     for (size_t i = 0; i < a->n; i++)
-        if (fold < 0 || (fold_of(ptl_json_str(a->v[i].j, "id", ""), o->folds) != fold &&
-                         !is_own_fixture(own, ptl_json_str(a->v[i].j, "id", ""), fold, o->folds)))
+        if (fold < 0 || ptl_str_starts(ptl_json_str(a->v[i].j, "id", ""), "entry-") ||
+            (fold_of(ptl_json_str(a->v[i].j, "id", ""), o->folds) != fold &&
+             !is_own_fixture(own, ptl_json_str(a->v[i].j, "id", ""), fold, o->folds)))
             c[n++] = all[i];
     int r = ptl_kb_train(
         c, n,
-        &(struct ptl_kb_train_options){.epochs = o->epochs, .decay = o->decay, .min_cases = o->min_cases},
+        &(struct ptl_kb_train_options){
+            .epochs = o->epochs, .decay = o->decay, .min_cases = o->min_cases, .prune = o->prune},
         model, len, err);
     free(c);
     return r;
@@ -618,6 +722,12 @@ static int do_diagnose(const struct options *o, struct ptl_error *err)
     return 0;
 }
 
+/* Made from the knowledge itself, so nothing to try it on. */
+static bool is_made(const struct item *it)
+{
+    return strcmp(it->file, "entries") == 0 || strcmp(it->file, "indicators") == 0;
+}
+
 static int do_cases(const struct options *o, struct ptl_error *err)
 {
     PTL_CLEANUP(source_done) struct source s;
@@ -632,6 +742,10 @@ static int do_cases(const struct options *o, struct ptl_error *err)
     if (!bare)
         return r < 0 ? r : -EINVAL;
     bool train = strcmp(o->verb, "train") == 0, crossval = strcmp(o->verb, "crossval") == 0;
+    if ((train || crossval) && o->words > 0 && (r = add_indicators(&a, s.doc, o->words)) < 0)
+        return ptl_error_set(err, r, "out of memory");
+    if ((train || crossval) && o->entries > 0 && (r = add_entries(&a, s.doc, o->entries)) < 0)
+        return ptl_error_set(err, r, "out of memory");
     PTL_JSON *own = json_object();
     if (o->held_out && (r = hold_out(bare, &a, own, err)) < 0)
         return r;
@@ -652,7 +766,7 @@ static int do_cases(const struct options *o, struct ptl_error *err)
         if (r == 0 && !(kb = compile(o, &s, model, len, err)))
             r = -EINVAL;
         for (size_t i = 0; r == 0 && i < a.n; i++)
-            if (fold_of(ptl_json_str(a.v[i].j, "id", ""), o->folds) == fold)
+            if (fold_of(ptl_json_str(a.v[i].j, "id", ""), o->folds) == fold && !is_made(&a.v[i]))
                 r = o->parts ? print_parts(kb, &a.v[i], err) : print_prediction(kb, &a.v[i], err);
         ptl_kb_free(kb);
         free(model);
@@ -733,6 +847,12 @@ static bool take_option(struct options *o, const char *name, const char *value)
         o->epochs = atoi(value);
     else if (strcmp(name, "--min-cases") == 0)
         o->min_cases = atoi(value);
+    else if (strcmp(name, "--prune") == 0)
+        o->prune = atoi(value);
+    else if (strcmp(name, "--words") == 0)
+        o->words = atof(value);
+    else if (strcmp(name, "--entries") == 0)
+        o->entries = atof(value);
     else if (strcmp(name, "--decay") == 0)
         o->decay = atof(value);
     else
@@ -742,7 +862,7 @@ static bool take_option(struct options *o, const char *name, const char *value)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.verb = argc > 1 ? argv[1] : "", .folds = 5};
+    struct options o = {.verb = argc > 1 ? argv[1] : "", .folds = 5, .entries = 0.8, .words = 0.3};
     struct ptl_error err = PTL_ERROR_INIT;
     bool only_files = false;
     static const struct {

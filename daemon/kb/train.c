@@ -199,7 +199,7 @@ static double unit_of(const struct trainer *t)
     return unit > 1e-6 ? unit : 1e-6;
 }
 
-static int write_model(const struct trainer *t, void **ret, size_t *ret_len, struct ptl_error *err)
+static int write_model(const struct trainer *t, int prune, void **ret, size_t *ret_len, struct ptl_error *err)
 {
     size_t C = (size_t)t->n_classes, entries = 0;
     PTL_BUF b = PTL_BUF_INIT, classes = PTL_BUF_INIT, weights = PTL_BUF_INIT;
@@ -216,8 +216,8 @@ static int write_model(const struct trainer *t, void **ret, size_t *ret_len, str
         idf[f] = (uint16_t)lround((double)t->idf[f] * 1000);
         for (size_t c = 0; c < C; c++) {
             int q = (int)lround((double)t->w[f * C + c] / scale);
-            if (abs(q) < 4)
-                continue; /* of a thirtieth of the largest: together they move little, and are most of them */
+            if (abs(q) < prune)
+                continue; /* together they move little, and are most of them */
             q = q > 127 ? 127 : q < -127 ? -127 : q;
             ptl_buf_putc(&classes, (char)c);
             ptl_buf_putc(&weights, (char)(int8_t)q);
@@ -282,11 +282,11 @@ int ptl_kb_train(const struct ptl_kb_case *cases, size_t n, const struct ptl_kb_
         return ptl_error_set(err, -EINVAL, "training: no labelled cases");
     int r = make_classes(&t, err);
     if (r == 0)
-        r = choose_features(&t, o->min_cases ? o->min_cases : 2, err);
+        r = choose_features(&t, o->min_cases ? o->min_cases : 3, err);
     if (r == 0)
         r = run(&t, o, err);
     if (r == 0)
-        r = write_model(&t, ret, ret_len, err);
+        r = write_model(&t, o->prune ? o->prune : 20, ret, ret_len, err);
     for (int i = 0; t.names && i < t.n_classes; i++)
         free(t.names[i]);
     free(t.names);
