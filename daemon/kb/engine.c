@@ -397,7 +397,8 @@ static int make(json_t *doc, const void *model, size_t model_len, const void *sc
     if (model && ((r = ptl_kb_model_new(model, model_len, &kb->model, err)) < 0 ||
                   (r = ptl_kb_model_bind(kb->model, kb->node_index, err)) < 0))
         return r;
-    kb_params_read(kb->doc, &kb->params);
+    /* The numbers were fitted together with a text model; without one they would mislead. */
+    kb_params_read(kb->model ? kb->doc : NULL, &kb->params);
     /* The answer depends on the indicators in force, the taxonomy, the model and the algorithm: so does the
      * hash. */
     PTL_FREE char *nodes = ptl_json_text(json_object_get(kb->doc, "nodes"));

@@ -168,14 +168,17 @@ void ptl_kb_kind(const char *node, char ret[100])
 {
     const char *slash = strrchr(node, '/'), *slug = slash ? slash + 1 : node;
     if (ptl_str_starts(node, "infra/") || ptl_str_starts(node, "program/") || ptl_str_starts(node, "fault/"))
-        slug = node;
+        slug = NULL; /* what such failures share is that they are no deployment challenge */
     else if (strcmp(slug, "procedure") == 0)
         slug = strchr(node, '/') + 1;
     else if (ptl_str_ends(slug, "of-unsupported-models"))
         slug = "unsupported-models";
     else if (ptl_str_starts(slug, "limitations-of-"))
         slug = "limitations";
-    snprintf(ret, 100, "%s", slug);
+    if (slug)
+        snprintf(ret, 100, "%s", slug);
+    else
+        snprintf(ret, 100, "%.*s", (int)strcspn(node, "/"), node);
 }
 
 /* ---- use */
@@ -334,7 +337,7 @@ void ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_featur
         for (uint32_t e = m->first[i]; e < m->first[i + 1]; e++)
             z[m->class_of[e]] += x * m->weight[e];
     }
-    norm = norm > 0 ? m->scale / sqrt(norm) : 0;
+    norm = m->scale / sqrt(norm + PTL_KB_FEATURES_FLOOR);
     for (int k = 0; k < m->n_classes; k++) {
         z[k] = z[k] * norm + m->bias[k];
         lowest = m->bias[k] < lowest ? m->bias[k] : lowest;

@@ -15,7 +15,13 @@ struct ptl_kb_features {
     size_t n, cap;
     bool failed; /* out of memory, or more than PTL_KB_FEATURES_MAX: the rest was left out */
 };
-enum { PTL_KB_FEATURES_MAX = 60000, PTL_KB_CLASSES_MAX = 250 };
+enum {
+    PTL_KB_FEATURES_MAX = 60000,
+    PTL_KB_CLASSES_MAX = 250,
+    /* Added to the squared length of a text before it is brought to length 1: a few harmless words stay small
+     * (one rare word of an error line weighs about 30). */
+    PTL_KB_FEATURES_FLOOR = 40
+};
 void ptl_kb_features_done(struct ptl_kb_features *f);
 /* The words and pairs of neighbouring words of a clean line. `prefix` keeps kinds of lines apart ("" for the
  * log). */

@@ -213,18 +213,6 @@ static void items_done(struct items *a)
     free(a->v);
 }
 
-static char *tool_of(const json_t *j)
-{
-    const char *tool = ptl_json_str(j, "tool", NULL);
-    size_t i;
-    const json_t *v;
-    if (tool)
-        return ptl_xstrdup(tool);
-    PTL_BUF b = PTL_BUF_INIT;
-    json_array_foreach(json_object_get(j, "tags"), i, v) ptl_buf_printf(&b, "%s ", json_string_value(v));
-    return ptl_xstrdup(ptl_buf_str(&b));
-}
-
 static int add_item(struct items *a, const char *file, json_t *j)
 {
     if (a->n == a->cap) {
@@ -237,10 +225,10 @@ static int add_item(struct items *a, const char *file, json_t *j)
     }
     const char *log = ptl_json_str(j, "log", NULL), *platform = ptl_json_str(j, "platform", NULL),
                *stage = ptl_json_str(j, "stage", NULL);
-    PTL_FREE char *tool = tool_of(j);
     char *text = log ? ptl_xstrdup(log)
                      : ptl_xasprintf("%s\n%s\n", ptl_json_str(j, "title", ""), ptl_json_str(j, "body", ""));
-    json_t *facts = json_pack("{s:s?,s:s?,s:s}", "platform", platform, "kind", stage, "tool", tool);
+    json_t *facts = json_pack("{s:s?,s:s?,s:s?}", "platform", platform, "kind", stage, "tool",
+                              ptl_json_str(j, "tool", NULL));
     a->v[a->n++] = (struct item){file, j, text, facts};
     return facts ? 0 : -ENOMEM;
 }
@@ -741,6 +729,7 @@ static int do_cases(const struct options *o, struct ptl_error *err)
     PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *bare = r == 0 ? compile(o, &s, NULL, 0, err) : NULL;
     if (!bare)
         return r < 0 ? r : -EINVAL;
+    size_t given = a.n;
     bool train = strcmp(o->verb, "train") == 0, crossval = strcmp(o->verb, "crossval") == 0;
     if ((train || crossval) && o->words > 0 && (r = add_indicators(&a, s.doc, o->words)) < 0)
         return ptl_error_set(err, r, "out of memory");
@@ -757,7 +746,8 @@ static int do_cases(const struct options *o, struct ptl_error *err)
             r = o->out ? ptl_fs_write_atomic(o->out, model, len, 0644, err)
                        : ptl_error_set(err, -EINVAL, "--out FILE is missing");
         if (r == 0)
-            fprintf(stderr, "%zu cases, %zu bytes\n", a.n, len);
+            fprintf(stderr, "%zu cases and %zu made of the knowledge itself, %zu bytes\n", given, a.n - given,
+                    len);
     }
     for (int fold = 0; r == 0 && crossval && fold < o->folds; fold++) {
         struct ptl_kb *kb = NULL;

@@ -125,7 +125,7 @@ static size_t vector(const struct trainer *t, const struct ptl_kb_case *c, uint3
         n++;
     }
     for (size_t k = 0; k < n; k++)
-        x[k] /= (float)sqrt(norm);
+        x[k] /= (float)sqrt(norm + PTL_KB_FEATURES_FLOOR);
     return n;
 }
 

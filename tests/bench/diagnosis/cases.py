@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The labelled cases that the tree itself holds, one JSON object a line: fixtures of the indicators whose header says what to expect, and what the
-entries say about each node in words. For `portolan-kb train`.  usage: cases.py > cases.jsonl"""
+"""The labelled cases that the tree itself holds, one JSON object a line: fixtures of the indicators whose header says what to expect, and the
+cases written by hand in migrations/kb/cases/. For `portolan-kb train`.  usage: cases.py > cases.jsonl"""
 import json, os, sys
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../..')
@@ -23,5 +23,12 @@ def fixtures():
                                log='\n'.join(body), label=labels[0], alternatives=labels[1:4], weight=0.7)
 
 
-for case in fixtures():
+def by_hand():
+    top = os.path.join(ROOT, 'migrations/kb/cases')
+    for name in sorted(os.listdir(top)) if os.path.isdir(top) else []:
+        for l in open(os.path.join(top, name), encoding='utf-8') if name.endswith('.jsonl') else []:
+            if l.strip(): yield json.loads(l)
+
+
+for case in list(fixtures()) + list(by_hand()):
     sys.stdout.write(json.dumps(case, sort_keys=True) + '\n')
