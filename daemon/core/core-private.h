@@ -23,10 +23,10 @@ struct ptl_core {
     int64_t advance[256]; /* runs to carry on at the end of this turn of the loop */
     size_t n_advance;
     /* periodic */
-    struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer;
+    struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer;
     struct ptl_core_knowledge *knowledge;
     unsigned preparing, polling, diagnosing;
-    bool prepare_asked;
+    bool prepare_asked, risk_busy;
     unsigned ticks; /* of the sweep */
 };
 
@@ -34,6 +34,11 @@ struct ptl_core {
 /* prepare.c */ void ptl_core_prepare_tick(void *core);
 /* sweep.c */ void ptl_core_sweep_tick(void *core);
 /* diagnose.c */ void ptl_core_diagnose_tick(void *core);
+/* risk.c */ void ptl_core_risk_tick(void *core);
+/* [{name, kind, target, platform, spec}] of a plan, what risk_inputs.sql asks with. New reference. */
+json_t *ptl_core_risk_cells(const json_t *plan);
+/* What run_plan.sql takes, by position. `inputs` NULL: could not be read. New reference. */
+json_t *ptl_core_risk_of_plan(const json_t *inputs, const json_t *plan, const json_t *facts);
 /* knowledge.c: the knowledge base in force. A reference keeps it while another takes its place. */
 struct ptl_core_kb;
 struct ptl_kb;

@@ -157,7 +157,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         {offsetof(struct ptl_core, queue_timer),    ptl_core_queue_tick,    1000},
         {offsetof(struct ptl_core, prepare_timer),  ptl_core_prepare_tick,  2000},
         {offsetof(struct ptl_core, poll_timer),     ptl_core_poll_tick,     1000},
-        {offsetof(struct ptl_core, diagnose_timer), ptl_core_diagnose_tick, 1000}
+        {offsetof(struct ptl_core, diagnose_timer), ptl_core_diagnose_tick, 1000},
+        {offsetof(struct ptl_core, risk_timer),     ptl_core_risk_tick,     3000}
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++) {
         struct ptl_timer *t = ptl_timer_new(loop, timers[i].fn, core);
@@ -170,8 +171,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
 
 void ptl_core_stop(struct ptl_core *core)
 {
-    struct ptl_timer **timers[] = {&core->sweep_timer, &core->queue_timer, &core->prepare_timer,
-                                   &core->poll_timer, &core->diagnose_timer};
+    struct ptl_timer **timers[] = {&core->sweep_timer, &core->queue_timer,    &core->prepare_timer,
+                                   &core->poll_timer,  &core->diagnose_timer, &core->risk_timer};
     atomic_store(&core->stopping, true);
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++)
         *timers[i] = ptl_timer_free(*timers[i]);

@@ -80,6 +80,10 @@ void ptl_core_stage_approve(struct ptl_core *core, int64_t stage_id, const char 
 /* Releases, settles and starts what is due in this run and its concurrency group. Harmless to repeat. */
 void ptl_core_run_advance(struct ptl_core *core, int64_t run_id);
 
+/* ---- risk (risk.c): plays the newest 50000 outcomes back, each predicted from those before it; of
+ * `project`, or of all (NULL). Answers as GET /api/v1/risk/backtest does. */
+void ptl_core_risk_backtest(struct ptl_core *core, const char *project, ptl_core_fn *fn, void *ctx);
+
 /* ---- dispatch (dispatch.c) */
 struct ptl_core_claim; /* a waiting long poll */
 /* Answers {"claims":[job…]}: at once when something suits, else after wait_ms (0..60000) with an empty list.

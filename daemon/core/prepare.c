@@ -7,14 +7,19 @@
 #include <portolan/log.h>
 #include <portolan/spec.h>
 
-enum { PREPARING_MAX = 4, CHANGED_PATHS_MAX = 10000 };
+enum {
+    PREPARING_MAX = 4,
+    CHANGED_PATHS_MAX = 10000,
+    AUTHOR_COMMITS_MAX = 500, /* looked at between a run and the one before it */
+    MAILMAP_MAX = 1 << 20,
+};
 
 struct prepare {
     struct ptl_work work;
     struct ptl_core *core;
     /* asked */
     int64_t run_id, project_id;
-    char *project, *url, *default_branch, *ref, *sha, *before, *trigger;
+    char *project, *url, *default_branch, *ref, *sha, *before, *base, *trigger;
     struct ptl_core_access access;
     /* found */
     enum { FOUND_PLAN, FOUND_NO_RUN, FOUND_INVALID } outcome;
@@ -22,19 +27,23 @@ struct prepare {
     char *pipeline, *group;
     struct ptl_git_commit commit;
     json_t *plan;
+    json_t *facts;   /* what differs from the run it is compared with; as daemon/risk reads it */
+    json_t *authors; /* [{name, email, commits}] of the commits since then */
     struct ptl_git_snapshot_result snapshot;
 };
 
 static void prepare_free(struct prepare *p)
 {
-    char *strings[] = {p->project, p->url,     p->default_branch, p->ref,      p->sha,
-                       p->before,  p->trigger, p->message,        p->pipeline, p->group};
+    char *strings[] = {p->project, p->url,     p->default_branch, p->ref,   p->sha, p->before,
+                       p->trigger, p->message, p->pipeline,       p->group, p->base};
     for (size_t i = 0; i < PTL_ARRAY_LEN(strings); i++)
         free(strings[i]);
     ptl_core_access_done(&p->access);
     ptl_git_commit_done(&p->commit);
     ptl_git_snapshot_result_done(&p->snapshot);
     json_decref(p->plan);
+    json_decref(p->facts);
+    json_decref(p->authors);
     free(p);
 }
 
@@ -116,6 +125,60 @@ static void plan(struct prepare *p, const struct ptl_git_call *call, const char 
     ptl_spec_diags_done(&diags);
 }
 
+struct authors {
+    json_t *list;
+    const struct ptl_git_mailmap *map;
+};
+
+static int one_commit(void *ctx, const struct ptl_git_commit *c)
+{
+    struct authors *a = ctx;
+    size_t i;
+    json_t *v;
+    char *name, *email;
+    ptl_git_mailmap_resolve(a->map, c->author_name, c->author_email, &name, &email);
+    PTL_FREE char *name_text = ptl_json_text_utf8(name, strlen(name));
+    PTL_FREE char *email_text = ptl_json_text_utf8(email, strlen(email));
+    free(name);
+    free(email);
+    json_array_foreach(a->list, i, v) if (strcasecmp(ptl_json_str(v, "email", ""), email_text) == 0)
+    {
+        json_object_set_new(v, "commits", json_integer(ptl_json_i64(v, "commits", 0) + 1));
+        return 0;
+    }
+    json_array_append_new(a->list,
+                          json_pack("{s:s,s:s,s:i}", "name", name_text, "email", email_text, "commits", 1));
+    return 0;
+}
+
+/* What is new against the run it is compared with: files by name, people by their commits. Whatever cannot be
+ * found out stays unknown; a run does not fail over it. */
+static void compare(struct prepare *p, const struct ptl_git_call *call, const char *mirror)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_BUF text = PTL_BUF_INIT;
+    json_t *paths = json_array();
+    struct authors a = {.list = json_array()};
+    int r = p->base ? ptl_git_changed_paths(call, mirror, p->base, p->commit.sha, CHANGED_PATHS_MAX, one_path,
+                                            paths, &err)
+                    : PTL_ABSENT;
+    bool known = r == 0 || r == PTL_FULL;
+    p->facts = json_pack("{s:s?,s:O?,s:I}", "base", known ? p->base : NULL, "changed", known ? paths : NULL,
+                         "n_changed", (json_int_t)json_array_size(paths));
+    json_decref(paths);
+    if (ptl_git_read_file(call, mirror, p->commit.sha, ".mailmap", MAILMAP_MAX, &text, &err) != 0)
+        ptl_buf_clear(&text);
+    struct ptl_git_mailmap *map = ptl_git_mailmap_new(ptl_buf_str(&text), text.len);
+    a.map = map;
+    r = p->base ? ptl_git_log_between(call, mirror, p->base, p->commit.sha, AUTHOR_COMMITS_MAX, one_commit,
+                                      &a, &err)
+                : PTL_ABSENT;
+    if (r != 0 && r != PTL_FULL)
+        one_commit(&a, &p->commit);
+    ptl_git_mailmap_free(map);
+    p->authors = a.list;
+}
+
 static void snapshot(struct prepare *p, const struct ptl_git_call *call, const char *mirror,
                      const struct ptl_git_access *access)
 {
@@ -166,6 +229,8 @@ static void run(struct ptl_work *w)
     }
     plan(p, &call, mirror);
     if (p->outcome == FOUND_PLAN)
+        compare(p, &call, mirror);
+    if (p->outcome == FOUND_PLAN)
         snapshot(p, &call, mirror, &access);
     if (atomic_load(&p->core->stopping))
         w->result = -ECANCELED; /* the lease runs out and another daemon takes over */
@@ -189,7 +254,7 @@ static void add_id(struct ptl_batch *b, enum ptl_sql sql, int64_t id)
     ptl_batch_add(b, sql, &a);
 }
 
-static void store_plan(struct prepare *p, struct ptl_batch *b)
+static void store_plan(struct prepare *p, struct ptl_batch *b, const json_t *risks)
 {
     const json_t *conc = json_object_get(p->plan, "concurrency");
     PTL_FREE char *author = ptl_xasprintf("%s <%s>", p->commit.author_name ? p->commit.author_name : "?",
@@ -212,11 +277,68 @@ static void store_plan(struct prepare *p, struct ptl_batch *b)
     ptl_args_str(&a, p->group);
     ptl_args_str(&a, ptl_json_str(conc, "queue", "all"));
     ptl_args_bool(&a, ptl_json_flag(conc, "cancel_in_progress", false));
+    ptl_args_json(&a, risks);
     ptl_batch_add(b, PTL_SQL_run_plan, &a);
+    ptl_args_init(&a);
+    ptl_args_i64(&a, p->run_id);
+    ptl_args_json(&a, p->authors);
+    ptl_batch_add(b, PTL_SQL_run_authors, &a);
     add_id(b, PTL_SQL_run_plan_sources, p->run_id);
     add_id(b, PTL_SQL_run_lock, p->run_id); /* now with its group known */
     add_id(b, PTL_SQL_run_supersede, p->run_id);
     ptl_core_batch_advance(b, p->run_id);
+}
+
+static void store(struct prepare *p, struct ptl_batch *b)
+{
+    struct ptl_core *core = p->core;
+    int64_t *id = ptl_xcalloc(1, sizeof(*id));
+    *id = p->run_id;
+    if (ptl_batch_run(b, on_stored, id) != 0) {
+        ptl_log_warning("run=%lld: the database queue is full; another try follows", (long long)p->run_id);
+        free(id);
+    }
+    prepare_free(p);
+    ptl_core_prepare_tick(core); /* there may be more than one tick's worth */
+}
+
+/* The plan goes in together with the risk of its stages: a gate that stands on it must be there before
+ * anything is let go. */
+static void on_risk(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct prepare *p = ctx;
+    if (err && err->code == -ECANCELED) { /* the daemon stops: another one takes over after the lease */
+        prepare_free(p);
+        return;
+    }
+    struct ptl_batch *b = ptl_batch_new(p->core->store);
+    PTL_JSON *inputs = err || ptl_rows_count(rows) != 1 ? NULL : ptl_row_object(rows, 0);
+    if (err)
+        ptl_log_warning("run=%lld: its risk cannot be weighed, planned without: %s", (long long)p->run_id,
+                        err->text);
+    PTL_JSON *risks = ptl_core_risk_of_plan(inputs, p->plan, p->facts);
+    add_id(b, PTL_SQL_run_lock, p->run_id);
+    store_plan(p, b, risks);
+    p->core->count.runs_prepared++;
+    ptl_log_info("run=%lld project=%s: planned %zu stages for commit %.12s", (long long)p->run_id, p->project,
+                 json_array_size(json_object_get(p->plan, "stages")), p->commit.sha);
+    store(p, b);
+}
+
+static void weigh(struct prepare *p)
+{
+    PTL_JSON *cells = ptl_core_risk_cells(p->plan);
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, p->project_id);
+    ptl_args_json(&a, cells);
+    ptl_args_str(&a, p->ref);
+    ptl_args_i64(&a, p->run_id);
+    if (ptl_store_query(p->core->store, PTL_SQL_risk_inputs, &a, on_risk, p) != 0) {
+        struct ptl_error err = PTL_ERROR_INIT;
+        ptl_error_set(&err, PTL_FULL, "the database queue is full");
+        on_risk(p, NULL, &err);
+    }
 }
 
 static void done(struct ptl_work *w)
@@ -228,42 +350,28 @@ static void done(struct ptl_work *w)
         prepare_free(p);
         return;
     }
+    if (p->outcome == FOUND_PLAN) {
+        weigh(p);
+        return;
+    }
     struct ptl_batch *b = ptl_batch_new(core->store);
     struct ptl_args a;
     ptl_args_init(&a);
-    switch (p->outcome) {
-    case FOUND_PLAN:
-        add_id(b, PTL_SQL_run_lock, p->run_id);
-        store_plan(p, b);
-        core->count.runs_prepared++;
-        ptl_log_info("run=%lld project=%s: planned %zu stages for commit %.12s", (long long)p->run_id,
-                     p->project, json_array_size(json_object_get(p->plan, "stages")), p->commit.sha);
-        break;
-    case FOUND_NO_RUN:
-        ptl_args_i64(&a, p->run_id);
+    ptl_args_i64(&a, p->run_id);
+    if (p->outcome == FOUND_NO_RUN) {
         ptl_args_str(&a, p->message);
         ptl_batch_add(b, PTL_SQL_run_drop, &a);
         ptl_log_info("run=%lld project=%s: no run of %s: %s", (long long)p->run_id, p->project, p->ref,
                      p->message);
-        break;
-    case FOUND_INVALID:
-        ptl_args_i64(&a, p->run_id);
+    } else {
         ptl_args_str(&a, p->message ? p->message : "out of memory");
         ptl_args_str(&a, p->commit.sha[0] ? p->commit.sha : NULL);
         ptl_args_str(&a, p->pipeline);
         ptl_batch_add(b, PTL_SQL_run_invalid, &a);
         core->count.runs_invalid++;
         ptl_log_info("run=%lld project=%s: invalid: %s", (long long)p->run_id, p->project, p->message);
-        break;
     }
-    int64_t *id = ptl_xcalloc(1, sizeof(*id));
-    *id = p->run_id;
-    if (ptl_batch_run(b, on_stored, id) != 0) {
-        ptl_log_warning("run=%lld: the database queue is full; another try follows", (long long)p->run_id);
-        free(id);
-    }
-    prepare_free(p);
-    ptl_core_prepare_tick(core); /* there may be more than one tick's worth */
+    store(p, b);
 }
 
 static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
@@ -287,6 +395,7 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
         p->ref = ptl_xstrdup(ptl_row_str(rows, i, "ref"));
         p->sha = ptl_xstrdup(ptl_row_str(rows, i, "commit_sha"));
         p->before = ptl_xstrdup(ptl_row_str(rows, i, "before_sha"));
+        p->base = ptl_xstrdup(ptl_row_str(rows, i, "base_sha"));
         p->trigger = ptl_xstrdup(ptl_row_str(rows, i, "trigger"));
         ptl_core_access_read(core, rows, i, &p->access);
         core->preparing++;

@@ -171,6 +171,14 @@ PTL_NODISCARD int ptl_git_log_between(const struct ptl_git_call *call, const cha
                                       const char *before, const char *after, size_t max, ptl_git_log_fn *fn,
                                       void *ctx, struct ptl_error *err);
 
+/* A .mailmap: who an author really is. NULL is a map that changes nothing. */
+struct ptl_git_mailmap;
+struct ptl_git_mailmap *ptl_git_mailmap_new(const char *text, size_t len); /* NULL: empty, or not one */
+void ptl_git_mailmap_free(struct ptl_git_mailmap *map);
+/* Both copies are the caller's and never NULL; an absent name is "". */
+void ptl_git_mailmap_resolve(const struct ptl_git_mailmap *map, const char *name, const char *email,
+                             char **ret_name, char **ret_email);
+
 /* ---- snapshots ---- */
 
 struct ptl_git_snapshot_options {

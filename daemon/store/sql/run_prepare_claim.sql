@@ -7,4 +7,5 @@ UPDATE run r SET prepare_until = now() + $2::bigint * interval '1 ms', prepare_t
   FROM due, project p, run q LEFT JOIN push u ON u.id = q.push_id
  WHERE r.id = due.id AND q.id = r.id AND p.id = r.project_id
 RETURNING r.id, r.project_id, p.name AS project, p.url, p.default_branch, p.credential_kind, p.credential_user, p.credential,
-          r.ref, r.commit_sha, r.trigger, r.created_by, r.prepare_tries, u.before_sha, r.push_id;
+          r.ref, r.commit_sha, r.trigger, r.created_by, r.prepare_tries, u.before_sha, r.push_id,
+          (SELECT b.commit_sha FROM run b WHERE b.id = risk_base_run(r.project_id, r.ref, r.id)) AS base_sha;

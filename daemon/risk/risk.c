@@ -1,0 +1,509 @@
+/* risk.c - the numbers: posteriors, hours, playing back. What a diff means is in diff.c. Formula and sources
+ * are in risk.h. */
+#include "risk.h"
+#include <math.h>
+#include <stdio.h>
+
+#define FIRST_RUN_FAILS 0.40 /* a guess, and worth PAPER_WEIGHT outcomes only */
+#define PAPER_WEIGHT    4.0
+#define OWN_PRIOR_MAX   5.0
+#define CHALLENGE_PRIOR 10.0
+#define FACTOR_WEIGHT   20.0
+#define FACTOR_POWER    0.7
+#define FACTOR_BOUND    8.0
+#define NODE_WEIGHT     20.0
+#define PAPER_TIMES     2.0
+#define PAPER_HOURS_MAX 336.0
+#define PAPER_HOURS     24.0 /* where the paper has no time at all */
+#define P_MIN           0.005
+
+/* How often a factor is so before stages that fail, and before ones that do not: what is assumed until
+ * counted. */
+static const struct {
+    const char *name;
+    double red, ok;
+    const char *words;
+} factors[PTL_RISK_FACTORS] = {
+    [PTL_RISK_EXPORTER] = {"exporter_changed",    0.45, 0.28, "a script of the stage changed"                },
+    [PTL_RISK_ENVIRONMENT] = {"environment_changed", 0.22, 0.09, "the environment changed"                      },
+    [PTL_RISK_SPEC] = {"spec_changed",        0.22, 0.11, "the stage is described differently"           },
+    [PTL_RISK_MODEL] = {"model_changed",       0.40, 0.27, "the model may have changed"                   },
+    [PTL_RISK_NOTHING] = {"nothing_changed",     0.06, 0.14, "nothing in the repository changed"            },
+    [PTL_RISK_OPERATORS] = {"new_operators",       0.12, 0.03, "operators the models here did not have before"},
+    [PTL_RISK_FIRST] = {"first_time",          0.18, 0.08, "first time on this target"                    },
+    [PTL_RISK_LAST_RED] = {"last_red",            0.40, 0.14, "its last outcome was red"                     },
+};
+static_assert(PTL_RISK_FACTORS == 8, "new factor: give it a name and defaults");
+
+const char *ptl_risk_factor_name(enum ptl_risk_factor f)
+{
+    return (unsigned)f < PTL_RISK_FACTORS ? factors[f].name : "?";
+}
+
+/* Of a node's questions, which part strikes at which kind of stage. First row whose prefix fits. */
+static const struct {
+    const char *prefix;
+    double export, convert, verify;
+} strikes[] = {
+    {"server/general-questions",             0.4, 0.2, 0.4},
+    {"server/model-export",                  0.8, 0.2, 0  },
+    {"server/environment",                   0.5, 0.1, 0.4},
+    {"server/",                              0,   0,   1  },
+    {"mobile/general-questions",             0,   0.5, 0.5},
+    {"mobile/model-conversion",              0,   1,   0  },
+    {"mobile/dl-library-compilation",        0,   0.3, 0.7},
+    {"mobile/",                              0,   0,   1  },
+    {"browser/general-questions",            0,   0.4, 0.6},
+    {"browser/environment/avoiding-version", 0,   0.4, 0.6},
+    {"browser/model-conversion",             0,   1,   0  },
+    {"browser/",                             0,   0,   1  },
+};
+
+static double strike(const char *id, const char *kind)
+{
+    for (size_t i = 0; i < PTL_ARRAY_LEN(strikes); i++)
+        if (ptl_str_starts(id, strikes[i].prefix))
+            return ptl_str_eq(kind, "export")    ? strikes[i].export
+                   : ptl_str_eq(kind, "convert") ? strikes[i].convert
+                                                 : strikes[i].verify;
+    return 0;
+}
+
+static bool is_on(const char *id, const char *platform)
+{
+    size_t n = strlen(platform);
+    return strncmp(id, platform, n) == 0 && id[n] == '/';
+}
+
+double ptl_risk_stage_share(const json_t *nodes, const char *platform, const char *kind)
+{
+    double all = 0, here = 0;
+    size_t i;
+    json_t *n;
+    json_array_foreach((json_t *)nodes, i, n)
+    {
+        const char *id = ptl_json_str(n, "id", "");
+        double share = ptl_json_num(n, "share", 0);
+        if (!is_on(id, platform) || share <= 0)
+            continue;
+        all += share;
+        here += share * strike(id, kind);
+    }
+    return all > 0 ? here / all : -1;
+}
+
+double ptl_risk_base(double share)
+{
+    double m = FIRST_RUN_FAILS * (share < 0 ? 1.0 / 3 : share);
+    return m < 0.01 ? 0.01 : m; /* nothing is impossible: the paper asked nobody about this */
+}
+
+static double ratio(const struct ptl_risk_evidence *e, int f, bool so)
+{
+    double red = (FACTOR_WEIGHT * factors[f].red + e->with_red[f]) / (FACTOR_WEIGHT + e->factor_red);
+    double ok = (FACTOR_WEIGHT * factors[f].ok + e->with_ok[f]) / (FACTOR_WEIGHT + e->factor_ok);
+    return pow(so ? red / ok : (1 - red) / (1 - ok), FACTOR_POWER);
+}
+
+void ptl_risk_p(const struct ptl_risk_evidence *e, struct ptl_risk_steps *ret)
+{
+    double weight = PAPER_WEIGHT + e->org_n, product = 1;
+    ret->org = (PAPER_WEIGHT * e->base + e->org_red) / weight;
+    if (weight > OWN_PRIOR_MAX)
+        weight = OWN_PRIOR_MAX;
+    ret->own = (weight * ret->org + e->own_red) / (weight + e->own_n);
+    ret->rest = 1;
+    for (int f = 0; f < PTL_RISK_FACTORS; f++) {
+        bool so = e->bits >> f & 1;
+        ret->ratio[f] = 1;
+        if (!(e->known >> f & 1))
+            continue;
+        double l = ratio(e, f, so);
+        if (so)
+            ret->ratio[f] = l;
+        else
+            ret->rest *= l;
+        product *= l;
+    }
+    ret->clipped = product > FACTOR_BOUND || product < 1 / FACTOR_BOUND;
+    product = product > FACTOR_BOUND ? FACTOR_BOUND : product < 1 / FACTOR_BOUND ? 1 / FACTOR_BOUND : product;
+    double odds = ret->own / (1 - ret->own) * product;
+    ret->p = ret->own >= 1 ? 1 : odds / (1 + odds);
+    ret->p = ret->p < P_MIN ? P_MIN : ret->p > 1 - P_MIN ? 1 - P_MIN : ret->p;
+}
+
+/* ---- one stage, with words ---- */
+
+static double rounded(double v, double unit)
+{
+    return round(v / unit) * unit;
+}
+
+static void term(json_t *terms, const char *name, double value, const char *fmt, ...) PTL_PRINTF(4, 5);
+static void term(json_t *terms, const char *name, double value, const char *fmt, ...)
+{
+    char why[700];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    PTL_FREE char *clean = ptl_json_text_utf8(why, strlen(why)); /* a path may have been cut in a character */
+    json_array_append_new(
+        terms, json_pack("{s:s,s:f,s:s}", "name", name, "value", rounded(value, 1e-4), "why", clean));
+}
+
+static const json_t *row_of(const json_t *rows, const char *k1, const char *v1, const char *k2,
+                            const char *v2)
+{
+    size_t i;
+    json_t *r;
+    json_array_foreach((json_t *)rows, i, r) if (ptl_str_eq(ptl_json_str(r, k1, ""), v1) &&
+                                                 (!k2 || ptl_str_eq(ptl_json_str(r, k2, ""), v2))) return r;
+    return NULL;
+}
+
+static double number_at(const json_t *array, size_t i)
+{
+    return json_number_value(json_array_get(array, i));
+}
+
+struct candidate {
+    const char *id, *title;
+    double prior, org, own, q, hours, paper, n_hours;
+    bool capped;
+};
+
+/* Fills cand[] with the nodes that can strike here, and those that did. Returns how many. */
+static size_t candidates(const json_t *inputs, const char *platform, const char *kind, struct candidate *cand,
+                         size_t max)
+{
+    const json_t *nodes = json_object_get(inputs, "nodes"), *counts = json_object_get(inputs, "challenges"),
+                 *hours = json_object_get(inputs, "hours");
+    size_t n = 0, i;
+    json_t *v;
+    double share = 0, org = 0, own = 0;
+    json_array_foreach((json_t *)nodes, i, v)
+    {
+        const char *id = ptl_json_str(v, "id", "");
+        double s = ptl_json_num(v, "share", 0) * strike(id, kind);
+        if (n == max || !is_on(id, platform) || s <= 0)
+            continue;
+        double minutes = ptl_json_num(v, "minutes", 0);
+        cand[n++] = (struct candidate){
+            .id = id, .title = ptl_json_str(v, "title", id), .prior = s, .paper = minutes / 60};
+        share += s;
+    }
+    json_array_foreach((json_t *)counts, i, v)
+    {
+        size_t k = 0;
+        const char *id = ptl_json_str(v, "id", "");
+        if (!ptl_str_eq(ptl_json_str(v, "kind", ""), kind) ||
+            !ptl_str_eq(ptl_json_str(v, "platform", ""), platform))
+            continue;
+        while (k < n && !ptl_str_eq(cand[k].id, id))
+            k++;
+        if (k == max)
+            continue;
+        if (k == n) {
+            const json_t *node = row_of(nodes, "id", id, NULL, NULL);
+            cand[n++] = (struct candidate){.id = id,
+                                           .title = ptl_json_str(node, "title", ptl_json_str(v, "title", id)),
+                                           .paper = ptl_json_num(node, "minutes", 0) / 60};
+        }
+        org += cand[k].org = ptl_json_num(v, "org", 0);
+        own += cand[k].own = ptl_json_num(v, "own", 0);
+    }
+    double weight = NODE_WEIGHT + org;
+    if (weight > CHALLENGE_PRIOR)
+        weight = CHALLENGE_PRIOR;
+    for (i = 0; i < n; i++) {
+        struct candidate *c = &cand[i];
+        double m = (NODE_WEIGHT * (share > 0 ? c->prior / share : 0) + c->org) / (NODE_WEIGHT + org);
+        c->q = (weight * m + c->own) / (weight + own);
+        const json_t *h = row_of(hours, "id", c->id, NULL, NULL);
+        double paper = c->paper > 0 ? c->paper : PAPER_HOURS;
+        c->capped = paper > PAPER_HOURS_MAX;
+        c->n_hours = ptl_json_num(h, "n", 0);
+        c->hours = exp((PAPER_TIMES * log(c->capped ? PAPER_HOURS_MAX : paper) + ptl_json_num(h, "ln", 0)) /
+                       (PAPER_TIMES + c->n_hours));
+    }
+    return n;
+}
+
+static int by_q(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    return x->q < y->q ? 1 : x->q > y->q ? -1 : strcmp(x->id, y->id);
+}
+
+enum { CANDIDATES_MAX = 256, LIKELY = 3 };
+
+static double weigh_hours(const json_t *inputs, const char *platform, const char *kind, json_t *terms,
+                          json_t *likely)
+{
+    struct candidate cand[CANDIDATES_MAX];
+    size_t n = candidates(inputs, platform, kind, cand, CANDIDATES_MAX);
+    double sum = 0, q = 0;
+    qsort(cand, n, sizeof(*cand), by_q);
+    for (size_t i = 0; i < n; i++) {
+        sum += cand[i].q * log(cand[i].hours);
+        q += cand[i].q;
+    }
+    double hours = n && q > 0 ? exp(sum / q) : PAPER_HOURS;
+    for (size_t i = 0; i < n && i < LIKELY; i++) {
+        const struct candidate *c = &cand[i];
+        double share = q > 0 ? c->q / q : 0;
+        json_array_append_new(likely, json_pack("{s:s,s:s,s:f}", "challenge_id", c->id, "title", c->title,
+                                                "p", rounded(share, 1e-4)));
+        char paper[80];
+        if (c->paper > 0)
+            snprintf(paper, sizeof(paper), "%.3g h by the paper%s", c->paper,
+                     c->capped ? " (counted as two weeks)" : "");
+        else
+            snprintf(paper, sizeof(paper), "no time in the paper (taken as a day)");
+        term(
+            terms, "challenge", share,
+            "%s (%s): %.0f %% of what fails here; diagnosed %.0f times here, %.0f of them in this project; %s, %.0f times resolved here: %.3g h",
+            c->title, c->id, share * 100, c->org, c->own, paper, c->n_hours, c->hours);
+    }
+    return hours;
+}
+
+json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *platform, const json_t *facts)
+{
+    const char *kind = ptl_json_str(stage, "kind", "verify"), *name = ptl_json_str(stage, "name", ""),
+               *target = ptl_json_str(stage, "target", "");
+    const json_t *org = row_of(json_object_get(inputs, "org"), "kind", kind, "platform", platform),
+                 *own = row_of(json_object_get(inputs, "project"), "kind", kind, "target", target),
+                 *before = row_of(json_object_get(inputs, "before"), "name", name, NULL, NULL),
+                 *counted = json_object_get(inputs, "factors"), *changed = json_object_get(facts, "changed");
+    const char *examples[PTL_RISK_FACTORS] = {0};
+    struct ptl_risk_evidence e = {.org_n = ptl_json_num(org, "n", 0),
+                                  .org_red = ptl_json_num(org, "red", 0),
+                                  .own_n = ptl_json_num(own, "n", 0),
+                                  .own_red = ptl_json_num(own, "red", 0),
+                                  .factor_ok = ptl_json_num(counted, "ok", 0),
+                                  .factor_red = ptl_json_num(counted, "red", 0)};
+    struct ptl_risk_steps s;
+    double share = ptl_risk_stage_share(json_object_get(inputs, "nodes"), platform, kind);
+    double runs = ptl_json_num(own, "runs", 0);
+    json_t *terms = json_array(), *likely = json_array();
+    e.base = ptl_risk_base(share);
+    for (size_t f = 0; f < PTL_RISK_FACTORS; f++) {
+        e.with_ok[f] = number_at(json_object_get(counted, "with_ok"), f);
+        e.with_red[f] = number_at(json_object_get(counted, "with_red"), f);
+    }
+    if (json_is_array(changed)) {
+        e.bits |= ptl_risk_diff(changed, stage, before, examples);
+        e.known |= 1u << PTL_RISK_EXPORTER | 1u << PTL_RISK_ENVIRONMENT | 1u << PTL_RISK_SPEC |
+                   1u << PTL_RISK_MODEL | 1u << PTL_RISK_NOTHING;
+    }
+    int64_t operators = ptl_json_i64(facts, "new_operators", -1);
+    if (operators >= 0)
+        e.known |= 1u << PTL_RISK_OPERATORS;
+    if (operators > 0)
+        e.bits |= 1u << PTL_RISK_OPERATORS;
+    const json_t *last =
+        json_object_get(before, "last_ok") && !json_is_null(json_object_get(before, "last_ok"))
+            ? json_object_get(before, "last_ok")
+            : json_object_get(own, "last_ok");
+    e.known |= 1u << PTL_RISK_FIRST;
+    if (runs < 1)
+        e.bits |= 1u << PTL_RISK_FIRST;
+    if (json_is_boolean(last)) {
+        e.known |= 1u << PTL_RISK_LAST_RED;
+        if (json_is_false(last))
+            e.bits |= 1u << PTL_RISK_LAST_RED;
+    }
+    ptl_risk_p(&e, &s);
+
+    if (share >= 0)
+        term(
+            terms, "paper", e.base,
+            "prior, worth %.0f outcomes: %.2f (a first run fails somewhere) × %.1f %% of the paper's %s questions that fall to %s",
+            PAPER_WEIGHT, FIRST_RUN_FAILS, share * 100, platform, kind);
+    else
+        term(terms, "paper", e.base,
+             "prior, worth %.0f outcomes; the knowledge base is not loaded yet, so a third of %.2f",
+             PAPER_WEIGHT, FIRST_RUN_FAILS);
+    term(terms, "organisation", s.org, "%.0f of the newest %.0f %s stages for %s here were red", e.org_red,
+         e.org_n, kind, platform);
+    term(terms, "project", s.own,
+         runs < 1
+             ? "none of this project's %s stages%s%s has ended yet"
+             : "this project's %s stages%s%s: %.1f of %.1f red, the newest counting most (%.0f outcomes)",
+         kind, *target ? " of target " : "", target, e.own_red, e.own_n, runs);
+    for (int f = 0; f < PTL_RISK_FACTORS; f++)
+        if (e.bits >> f & 1)
+            term(
+                terms, factors[f].name, s.ratio[f],
+                "odds × %.2f: %s%s%.200s%s (so before %.0f of %.0f red and %.0f of %.0f green outcomes here)",
+                s.ratio[f], factors[f].words, examples[f] ? " (" : "", examples[f] ? examples[f] : "",
+                examples[f] ? ")" : "", e.with_red[f], e.factor_red, e.with_ok[f], e.factor_ok);
+    if (fabs(s.rest - 1) > 1e-9) {
+        char words[300] = "";
+        for (int f = 0; f < PTL_RISK_FACTORS; f++)
+            if (e.known >> f & 1 && !(e.bits >> f & 1))
+                snprintf(words + strlen(words), sizeof(words) - strlen(words), "%s%s", *words ? ", " : "",
+                         factors[f].name);
+        term(terms, "rest", s.rest, "odds × %.2f: not so: %s", s.rest, words);
+    }
+    if (!json_is_array(changed))
+        term(terms, "diff_unknown", 1, "there is no earlier run to compare with, so the diff says nothing");
+    if (s.clipped)
+        term(terms, "bound", s.p, "together the factors are held within %.0f times either way", FACTOR_BOUND);
+    double hours = weigh_hours(inputs, platform, kind, terms, likely);
+    term(terms, "hours", hours,
+         "typical time from red to green over what can fail here, weighed by how likely each is");
+    return json_pack("{s:f,s:f,s:f,s:I,s:s,s:o,s:o,s:O?}", "p", rounded(s.p, 1e-6), "hours",
+                     rounded(hours, 1e-4), "cost", rounded(s.p * hours, 1e-4), "bits",
+                     (json_int_t)(e.bits | e.known << 16), "platform", platform, "terms", terms, "likely",
+                     likely, "facts", facts);
+}
+
+/* ---- playing back ---- */
+
+struct window {
+    uint8_t *ring; /* 1: red */
+    size_t n, at, red;
+};
+
+static void window_add(struct window *w, size_t max, bool red)
+{
+    if (w->n == max)
+        w->red -= w->ring[w->at];
+    else
+        w->n++;
+    w->ring[w->at] = red;
+    w->red += red;
+    w->at = (w->at + 1) % max;
+}
+
+struct factor_ring {
+    struct ptl_risk_past *ring;
+    size_t n, at;
+    double ok, red, with_ok[PTL_RISK_FACTORS], with_red[PTL_RISK_FACTORS];
+};
+
+static void factor_count(struct factor_ring *r, const struct ptl_risk_past *p, double by)
+{
+    *(p->ok ? &r->ok : &r->red) += by;
+    for (int f = 0; f < PTL_RISK_FACTORS; f++)
+        if (p->bits >> f & 1)
+            (p->ok ? r->with_ok : r->with_red)[f] += by;
+}
+
+static void factor_add(struct factor_ring *r, const struct ptl_risk_past *p)
+{
+    if (r->n == PTL_RISK_FACTOR_WINDOW)
+        factor_count(r, &r->ring[r->at], -1);
+    else
+        r->n++;
+    r->ring[r->at] = *p;
+    factor_count(r, p, 1);
+    r->at = (r->at + 1) % PTL_RISK_FACTOR_WINDOW;
+}
+
+static double log_loss(double p, bool red)
+{
+    p = p < 1e-6 ? 1e-6 : p > 1 - 1e-6 ? 1 - 1e-6 : p;
+    return -log(red ? p : 1 - p);
+}
+
+static void judge(struct ptl_risk_backtest *b, double p, double base, bool red)
+{
+    size_t bin = (size_t)(p * PTL_RISK_BINS);
+    bin = bin >= PTL_RISK_BINS ? PTL_RISK_BINS - 1 : bin;
+    b->n++;
+    b->red += red;
+    b->brier += (p - red) * (p - red);
+    b->brier_base += (base - red) * (base - red);
+    b->log_loss += log_loss(p, red);
+    b->log_loss_base += log_loss(base, red);
+    b->bins[bin].n++;
+    b->bins[bin].predicted += p;
+    b->bins[bin].observed += red;
+}
+
+int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells, const double base[9],
+                      struct ptl_risk_backtest *ret)
+{
+    struct {
+        double n, red;
+    } *own = calloc(cells + 1, sizeof(*own));
+    struct window org[9] = {0};
+    struct factor_ring factor = {.ring = calloc(PTL_RISK_FACTOR_WINDOW, sizeof(*factor.ring))};
+    struct ptl_risk_backtest b = {0};
+    size_t seen = 0, red = 0;
+    int r = own && factor.ring ? 0 : -ENOMEM;
+    for (size_t k = 0; k < 9 && r == 0; k++)
+        r = (org[k].ring = calloc(PTL_RISK_ORG_WINDOW, 1)) ? 0 : -ENOMEM;
+    for (size_t i = 0; i < n && r == 0; i++) {
+        const struct ptl_risk_past *p = &past[i];
+        if (p->kind < 0 || p->kind > 8 || p->cell < 0 || (size_t)p->cell >= cells) {
+            r = -EINVAL;
+            break;
+        }
+        struct window *w = &org[p->kind];
+        struct ptl_risk_evidence e = {.base = base[p->kind],
+                                      .org_n = (double)w->n,
+                                      .org_red = (double)w->red,
+                                      .own_n = own[p->cell].n,
+                                      .own_red = own[p->cell].red,
+                                      .bits = p->bits,
+                                      .known = p->known,
+                                      .factor_ok = factor.ok,
+                                      .factor_red = factor.red};
+        memcpy(e.with_ok, factor.with_ok, sizeof(e.with_ok));
+        memcpy(e.with_red, factor.with_red, sizeof(e.with_red));
+        struct ptl_risk_steps s;
+        ptl_risk_p(&e, &s);
+        if (seen == 0)
+            b.skipped++;
+        else
+            judge(&b, s.p, (double)red / (double)seen, !p->ok);
+        seen++;
+        red += !p->ok;
+        window_add(w, PTL_RISK_ORG_WINDOW, !p->ok);
+        own[p->cell].n = own[p->cell].n * PTL_RISK_DECAY + 1;
+        own[p->cell].red = own[p->cell].red * PTL_RISK_DECAY + !p->ok;
+        factor_add(&factor, p);
+    }
+    for (size_t k = 0; k < 9; k++)
+        free(org[k].ring);
+    free(own);
+    free(factor.ring);
+    if (r < 0)
+        return r;
+    for (size_t k = 0; k < PTL_RISK_BINS; k++)
+        if (b.bins[k].n) {
+            b.bins[k].predicted /= (double)b.bins[k].n;
+            b.bins[k].observed /= (double)b.bins[k].n;
+        }
+    double count = b.n ? (double)b.n : 1;
+    b.brier /= count;
+    b.brier_base /= count;
+    b.log_loss /= count;
+    b.log_loss_base /= count;
+    *ret = b;
+    return 0;
+}
+
+json_t *ptl_risk_backtest_json(const struct ptl_risk_backtest *b)
+{
+    json_t *bins = json_array();
+    for (size_t k = 0; k < PTL_RISK_BINS; k++)
+        json_array_append_new(
+            bins,
+            json_pack("{s:f,s:f,s:I,s:o,s:o}", "from", (double)k / PTL_RISK_BINS, "to",
+                      (double)(k + 1) / PTL_RISK_BINS, "n", (json_int_t)b->bins[k].n, "predicted",
+                      b->bins[k].n ? json_real(rounded(b->bins[k].predicted, 1e-4)) : json_null(), "observed",
+                      b->bins[k].n ? json_real(rounded(b->bins[k].observed, 1e-4)) : json_null()));
+    double skill = b->n && b->brier_base > 0 ? 1 - b->brier / b->brier_base : 0;
+    return json_pack("{s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "outcomes", (json_int_t)b->n, "red",
+                     (json_int_t)b->red, "skipped", (json_int_t)b->skipped, "base_rate",
+                     b->n ? rounded((double)b->red / (double)b->n, 1e-4) : 0.0, "brier",
+                     rounded(b->brier, 1e-5), "brier_base_rate", rounded(b->brier_base, 1e-5), "log_loss",
+                     rounded(b->log_loss, 1e-5), "log_loss_base_rate", rounded(b->log_loss_base, 1e-5),
+                     "skill", rounded(skill, 1e-4), "reliability", bins);
+}

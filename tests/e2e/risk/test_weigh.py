@@ -1,0 +1,113 @@
+"""Risk of planned stages: there before the run, explained, moved by outcomes; gates by risk; playing history back."""
+from __future__ import annotations
+
+from pipelines import BROKEN, FILES, TWO
+from portolan import GIT_ENV, wait_for
+
+
+def push(site, work, message: str, **files: str) -> None:
+    for path, text in files.items():
+        (work / path.replace("__", ".")).write_text(text)
+    site.commit(work, message)
+    site.git(work, "push", "-q", "origin", "main")
+
+
+def risk_of(site, run: int, stage: str) -> dict:
+    return site.ok("GET", f"/api/v1/stages/{site.stage(run, stage)['id']}/risk")
+
+
+def terms(risk: dict) -> dict:
+    return {t["name"]: t for t in risk["terms"]}
+
+
+def test_a_first_run_has_a_risk_with_every_term(site):
+    site.project("first", TWO, FILES)
+    wait_for("the knowledge base", lambda: int(site.sql("SELECT count(*) FROM challenge")) > 90, 60)
+    run = site.run("first")
+    site.until(run, "green")
+    risk = risk_of(site, run, "verify/web")
+    assert 0 < risk["p"] < 0.9 and risk["hours"] > 0 and abs(risk["cost"] - risk["p"] * risk["hours"]) < 0.01
+    named = terms(risk)
+    assert {"paper", "organisation", "project", "first_time", "diff_unknown", "hours"} <= set(named)
+    assert "questions" in named["paper"]["why"] and all(t["why"] for t in risk["terms"])
+    assert risk["likely"] and risk["likely"][0]["challenge_id"].startswith("server/")
+    assert risk["outcomes"] == [{"at": risk["outcomes"][0]["at"], "ok": True, "predicted": risk["outcomes"][0]["predicted"]}]
+    whole = site.ok("GET", f"/api/v1/runs/{run}/risk")["items"]
+    assert [r["stage"] for r in whole] == ["export", "verify/web"]
+
+
+def test_what_changed_moves_it_and_is_named(site):
+    work = site.project("moved", TWO, FILES)
+    site.until(site.run("moved"), "green")
+    push(site, work, "pins", requirements__txt="numpy==1.26.4\n")
+    run = site.run("moved")
+    site.until(run, "green")
+    named = terms(risk_of(site, run, "verify/web"))
+    assert named["environment_changed"]["value"] > 1 and "requirements.txt" in named["environment_changed"]["why"]
+    assert "exporter_changed" not in named and "diff_unknown" not in named
+    run = site.run("moved")
+    site.until(run, "green")
+    assert terms(risk_of(site, run, "verify/web"))["nothing_changed"]["value"] < 1
+    push(site, work, "other check", check__sh=FILES["check.sh"] + "true\n")
+    run = site.run("moved")
+    site.until(run, "green")
+    named = terms(risk_of(site, run, "verify/web"))
+    assert "check.sh" in named["exporter_changed"]["why"], "a script that a stage names is a script of the stage"
+    push(site, work, "other spec", __portolan__yml=TWO.replace("sh check.sh", "sh -x check.sh"))
+    run = site.run("moved")
+    site.until(run, "green")
+    assert "spec_changed" in terms(risk_of(site, run, "verify/web"))
+    assert "spec_changed" not in terms(risk_of(site, run, "export")), "only the stage that is described differently"
+
+
+def test_failures_raise_it_and_green_lowers_it(site):
+    work = site.project("learning", TWO, FILES)
+    seen = []
+    for check in (FILES["check.sh"], BROKEN, BROKEN, FILES["check.sh"] + "#\n", FILES["check.sh"]):
+        push(site, work, "next", check__sh=check + f"# {len(seen)}\n")
+        run = site.run("learning")
+        site.until(run, "green", "red")
+        seen.append(risk_of(site, run, "verify/web")["p"])
+    assert seen[2] > seen[1], "a red one before makes the next riskier"
+    assert seen[3] > seen[2]
+    assert seen[4] < seen[3], "and a green one less"
+    last = risk_of(site, run, "verify/web")
+    assert "3 outcomes" not in terms(last)["project"]["why"] and "4 outcomes" in terms(last)["project"]["why"]
+    assert site.sql("SELECT count(*) FROM risk_outcome o JOIN risk_outcome r ON r.id = o.streak WHERE o.ok AND r.fixed_by = o.id AND NOT r.ok AND o.name = 'verify/web'") == "1"
+
+
+def test_what_waits_is_weighed_anew_when_something_ended(site):
+    work = site.project("waiting", TWO.replace("verify: {run", "verify: {when: manual, run"), FILES)
+    held = site.run("waiting")
+    site.until_stage(held, "verify/web", "gated")
+    before = risk_of(site, held, "verify/web")
+    push(site, work, "broken", check__sh=BROKEN)
+    run = site.run("waiting")
+    site.ok("POST", f"/api/v1/stages/{site.until_stage(run, 'verify/web', 'gated')['id']}/approve")
+    site.until(run, "red")
+    wait_for("the waiting one to be weighed anew", lambda: risk_of(site, held, "verify/web")["p"] > before["p"], 30)
+    assert terms(risk_of(site, held, "verify/web"))["project"]["why"] != terms(before)["project"]["why"]
+
+
+def test_history_played_back(site):
+    answer = site.ok("GET", "/api/v1/risk/backtest")
+    assert answer["outcomes"] + answer["skipped"] == int(site.sql("SELECT count(*) FROM risk_outcome"))
+    assert sum(b["n"] for b in answer["reliability"]) == answer["outcomes"] and len(answer["reliability"]) == 10
+    assert 0 <= answer["brier"] <= 1 and 0 <= answer["brier_base_rate"] <= 1 and answer["cut"] is False
+    one = site.ok("GET", "/api/v1/risk/backtest?project=learning")
+    assert one["outcomes"] == 9 and one["red"] == 2
+    assert site.ok("GET", "/api/v1/risk/backtest?project=nowhere")["outcomes"] == 0
+
+
+def test_a_token_of_one_project_sees_no_counts_of_others(site):
+    token = site.ok("POST", "/api/v1/tokens", {"name": "boxed", "role": "manager", "project": "first"})["token"]
+    run = site.ok("GET", "/api/v1/runs?project=first")["items"][0]["id"]
+    stage = site.stage(run, "verify/web")["id"]
+    mine = site.ok("GET", f"/api/v1/stages/{stage}/risk", token=token)
+    assert "red" not in terms(mine)["organisation"]["why"] and "not shown" in terms(mine)["organisation"]["why"]
+    other = site.stage(site.ok("GET", "/api/v1/runs?project=learning")["items"][0]["id"], "verify/web")["id"]
+    assert site.call("GET", f"/api/v1/stages/{other}/risk", token=token).status == 404
+    assert site.ok("GET", "/api/v1/risk/backtest?project=learning", token=token)["project"] == "first"
+    assert {i["project"] for i in site.ok("GET", "/api/v1/board", token=token)["items"]} <= {"first"}
+    assert {p for i in site.ok("GET", "/api/v1/people", token=token)["items"] for p in i["projects"]} <= {"first"}
+    assert site.call("POST", "/api/v1/assignments", {"stage_id": other}, token=token).status == 404
