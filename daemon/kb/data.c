@@ -718,3 +718,24 @@ int ptl_kb_indicator_check(const json_t *doc, const char *where, const json_t *i
     *ret = one;
     return 0;
 }
+
+int ptl_kb_entry_check(const json_t *doc, const char *where, const json_t *entry, json_t *problems,
+                       json_t **ret)
+{
+    struct reader r = {.problems = problems, .nodes_by_id = json_object(), .file = where};
+    PTL_JSON *seen = json_object();
+    PTL_JSON *out = json_array();
+    size_t i;
+    json_t *v;
+    json_array_foreach(json_object_get(doc, "nodes"), i, v)
+        json_object_set(r.nodes_by_id, ptl_json_str(v, "id", ""), v);
+    if (json_is_object(entry))
+        read_entry(&r, entry, seen, out);
+    else
+        problem(&r, "expected a map");
+    json_decref(r.nodes_by_id);
+    if (r.found || json_array_size(out) != 1)
+        return -EINVAL;
+    *ret = json_incref(json_array_get(out, 0));
+    return 0;
+}

@@ -31,6 +31,9 @@ PTL_NODISCARD int ptl_kb_data_read(const struct ptl_kb_files *files, json_t *pro
  * -EINVAL with problems. */
 PTL_NODISCARD int ptl_kb_indicator_check(const json_t *doc, const char *where, const json_t *indicator,
                                          json_t *problems, json_t **ret);
+/* One entry by itself, as a curator edits it: likewise. */
+PTL_NODISCARD int ptl_kb_entry_check(const json_t *doc, const char *where, const json_t *entry,
+                                     json_t *problems, json_t **ret);
 /* Is `version` within `range` (">=1.2", "<2.0 >=1.15", "2.*", "==1.4"; several parts: all of them)? Digits
  * and dots compared as numbers; what is no version is within. */
 bool ptl_kb_version_in(const char *version, const char *range);

@@ -95,4 +95,8 @@ PTL_NODISCARD int ptl_spec_init(const char *repo_dir, struct ptl_buf *ret_yaml, 
  * text is text. Duplicate keys, tags and second documents are refused. -EINVAL with "what:LINE:COLUMN: …". */
 PTL_NODISCARD int ptl_yaml_parse(const char *text, size_t len, const char *what, json_t **ret,
                                  struct ptl_error *err);
+/* The other way: appends what ptl_yaml_parse() reads back to the same. Short maps and lists stand on one
+ * line, others in blocks that begin at column `indent`; `item`: as an item of a list ("- " before it). U+0000
+ * does not occur. 0, or -E2BIG (deeper than PTL_SPEC_MAX_DEPTH, or more than the buffer takes). */
+PTL_NODISCARD int ptl_yaml_write(const json_t *j, int indent, bool item, struct ptl_buf *ret);
 #endif
