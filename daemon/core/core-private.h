@@ -25,7 +25,7 @@ struct ptl_core {
     /* periodic */
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer;
     struct ptl_core_knowledge *knowledge;
-    unsigned preparing, polling, diagnosing;
+    unsigned preparing, polling, diagnosing, trying;
     bool prepare_asked, risk_busy;
     unsigned ticks; /* of the sweep */
 };
@@ -48,6 +48,8 @@ void ptl_core_knowledge_free(struct ptl_core *core);
 struct ptl_core_kb *ptl_core_kb_ref(struct ptl_core *core); /* NULL: not compiled yet */
 struct ptl_core_kb *ptl_core_kb_unref(struct ptl_core_kb *kb);
 const struct ptl_kb *ptl_core_kb_of(const struct ptl_core_kb *kb);
+/* The bytes of its text model, borrowed; NULL: none. */
+const void *ptl_core_kb_model(const struct ptl_core_kb *kb, size_t *ret_len);
 /* dispatch.c */ void ptl_core_queue_tick(void *core);
 void ptl_core_wake(struct ptl_core *core, unsigned hosts);
 void ptl_core_claims_stop(struct ptl_core *core);

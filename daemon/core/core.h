@@ -114,6 +114,29 @@ void ptl_core_job_merge(json_t *job, const json_t *spec);
 /* A sentence for one row of stage_why. Caller frees. */
 char *ptl_core_why_text(const json_t *row);
 
+/* ---- the knowledge base (curate.c, try.c) */
+enum ptl_core_curate {
+    PTL_CURATE_INDICATOR, /* {"object"} or {"yaml"} → {"id","data"}: well-formed, or -EINVAL */
+    PTL_CURATE_ENTRY,     /* likewise */
+    PTL_CURATE_PLAN,   /* {"files","state"} → what an import would change (daemon/kb/files.h), or -EINVAL */
+    PTL_CURATE_FOLDER, /* {"state"} → {"files"} */
+};
+/* On a worker. `in` is taken. -EINVAL: answer is {"problems":["FILE: OBJECT: sentence"…]} and err has the
+ * first. PTL_FULL: nothing is compiled yet, or too much waits. */
+void ptl_core_curate(struct ptl_core *core, enum ptl_core_curate what, json_t *in, ptl_core_fn *fn,
+                     void *ctx);
+/* What an indicator does to history before it is saved: {"indicator" (checked data or null: the stored
+ * "id")}. Answers {"scanned","matched":[…], "gained","lost","contradicts","cut","next"}. At most 2 at a time,
+ * else PTL_FULL. */
+struct ptl_core_try {
+    const char *id;          /* of the indicator; the stored one when `candidate` is NULL */
+    const json_t *candidate; /* checked; borrowed for the call */
+    const json_t *stored; /* data of the indicator of that id in the tables, or NULL; borrowed for the call */
+    const char *project;  /* only its failures; NULL: all */
+    int64_t limit, before; /* logs; only attempts before this id, 0: from the newest */
+};
+void ptl_core_kb_try(struct ptl_core *core, const struct ptl_core_try *what, ptl_core_fn *fn, void *ctx);
+
 struct ptl_core_counters {
     uint64_t claims, finishes, stale, log_bytes, runs_prepared, runs_invalid, agents_lost, diagnoses,
         diagnoses_failed;

@@ -13,6 +13,7 @@ enum { AGAIN_MS = 5000 };
 struct ptl_core_kb {
     int refs;
     struct ptl_kb *kb;
+    struct ptl_buf model; /* the database's own text model, as bytes; empty: the one built in */
 };
 struct ptl_core_knowledge {
     struct ptl_core *core;
@@ -45,9 +46,17 @@ struct ptl_core_kb *ptl_core_kb_unref(struct ptl_core_kb *kb)
 {
     if (kb && --kb->refs == 0) {
         ptl_kb_free(kb->kb);
+        ptl_buf_done(&kb->model);
         free(kb);
     }
     return NULL;
+}
+
+const void *ptl_core_kb_model(const struct ptl_core_kb *kb, size_t *ret_len)
+{
+    const struct ptl_kb_file *m = ptl_kb_file_find(&ptl_kb_files_builtin, "model/text.bin");
+    *ret_len = kb->model.len ? kb->model.len : m ? m->len : 0;
+    return kb->model.len ? ptl_buf_str(&kb->model) : m ? m->text : NULL;
 }
 
 const struct ptl_kb *ptl_core_kb_of(const struct ptl_core_kb *kb)
@@ -130,6 +139,8 @@ static void on_compiled(struct ptl_work *w)
         struct ptl_core_kb *now = ptl_xcalloc(1, sizeof(*now));
         now->refs = 1;
         now->kb = PTL_TAKE(l->kb);
+        now->model = l->model;
+        l->model = (struct ptl_buf){0};
         ptl_core_kb_unref(k->now);
         k->now = now;
         ptl_log_info("kb: %zu indicators in force, knowledge %.12s%s", ptl_kb_count(now->kb),

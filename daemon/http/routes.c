@@ -7,6 +7,7 @@
 #define TRIGGER PTL_MAY_TRIGGER
 #define MANAGE  PTL_MAY_MANAGE
 #define ADMIN   PTL_MAY_ADMIN
+#define CURATE  PTL_MAY_CURATE
 #define AGENT   PTL_MAY_AGENT
 #define OPEN    PTL_MAY_NOTHING
 #define H(x)    ptl_on_##x
@@ -91,6 +92,21 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/people",                             MANAGE,  H(post_person),     "A person who has not committed yet",                         NULL,                          "PersonRequest", "Person",     0},
     {"GET",    "/api/v1/people/{name}",                      READ,    H(get_person),      "One person",                                                 NULL,                          NULL,            "Person",     0},
     {"PATCH",  "/api/v1/people/{name}",                      TRIGGER | MANAGE, H(patch_person), "Change a person, or put two into one; suggestions may be switched off by oneself", NULL, "PersonChange", "Person", 0},
+
+    /* the knowledge base (routes_kb.c) */
+    {"GET",    "/api/v1/kb/challenges",                      READ,    H(get_kb_challenges), "The taxonomies, parents before children, with what was failed and resolved here", "taxonomy,q,project,retired", NULL, "List",  0},
+    {"GET",    "/api/v1/kb/challenge",                       READ,    H(get_kb_challenge), "One challenge: what it is, what helps, what speaks for it",   "id,project",                  NULL,            "KbChallenge", 0},
+    {"PUT",    "/api/v1/kb/entry",                           CURATE,  H(put_kb_entry),    "What a challenge is about, in one's own words; null: as it ships", "id",                     "KbEntryRequest", "KbSaved",   0},
+    {"GET",    "/api/v1/kb/indicators",                      READ,    H(get_kb_indicators), "Indicators by id, by words, by what they speak for",        "q,challenge,area,retired,after,limit", NULL,   "List",       0},
+    {"POST",   "/api/v1/kb/indicators",                      CURATE,  H(post_kb_indicator), "Add an indicator of one's own (local/…)",                   NULL,                          "KbIndicatorRequest", "KbSaved", 0},
+    {"GET",    "/api/v1/kb/indicator",                       READ,    H(get_kb_indicator), "One indicator, also as YAML; its ETag is its revision",       "id",                          NULL,            "KbIndicator", 0},
+    {"PUT",    "/api/v1/kb/indicator",                       CURATE,  H(put_kb_indicator), "Edit an indicator of one's own; 409 when its revision is another", "id",                     "KbIndicatorRequest", "KbSaved", 0},
+    {"POST",   "/api/v1/kb/indicator/retire",                CURATE,  H(post_kb_retire),  "Silence an indicator, one's own or a shipped one",           "id",                          NULL,            "KbSaved",    0},
+    {"POST",   "/api/v1/kb/indicator/restore",               CURATE,  H(post_kb_restore), "Let it speak again",                                         "id",                          NULL,            "KbSaved",    0},
+    {"POST",   "/api/v1/kb/try",                             CURATE,  H(post_kb_try),     "What an indicator would do to past failures, before it is saved", NULL,                     "KbTryRequest",  "KbTried",    0},
+    {"GET",    "/api/v1/kb/export",                          READ,    H(get_kb_export),   "The knowledge as a folder of files",                         NULL,                          NULL,            "KbFiles",    0},
+    {"POST",   "/api/v1/kb/import",                          CURATE,  H(post_kb_import),  "Take in a folder of files: all of it or nothing",            NULL,                          "KbImportRequest", "KbImported", 16 << 20},
+    {"GET",    "/api/v1/kb/changes",                         READ,    H(get_kb_changes),  "Every change of the knowledge with its author and difference, newest first", "object,before,limit", NULL,    "List",       0},
 
     {"HEAD",   "/api/v1/blobs/{sha256}",                     READ | AGENT, H(head_blob),  "Is a blob here, or how much of it",                          NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/blobs/{sha256}",                     READ | AGENT, H(get_blob),   "A blob or a range of it",                                    NULL,                          NULL,            NULL,         0},

@@ -157,9 +157,15 @@ json_t *ptl_openapi(void); /* new reference */
     X(get_risk) X(get_backtest) X(get_board) X(get_assignments) X(post_assignment) X(get_assignment) \
     X(patch_assignment) X(post_assignment_comment) X(put_assignment_check) X(put_assignment_watch) \
     X(delete_assignment_watch) X(get_people) X(post_person) X(get_person) X(patch_person)
+/* routes_kb.c */
+#define PTL_HANDLERS_KB(X) \
+    X(get_kb_challenges) X(get_kb_challenge) X(put_kb_entry) X(get_kb_indicators) X(post_kb_indicator) \
+    X(get_kb_indicator) X(put_kb_indicator) X(post_kb_retire) X(post_kb_restore) X(post_kb_try) \
+    X(get_kb_export) X(post_kb_import) X(get_kb_changes)
 /* clang-format on */
 #define X(name) void ptl_on_##name(struct ptl_request *q);
 PTL_HANDLERS(X)
 PTL_HANDLERS_RISK(X)
+PTL_HANDLERS_KB(X)
 #undef X
 #endif

@@ -15,13 +15,16 @@ WITH last AS (
 ), entry AS (
     SELECT e.value ->> 'id' AS id, e.value AS j FROM doc, jsonb_array_elements(doc.j -> 'entries') AS e
 ), nodes AS (
-    INSERT INTO challenge (id, taxonomy, kind, parent, title, share, questions, unanswered, median_minutes, position, data, entry)
+    INSERT INTO challenge (id, taxonomy, kind, parent, title, share, questions, unanswered, median_minutes, position, data, entry, entry_shipped)
     SELECT n.j ->> 'id', n.j ->> 'taxonomy', n.j ->> 'kind', n.j ->> 'parent', n.j ->> 'title', (n.j ->> 'share')::float8, (n.j ->> 'questions')::int,
-           (n.j ->> 'unanswered')::float8, (n.j ->> 'median_minutes')::float8, n.position, n.j, e.j
+           (n.j ->> 'unanswered')::float8, (n.j ->> 'median_minutes')::float8, n.position, n.j, e.j, e.j
       FROM node n LEFT JOIN entry e ON e.id = n.j ->> 'id'
     ON CONFLICT (id) DO UPDATE SET taxonomy = excluded.taxonomy, kind = excluded.kind, parent = excluded.parent, title = excluded.title, share = excluded.share,
        questions = excluded.questions, unanswered = excluded.unanswered, median_minutes = excluded.median_minutes, position = excluded.position,
-       data = excluded.data, entry = excluded.entry, retired_at = NULL
+       data = excluded.data, retired_at = NULL, entry_shipped = excluded.entry_shipped,
+       entry = CASE WHEN challenge.entry_own THEN challenge.entry ELSE excluded.entry END,
+       entry_by = CASE WHEN challenge.entry_own OR challenge.entry IS NOT DISTINCT FROM excluded.entry THEN challenge.entry_by ELSE 'portoland' END,
+       entry_revision = challenge.entry_revision + CASE WHEN challenge.entry_own OR challenge.entry IS NOT DISTINCT FROM excluded.entry THEN 0 ELSE 1 END
      WHERE challenge.origin = 'shipped'
     RETURNING id
 ), gone_nodes AS (
