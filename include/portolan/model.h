@@ -23,7 +23,7 @@ enum {
 
 /* Reads `path` (a file, or the folder of a SavedModel) below `dir`. 0 and *ret (caller's), every member but
  * the first three may be absent:
- * {"format":"onnx|ort|tflite|saved-model|graphdef|keras|hdf5|tfjs-layers|tfjs-graph|torch|torchscript|pickle|safetensors|lfs-pointer|
+ * {"format":"onnx|ort|tflite|saved-model|graphdef|keras|hdf5|tfjs-layers|tfjs-graph|torch|torchscript|pickle|safetensors|npz|lfs-pointer|
  *           html|unknown",
  *  "path","size_bytes"       (of the file, of all files of a folder, of model.json and its shards),
  *  "inputs":[{"name","dtype"|null,"shape":[n|null…]|null}…], "outputs":[…],   (numpy's dtype names; null:
@@ -38,6 +38,7 @@ enum {
  * "class","keras_version","layers":{"Dense":2…},"custom_objects":[…],"lambdas":n,"batch_shape":bool tfjs:
  * "shards":[{"path","expected_bytes"|null,"bytes"|null}…],"weights_expected_bytes" torch, torchscript,
  * pickle: "holds":"state_dict|module|program|object","globals":["torch._utils._rebuild_tensor_v2"…]
+ *  npz (arrays, only when asked for by name): "inputs"
  *  "problems":["sentence"…], "cuts":["sentence"…]}
  * PTL_ABSENT: nothing here says that it is a model. Negative with err for I/O. */
 PTL_NODISCARD int ptl_model_read(const char *dir, const char *path, json_t **ret, struct ptl_error *err);

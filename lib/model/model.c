@@ -26,6 +26,7 @@ static const struct format {
     {"zip",         ".pt2",           0, "PK\x03\x04",              4,  read_zip        },
     {"zip",         ".ckpt",          0, "PK\x03\x04",              4,  read_zip        },
     {"zip",         ".bin",           0, "PK\x03\x04",              4,  read_zip        },
+    {"zip",         ".npz",           0, "PK\x03\x04",              4,  read_zip        },
     {"torch",       ".pt",            0, "\x80",                    1,  read_pickle     },
     {"torch",       ".pth",           0, "\x80",                    1,  read_pickle     },
     {"torch",       ".ckpt",          0, "\x80",                    1,  read_pickle     },

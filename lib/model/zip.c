@@ -40,6 +40,51 @@ static const char *last_part(const char *name)
     return slash ? slash + 1 : name;
 }
 
+/* The head of an .npy file inside of an .npz: {'descr': '<f4', 'fortran_order': False, 'shape': (10, 8), } */
+static json_t *npy_head(struct archive *a, const char *name)
+{
+    static const char *const types[][2] = {
+        {"f4", "float32"},
+        {"f8", "float64"},
+        {"f2", "float16"},
+        {"i8", "int64"  },
+        {"i4", "int32"  },
+        {"i2", "int16"  },
+        {"i1", "int8"   },
+        {"u1", "uint8"  },
+        {"u2", "uint16" },
+        {"u4", "uint32" },
+        {"u8", "uint64" },
+        {"b1", "bool"   }
+    };
+    char head[2048] = "";
+    la_ssize_t n = archive_read_data(a, head, sizeof(head) - 1);
+    if (n < 12 || memcmp(head, "\x93NUMPY", 6) != 0)
+        return NULL;
+    head[n] = 0;
+    const char *text = head + (head[6] == 1 ? 10 : 12), *type = strstr(text, "'descr': '"),
+               *shape = strstr(text, "'shape': (");
+    if (!shape)
+        return NULL;
+    json_t *dims = json_array(), *o = json_object();
+    for (const char *p = shape + 10; *p && *p != ')' && json_array_size(dims) < 64;) {
+        char *end;
+        long long d = strtoll(p, &end, 10);
+        if (end == p)
+            break;
+        json_array_append_new(dims, json_integer(d));
+        for (p = end; *p == ',' || *p == ' '; p++)
+            ;
+    }
+    json_object_set_new(o, "name", text_of((const uint8_t *)name, strlen(name) - 4));
+    json_object_set_new(o, "dtype", json_null());
+    for (size_t i = 0; type && i < PTL_ARRAY_LEN(types); i++)
+        if (strncmp(type + 11, types[i][0], 2) == 0)
+            json_object_set_new(o, "dtype", json_string(types[i][1]));
+    json_object_set_new(o, "shape", dims);
+    return o;
+}
+
 int read_zip(const char *dir PTL_UNUSED, const char *path, struct bytes b, json_t *facts,
              struct ptl_error *err)
 {
@@ -48,6 +93,7 @@ int read_zip(const char *dir PTL_UNUSED, const char *path, struct bytes b, json_
     struct archive_entry *e;
     bool code = false, weights_h5 = false, constants = false, has_pickle = false, has_config = false;
     int64_t weights = 0;
+    PTL_JSON *arrays = json_array();
     int n = 0, r;
     if (!a)
         return ptl_error_set(err, -ENOMEM, "%s: out of memory", path);
@@ -70,6 +116,12 @@ int read_zip(const char *dir PTL_UNUSED, const char *path, struct bytes b, json_
         } else if (ptl_str_ends(name, ".weights.h5")) {
             weights_h5 = true;
             weights += size > 0 ? size : 0;
+        } else if (ptl_str_ends(path, ".npz")) {
+            json_t *head = ptl_str_ends(name, ".npy") && json_array_size(arrays) < PTL_MODEL_NAMES_MAX
+                               ? npy_head(a, name)
+                               : NULL;
+            if (head)
+                json_array_append_new(arrays, head);
         } else if (strcmp(last, "data.pkl") == 0 && !has_pickle) {
             has_pickle = slurp(a, &pickle);
         } else if (strcmp(last, "constants.pkl") == 0) {
@@ -91,7 +143,10 @@ int read_zip(const char *dir PTL_UNUSED, const char *path, struct bytes b, json_
                      archive_error_string(a) ? archive_error_string(a) : "it ends too early");
     archive_read_free(a);
     json_object_set_new(facts, "weights_bytes", json_integer(weights));
-    if (has_config && weights_h5) {
+    if (ptl_str_ends(path, ".npz")) {
+        json_object_set_new(facts, "format", json_string("npz"));
+        json_object_set(facts, "inputs", arrays);
+    } else if (has_config && weights_h5) {
         keras(facts, &config, &metadata);
     } else if (has_pickle || code) {
         json_object_set_new(facts, "format", json_string(code && constants ? "torchscript" : "torch"));
