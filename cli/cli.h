@@ -265,7 +265,7 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
     X(run_list) X(run_show) X(run_watch) X(run_cancel) X(run_rerun) X(why) X(stage_list) \
     X(stage_approve) X(stage_decline) X(attempt_list) X(logs) X(report) X(artifacts_list) \
     X(artifacts_get) X(agent_list) X(agent_enrol) X(agent_drain) X(agent_activate) X(agent_remove) \
-    X(token_create) X(token_list) X(token_revoke) X(lint) X(init) X(schema) X(events) X(audit) \
+    X(token_create) X(token_list) X(token_revoke) X(lint) X(preflight) X(init) X(schema) X(events) X(audit) \
     X(reproduce) X(exec) X(completion) X(help) X(diagnose) X(kb_compile) X(kb_train)
 /* clang-format on */
 #define X(name) int cli_cmd_##name(struct cli *c);

@@ -130,6 +130,12 @@ const struct cli_command cli_commands[] = {
 
     {"lint", H(lint), {{"FILE", CLI_FILE, .optional = true}}, OPTIONS(OPT_RECIPES), "check a pipeline file, here, without a server",
      "FILE is .portolan.yml of the current directory when it is left out; - reads standard input. Ends with 1 when there are errors."},
+    {"preflight", H(preflight), {{"DIR", CLI_DIR, .optional = true}},
+     OPTIONS(OPT_PROJECT, {"run", 'r', CLI_TEXT, "RUN", "what the server found for this run, and memory estimated beside measured"},
+             {"agents", 0, CLI_FLAG, NULL, "ask the server which versions and how much memory its agents have"},
+             {"stage", 0, CLI_TEXT, "STAGE", "DIR holds what this stage of the pipeline wrote: check it against the stages that take it"}),
+     "what the files already say about stages that have not run, each with the challenge it would end in",
+     "Looks at the repository in DIR (default: the current directory): the pipeline file, the files it names, and every model, read without its framework. Ends with 1 when there are errors."},
     {"init", H(init), {{"DIR", CLI_DIR, .optional = true}}, OPTIONS({"print", 0, CLI_FLAG, NULL, "to standard output instead of a file"}),
      "write a first .portolan.yml for a repository", "Looks at what is in the repository. Never overwrites a file."},
     {"schema", H(schema), {{0}}, NULL, "the JSON Schema of the pipeline file, for editors", NULL},

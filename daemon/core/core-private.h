@@ -23,9 +23,9 @@ struct ptl_core {
     int64_t advance[256]; /* runs to carry on at the end of this turn of the loop */
     size_t n_advance;
     /* periodic */
-    struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer;
+    struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer, *preflight_timer;
     struct ptl_core_knowledge *knowledge;
-    unsigned preparing, polling, diagnosing, trying;
+    unsigned preparing, polling, diagnosing, trying, looking;
     bool prepare_asked, risk_busy;
     unsigned ticks; /* of the sweep */
 };
@@ -39,6 +39,7 @@ struct ptl_core {
 json_t *ptl_core_risk_cells(const json_t *plan);
 /* What run_plan.sql takes, by position. `inputs` NULL: could not be read. New reference. */
 json_t *ptl_core_risk_of_plan(const json_t *inputs, const json_t *plan, const json_t *facts);
+/* preflight.c */ void ptl_core_preflight_tick(void *core);
 /* knowledge.c: the knowledge base in force. A reference keeps it while another takes its place. */
 struct ptl_core_kb;
 struct ptl_kb;

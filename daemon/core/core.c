@@ -114,6 +114,11 @@ static void on_prepare(void *ctx, const char *payload PTL_UNUSED)
     }
 }
 
+static void on_preflight(void *ctx, const char *payload PTL_UNUSED)
+{
+    ptl_core_preflight_tick(ctx);
+}
+
 int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http_pool *http,
                  const struct ptl_core_options *options, struct ptl_core **ret, struct ptl_error *err)
 {
@@ -143,6 +148,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
     if (r == 0)
         r = ptl_store_listen(store, "ptl_prepare", on_prepare, core);
     if (r == 0)
+        r = ptl_store_listen(store, "ptl_preflight", on_preflight, core);
+    if (r == 0)
         r = ptl_core_knowledge_new(core);
     if (r < 0) {
         ptl_core_free(core);
@@ -153,12 +160,13 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         void (*fn)(void *);
         int64_t ms;
     } timers[] = {
-        {offsetof(struct ptl_core, sweep_timer),    ptl_core_sweep_tick,    1000},
-        {offsetof(struct ptl_core, queue_timer),    ptl_core_queue_tick,    1000},
-        {offsetof(struct ptl_core, prepare_timer),  ptl_core_prepare_tick,  2000},
-        {offsetof(struct ptl_core, poll_timer),     ptl_core_poll_tick,     1000},
-        {offsetof(struct ptl_core, diagnose_timer), ptl_core_diagnose_tick, 1000},
-        {offsetof(struct ptl_core, risk_timer),     ptl_core_risk_tick,     3000}
+        {offsetof(struct ptl_core, sweep_timer),     ptl_core_sweep_tick,     1000},
+        {offsetof(struct ptl_core, queue_timer),     ptl_core_queue_tick,     1000},
+        {offsetof(struct ptl_core, prepare_timer),   ptl_core_prepare_tick,   2000},
+        {offsetof(struct ptl_core, poll_timer),      ptl_core_poll_tick,      1000},
+        {offsetof(struct ptl_core, diagnose_timer),  ptl_core_diagnose_tick,  1000},
+        {offsetof(struct ptl_core, risk_timer),      ptl_core_risk_tick,      3000},
+        {offsetof(struct ptl_core, preflight_timer), ptl_core_preflight_tick, 2000}
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++) {
         struct ptl_timer *t = ptl_timer_new(loop, timers[i].fn, core);
@@ -171,8 +179,9 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
 
 void ptl_core_stop(struct ptl_core *core)
 {
-    struct ptl_timer **timers[] = {&core->sweep_timer, &core->queue_timer,    &core->prepare_timer,
-                                   &core->poll_timer,  &core->diagnose_timer, &core->risk_timer};
+    struct ptl_timer **timers[] = {&core->sweep_timer,    &core->queue_timer,    &core->prepare_timer,
+                                   &core->poll_timer,     &core->diagnose_timer, &core->risk_timer,
+                                   &core->preflight_timer};
     atomic_store(&core->stopping, true);
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++)
         *timers[i] = ptl_timer_free(*timers[i]);

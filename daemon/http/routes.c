@@ -59,6 +59,7 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/runs/{id}/cancel",                   TRIGGER, H(post_cancel),     "Cancel: ends in any case",                                   NULL,                          NULL,            NULL,         0},
     {"POST",   "/api/v1/runs/{id}/rerun",                    TRIGGER, H(post_rerun),      "Once more from the first stage that is not green",           NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/runs/{id}/why",                      READ,    H(get_why),         "Why each waiting stage waits",                               NULL,                          NULL,            "List",       0},
+    {"GET",    "/api/v1/runs/{id}/preflight",                READ,    H(get_preflight),   "What was found before its stages ran, and memory estimated and measured", NULL,             NULL,            "Preflight",  0},
     {"GET",    "/api/v1/runs/{id}/events",                   READ,    H(get_events),      "Events of a run as they happen (SSE, resumes by Last-Event-ID)", "since",                   NULL,            NULL,         0},
     {"GET",    "/api/v1/runs/{id}/statuses",                 READ,    H(get_list),        "Commit statuses posted for a run",                           NULL,                          NULL,            "List",       0},
     {"GET",    "/api/v1/events",                             READ,    H(get_events),      "All events as they happen (SSE, resumes by Last-Event-ID)",  "since,project",               NULL,            NULL,         0},

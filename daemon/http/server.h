@@ -148,7 +148,7 @@ json_t *ptl_openapi(void); /* new reference */
     X(get_whoami) X(get_list) X(get_one) X(post_token) X(delete_token) X(post_enrol_token) \
     X(post_agent_state) X(post_project) X(patch_project) X(delete_project) X(put_secret) \
     X(delete_secret) X(post_push) X(post_hook) X(post_run) X(post_cancel) X(post_rerun) X(get_run) \
-    X(get_why) X(post_approve) X(post_decline) X(get_log) X(get_report) X(get_job) X(get_events) \
+    X(get_why) X(get_preflight) X(post_approve) X(post_decline) X(get_log) X(get_report) X(get_job) X(get_events) \
     X(get_log_stream) X(get_badge) X(get_badge_json) X(get_cctray) X(post_lint) X(agent_enrol) \
     X(agent_claim) X(agent_heartbeat) X(agent_start) X(agent_log) X(agent_finish) X(head_blob) \
     X(put_blob) X(get_blob) X(post_session) X(get_session) X(delete_session) X(get_log_index)

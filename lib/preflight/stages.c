@@ -256,18 +256,24 @@ static void formats(struct check *c, const struct place *at)
          at->trait->uses, at->trait->formats);
 }
 
-static void quantization(struct check *c, const struct place *at)
+/* What the plan says by itself; said once, of the source. */
+static void options(struct check *c, const struct place *at)
 {
-    if (uses(at, "tensorflow/tflite") && ptl_str_eq(with_text(at, "quantize", "none"), "int8") &&
-        !*with_text(at, "representative", ""))
+    bool integers = ptl_str_eq(with_text(at, "quantize", "none"), "int8");
+    if (!uses(at, "tensorflow/tflite"))
+        return;
+    if (integers && !*with_text(at, "representative", ""))
         emit(c, "representative-data", SEV_ERROR, KIND_QUANTIZATION, at,
              "with: {representative: golden}, or an .npz of real inputs",
              "quantize: int8 finds the ranges of activations from data, and none is named");
-    if (uses(at, "tensorflow/tflite") && !ptl_str_eq(with_text(at, "io_type", "float32"), "float32") &&
-        !ptl_str_eq(with_text(at, "quantize", "none"), "int8"))
+    if (!integers && !ptl_str_eq(with_text(at, "io_type", "float32"), "float32"))
         emit(c, "options", SEV_ERROR, KIND_QUANTIZATION, at, "quantize: int8, or io_type: float32",
              "io_type: %s needs quantize: int8", with_text(at, "io_type", ""));
-    if ((uses(at, "onnx/quantize")) && json_is_true(json_object_get(at->model, "quantized")))
+}
+
+static void quantized_twice(struct check *c, const struct place *at)
+{
+    if (uses(at, "onnx/quantize") && json_is_true(json_object_get(at->model, "quantized")))
         emit(c, "options", SEV_WARNING, KIND_QUANTIZATION, at, "quantize the float model",
              "the model is quantized already; quantizing it once more changes little but its error");
 }
@@ -328,7 +334,7 @@ void check_consumer(struct check *c, const struct place *at)
     keras3(c, at);
     inputs(c, at);
     signature(c, at);
-    quantization(c, at);
+    quantized_twice(c, at);
     custom_objects(c, at);
     sizes(c, at);
 }
@@ -348,7 +354,7 @@ void check_plan(struct check *c)
                            trait_of(ptl_json_str(stage, "uses", NULL))};
         if (uses(&at, "tensorflow/tflite") && at.on == ON_SERVER)
             at.on = ON_MOBILE;
-        quantization(c, &at);
+        options(c, &at);
         endpoint = with_text(&at, "endpoint", with_text(&at, "webdriver", ""));
         if (ptl_str_starts(endpoint, "file:"))
             emit(c, "file-url", SEV_ERROR, at.on == ON_BROWSER ? KIND_SHARDS : KIND_LOADING, &at,
