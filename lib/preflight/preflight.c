@@ -76,13 +76,13 @@ static const struct trait traits[] = {
     {"tensorflow/tfjs",     "tensorflow",        "tensorflowjs",    "saved-model",            ON_SERVER,  0,   0},
     {"onnx/quantize",       "onnxruntime",       "onnxruntime",     "onnx",                   ON_SERVER,  0,   0},
     {"onnx/ort",            "onnxruntime",       "onnxruntime",     "onnx",                   ON_SERVER,  0,   0},
-    {"http/tf-serving",     "tensorflow",        "tensorflow",      "saved-model",            ON_SERVER,  560, 2},
-    {"http/oip-v2",         "mlserver",          "onnxruntime",     "onnx",                   ON_SERVER,  260, 2},
-    {"litert/run",          "litert-arm64",      "litert",          "tflite",                 ON_MOBILE,  90,  1},
-    {"onnxruntime/run",     "onnxruntime-arm64", "onnxruntime",     "onnx ort",               ON_MOBILE,  110, 2},
-    {"tfjs/run",            "web",               "tfjs",            "tfjs-graph tfjs-layers", ON_BROWSER, 330, 3},
-    {"onnxruntime-web/run", "web",               "onnxruntime-web", "onnx ort",               ON_BROWSER, 330, 3},
-    {"litertjs/run",        "web",               "litertjs",        "tflite",                 ON_BROWSER, 330, 3},
+    {"http/tf-serving",     "tensorflow",        "tensorflow",      "saved-model",            ON_SERVER,  200, 2},
+    {"http/oip-v2",         "mlserver",          "onnxruntime",     "onnx",                   ON_SERVER,  290, 2},
+    {"litert/run",          "litert-arm64",      "litert",          "tflite",                 ON_MOBILE,  100, 1},
+    {"onnxruntime/run",     "onnxruntime-arm64", "onnxruntime",     "onnx ort",               ON_MOBILE,  155, 2},
+    {"tfjs/run",            "web",               "tfjs",            "tfjs-graph tfjs-layers", ON_BROWSER, 240, 3},
+    {"onnxruntime-web/run", "web",               "onnxruntime-web", "onnx ort",               ON_BROWSER, 245, 3},
+    {"litertjs/run",        "web",               "litertjs",        "tflite",                 ON_BROWSER, 245, 3},
 };
 
 const struct trait *trait_of(const char *uses)
