@@ -49,7 +49,7 @@ def attempt(tf, name):
                     return "b"
                 except Exception as e:
                     text = str(e)
-                    if re.search(r"Flex ops: .*\b%s\b" % name, text): found = found or "f"
+                    if re.search(r"(Flex|TF Select) ops: .*\b(Flex)?%s\b" % name, text): found = found or "f"
                     elif re.search(r"Custom ops: .*\b%s\b" % name, text): found = found or "c"
                 break
     return found
