@@ -67,6 +67,9 @@ static int add_facts(struct ptl_kb_text *t, const json_t *facts)
         ptl_kb_text_fact(t, "budget: %s: %s", ptl_json_str(v, "name", "?"), ptl_json_str(v, "text", ""));
     json_array_foreach(json_object_get(facts, "warnings"), i, v) if (r == 0 && json_is_string(v)) r =
         ptl_kb_text_fact(t, "warning: %s", json_string_value(v));
+    json_array_foreach(json_object_get(facts, "preflight"), i, v) if (r == 0) r =
+        ptl_kb_text_fact(t, "preflight: %s %s: %s", ptl_json_str(v, "severity", "?"),
+                         ptl_json_str(v, "rule", "?"), ptl_json_str(v, "message", ""));
     if (r == 0)
         r = differences(t, json_object_get(facts, "export_environment"),
                         json_object_get(facts, "environment"));
