@@ -197,6 +197,16 @@ BEGIN
     END LOOP;
 END $$;
 
+-- May this token open or close a gate? True, or a refusal that names who may.
+CREATE FUNCTION gate_open_by(of_stage text, approvers text[], actor text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF approvers <> '{}' AND NOT EXISTS (SELECT 1 FROM unnest(approvers) h WHERE person_find(h) = person_of_token_found(actor)) THEN
+        RAISE EXCEPTION 'the gate of stage % is for % (approvers in the pipeline file), and token % is none of them; portolan person set NAME --add-token says whose token it is', of_stage,
+            array_to_string(approvers, ', '), actor USING ERRCODE = 'PT403';
+    END IF;
+    RETURN true;
+END $$;
+
 -- ---------------------------------------------------------------------------------------------- assignments
 CREATE TABLE assignment (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

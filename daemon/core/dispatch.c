@@ -687,9 +687,11 @@ char *ptl_core_why_text(const json_t *row)
                              ptl_json_str(row, "concurrency_group", "?"));
     if (ptl_str_eq(state, "waiting"))
         return ptl_xasprintf("waits for %s", ptl_json_str(row, "open_needs", "its run to go on"));
-    if (ptl_str_eq(state, "gated"))
-        return ptl_xasprintf("waits for a person: portolan stage approve %lld",
-                             (long long)ptl_json_i64(row, "id", 0));
+    if (ptl_str_eq(state, "gated")) {
+        const char *gate = ptl_json_str(row, "gate_why", NULL), *people = ptl_json_str(row, "approvers", "");
+        return ptl_xasprintf("waits for %s%s%s: portolan stage approve %lld", *people ? people : "a person",
+                             gate ? ", since " : "", gate ? gate : "", (long long)ptl_json_i64(row, "id", 0));
+    }
     if (hold > 0) {
         char t[32];
         ptl_duration_format(hold, t);

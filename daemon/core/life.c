@@ -4,7 +4,7 @@
 
 const struct ptl_stage_rule ptl_stage_rules[] = {
     {PTL_ST_WAITING,    PTL_ST_QUEUED,     "needs green",     "all that it needs is green"                        },
-    {PTL_ST_WAITING,    PTL_ST_GATED,      "needs green",     "a person is asked first (when: manual)"            },
+    {PTL_ST_WAITING,    PTL_ST_GATED,      "needs green",     "a person is asked first (when: manual or risk > X)"},
     {PTL_ST_WAITING,    PTL_ST_SKIPPED,    "need not green",  "something it needs did not turn green"             },
     {PTL_ST_WAITING,    PTL_ST_CANCELLED,  "cancel",          "a person or a newer run cancelled it"              },
     {PTL_ST_GATED,      PTL_ST_QUEUED,     "approve",         "a person approved it"                              },

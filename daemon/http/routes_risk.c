@@ -24,20 +24,6 @@ static void busy(struct ptl_request *q)
     ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
 }
 
-/* A refusal that a statement raised, without the statement's name before and the SQLSTATE behind it. */
-static void refuse(struct ptl_request *q, const struct ptl_error *err)
-{
-    struct ptl_error e = *err;
-    if (ptl_str_starts(ptl_store_error_sqlstate(err), "PT")) {
-        char *text = strstr(e.text, ": "), *tail = strstr(e.text, " (SQLSTATE");
-        if (tail)
-            *tail = 0;
-        if (text)
-            memmove(e.text, text + 2, strlen(text + 2) + 1);
-    }
-    ptl_answer_result(q, 200, e.code, NULL, &e);
-}
-
 /* A token of one project does not learn how others fare: counts over all projects are theirs too. */
 static void cover(struct ptl_request *q, json_t *risk)
 {
@@ -255,7 +241,7 @@ static void on_done(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     struct doing *d = ctx;
     struct ptl_args a;
     if (err) {
-        refuse(d->q, err);
+        ptl_answer_result(d->q, 200, err->code, NULL, err);
         doing_free(d);
         return;
     }

@@ -87,8 +87,11 @@ void ptl_pg_error(struct ptl_store_error *e, const char *what, const PGresult *r
     if (ptl_str_eq(severity, "FATAL") || ptl_str_eq(severity, "PANIC"))
         if (e->fate != PTL_FATE_PERSON)
             e->fate = PTL_FATE_LOST;
-    ptl_error_set(&e->error, code, "%s: %s%s%s%s (SQLSTATE %s)", what, text, *detail ? " (" : "", detail,
-                  *detail ? ")" : "", e->sqlstate);
+    if (ptl_str_starts(e->sqlstate, "PT")) /* a statement refused, in a sentence for people */
+        ptl_error_set(&e->error, code, "%s", text);
+    else
+        ptl_error_set(&e->error, code, "%s: %s%s%s%s (SQLSTATE %s)", what, text, *detail ? " (" : "", detail,
+                      *detail ? ")" : "", e->sqlstate);
 }
 
 /* The error that a callback is looking at, so that the side struct can be reached from its first member. */

@@ -252,6 +252,42 @@ static json_t *check_word(struct check *c, const struct spec_key *k, const struc
     return made(c, yes || strcmp(means, "false") == 0 ? json_boolean(yes) : json_string(means));
 }
 
+/* "risk > 0.4", "risk>40%"; -1 when it is none */
+static double risk_above(const char *s)
+{
+    if (!ptl_str_starts(s, "risk"))
+        return -1;
+    s += 4 + strspn(s + 4, " ");
+    if (*s != '>')
+        return -1;
+    s += 1 + strspn(s + 1, " ");
+    char *end;
+    if (!isdigit((unsigned char)*s) && *s != '.')
+        return -1;
+    double v = strtod(s, &end);
+    if (*end == '%') {
+        v /= 100;
+        end++;
+    }
+    return *end == '\0' && v >= 0 && v < 1 ? v : -1;
+}
+
+static json_t *check_when(struct check *c, const struct spec_key *k, const struct yaml_node *n,
+                          const struct path *p)
+{
+    const char *s = scalar(n), *means = word_means(k, s);
+    double above = s ? risk_above(s) : -1;
+    if (means)
+        return made(c, json_string(means));
+    if (above >= 0)
+        return made(c, json_pack("{s:f}", "risk_above", above));
+    static const char *const words[] = {"manual", "on-success", "risk > 0.4", NULL};
+    return wrong(c, n, p, "manual, on-success, or risk > X with X from 0 to 1 (0.4 or 40%)",
+                 s && ptl_str_starts(s, "risk") ? NULL
+                 : s                            ? ptl_str_nearest(s, words)
+                                                : NULL);
+}
+
 /* ---- lists ---- */
 
 typedef void each_fn(struct check *c, const struct spec_key *k, const struct yaml_node *n,
@@ -333,6 +369,19 @@ static void each_word(struct check *c, const struct spec_key *k, const struct ya
         json_array_append_new(list, made(c, json_stringn(means, len)));
         means += len + (means[len] == ',');
     }
+}
+
+static void each_person(struct check *c, const struct spec_key *k, const struct yaml_node *n,
+                        const struct path *p, json_t *list)
+{
+    const char *s = scalar(n);
+    bool fine = s && spec_is_name(s, (size_t)k->max);
+    for (const char *q = s; fine && *q; q++)
+        fine = !isupper((unsigned char)*q);
+    if (fine)
+        json_array_append_new(list, made(c, json_string(s)));
+    else
+        wrong(c, n, p, "the handle of a person such as ada-lovelace (portolan person list)", NULL);
 }
 
 static json_t *check_labels(struct check *c, const struct spec_key *k, const struct yaml_node *n,
@@ -546,6 +595,10 @@ static json_t *check_value(struct check *c, const struct spec_key *k, const stru
         return check_word(c, k, n, p);
     case T_WORDS:
         return check_each(c, k, n, p, each_word);
+    case T_WHEN:
+        return check_when(c, k, n, p);
+    case T_PEOPLE:
+        return check_each(c, k, n, p, each_person);
     case T_STRINGS:
     case T_COMMANDS:
         return check_each(c, k, n, p, each_string);

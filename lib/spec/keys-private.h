@@ -17,6 +17,8 @@ enum spec_type {
     T_SIZE,     /* "200KiB"; gives bytes */
     T_WORD,     /* one of `words` */
     T_WORDS,    /* one or a list of `words` */
+    T_WHEN,     /* one of `words`, or "risk > X": gives {"risk_above": X} */
+    T_PEOPLE,   /* one or a list of handles of people */
     T_STRINGS,  /* one or a list of texts */
     T_PATHS,    /* one or a list of safe relative paths */
     T_SECRETS,  /* one or a list of names of environment variables */

@@ -180,7 +180,11 @@ static const struct spec_object expect_object = {.id = "expect", .what = "expect
 #define NEEDS_KEY                                                                                            \
     {.name = "needs", .out = "needs", .type = T_STRINGS, .max = 200, .aliases = LIST("depends-on"),          \
      .help = "stages (convert/web) or whole targets (web) that must be green before"}
-#define WHEN_KEY {.name = "when", .out = "when", .type = T_WORD, .words = whens, .help = "manual: waits until a person lets it go on"}
+#define WHEN_KEYS                                                                                            \
+    {.name = "when", .out = "when", .type = T_WHEN, .words = whens,                                          \
+     .help = "manual: waits until a person lets it go on; risk > 0.4: waits when its risk at planning is above that"}, \
+    {.name = "approvers", .out = "approvers", .type = T_PEOPLE, .max = 63, .aliases = LIST("reviewers"),     \
+     .help = "handles of the people who may let it go on; default: whoever may start runs"}
 #define STAGE_KEYS                                                                                           \
     {.name = "uses", .out = "uses", .type = T_USES, .max = 100, .help = "a recipe: family/name"},            \
     {.name = "run", .out = "run", .type = T_COMMANDS, .max = 65536, .aliases = LIST("script", "commands"),   \
@@ -203,7 +207,7 @@ static const struct spec_object expect_object = {.id = "expect", .what = "expect
     {.name = "network", .out = "network", .type = T_BOOL, .help = "asks for network access; the server's policy decides"}, \
     {.name = "outputs", .out = "outputs", .type = T_PATHS, .max = 1000,                                      \
      .help = "files below $PORTOLAN_OUTPUTS that must exist after success"},                                 \
-    NEEDS_KEY, WHEN_KEY, ALLOW_FAILURE_KEYS
+    NEEDS_KEY, WHEN_KEYS, ALLOW_FAILURE_KEYS
 
 static const struct spec_foreign stage_foreign[] = {
     {"image", "a toolchain pins the frameworks: toolchain: NAME"},
@@ -233,7 +237,7 @@ static const struct spec_key target_keys[] = {
     {.name = "precision", .out = "precision", .type = T_WORD, .words = precisions, .help = "of the converted model; default auto"},
     COMMON_KEYS,
     NEEDS_KEY,
-    WHEN_KEY,
+    WHEN_KEYS,
     ALLOW_FAILURE_KEYS,
 };
 static const struct spec_foreign target_foreign[] = {

@@ -227,6 +227,39 @@ static const char *word_or(const json_t *a, const json_t *b, const char *key, co
     return ptl_json_str(a, key, ptl_json_str(b, key, dflt));
 }
 
+/* A gate of the stage's own, or the target's: one that stands on risk stands before each of the target's
+ * stages, a manual one before the first (add_target_stage). */
+static void set_gate(const struct where *w, json_t *j)
+{
+    const json_t *when = json_object_get(w->stage, "when"), *of_target = json_object_get(w->target, "when"),
+                 *people = json_object_get(w->stage, "approvers");
+    const json_t *above = json_object_get(when ? when : of_target, "risk_above");
+    json_object_set_new(j, "manual",
+                        json_boolean(json_is_string(when) && strcmp(json_string_value(when), "manual") == 0));
+    if (above)
+        json_object_set(j, "gate_risk", (json_t *)above);
+    if (!people)
+        people = json_object_get(w->target, "approvers");
+    if (people)
+        json_object_set(j, "approvers", (json_t *)people);
+}
+
+/* Approvers of nothing are a mistake that would be found out too late. */
+static void check_approvers(struct plan *p, const json_t *level, const char *place, bool gated)
+{
+    char at[200];
+    if (!json_object_get(level, "approvers") || gated)
+        return;
+    snprintf(at, sizeof(at), "%s.approvers", place);
+    fault(p, at, "when: manual, or when: risk > 0.4, beside it",
+          "approvers of a stage that waits for nobody");
+}
+
+static bool is_gated(const json_t *j)
+{
+    return ptl_json_flag(j, "manual", false) || json_object_get(j, "gate_risk");
+}
+
 /* Adds one stage behind `upstream` (NULL: none). Returns it, or NULL when it could not be made. */
 static struct stage *add_stage(struct plan *p, struct where *w, const struct stage *upstream)
 {
@@ -264,7 +297,7 @@ static struct stage *add_stage(struct plan *p, struct where *w, const struct sta
     json_object_set_new(j, "expect", expect ? json_deep_copy(expect) : json_object());
     json_object_set_new(j, "precision",
                         json_string(verify ? word_or(w->stage, w->target, "precision", "auto") : "auto"));
-    json_object_set_new(j, "manual", json_boolean(strcmp(ptl_json_str(w->stage, "when", ""), "manual") == 0));
+    set_gate(w, j);
     json_object_set_new(j, "allow_failure",
                         json_boolean(ptl_json_flag(w->stage, "allow_failure", false) ||
                                      ptl_json_flag(w->target, "allow_failure", false)));
@@ -296,6 +329,11 @@ static struct stage *add_target_stage(struct plan *p, struct where *w, const cha
             json_object_set_new(s->j, "manual", json_true());
         *first = false;
     }
+    if (s) {
+        check_approvers(p, stage, w->place, is_gated(s->j));
+        if (!is_gated(s->j))
+            json_object_del(s->j, "approvers");
+    }
     return s;
 }
 
@@ -316,6 +354,12 @@ static void add_combination(struct plan *p, struct where *w, const struct stage 
         s = add_target_stage(p, w, "verify", upstream, &first);
     if (s)
         s->is_last = true;
+    if (s && json_object_get(w->target, "approvers")) {
+        bool gated = false;
+        for (size_t i = 0; i < p->n; i++)
+            gated |= strcmp(p->stages[i].target, w->target_name) == 0 && is_gated(p->stages[i].j);
+        check_approvers(p, w->target, w->target_place, gated);
+    }
 }
 
 static void add_target(struct plan *p, const char *name, const json_t *target, const struct stage *export)
@@ -475,6 +519,11 @@ static json_t *plan_stages(struct plan *p)
         .values = {.model = p->model, .budget = &p->budget}
     };
     const struct stage *export = export_doc ? add_stage(p, &w, NULL) : NULL;
+    if (export) {
+        check_approvers(p, export_doc, "export", is_gated(export->j));
+        if (!is_gated(export->j))
+            json_object_del(export->j, "approvers");
+    }
     if (!export)
         return NULL;
     json_object_foreach(json_object_get(p->doc, "targets"), name, target) add_target(p, name, target, export);

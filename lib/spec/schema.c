@@ -108,6 +108,14 @@ static json_t *value(const struct spec_key *k)
         json_decref(one);
         return j;
     }
+    case T_WHEN:
+        return json_pack("{s:[o,o]}", "anyOf", words(k->words),
+                         text_pattern("^risk *> *(0(\\.[0-9]+)?|\\.[0-9]+|[0-9]{1,2}(\\.[0-9]+)? *%)$"));
+    case T_PEOPLE: {
+        json_t *one = text_pattern("^[a-z0-9][a-z0-9._-]*$"), *j = one_or_list(one);
+        json_decref(one);
+        return j;
+    }
     case T_STRINGS:
     case T_PATHS:
     case T_COMMANDS: {

@@ -129,10 +129,22 @@ static void keys_and_values(void **state)
         {"share",
          HEAD EXPORT "targets:\n  w: {host: browser, verify: {uses: a/b, expect: {top1_agreement: 99}}}\n",
          "f:5:67: targets.w.verify.expect.top1_agreement: '99' does not fit; expected a number from 0 to 1\n"},
+        {"when, misspelled", HEAD EXPORT "targets:\n  w: {host: browser, verify: {uses: a/b, when: manuel}}\n",
+         "f:5:48: targets.w.verify.when: 'manuel' does not fit; expected manual, on-success, or risk > X with X from 0 to 1 (0.4 or 40%); did you mean 'manual'?\n"},
+        {"when, risk of what", HEAD EXPORT "targets:\n  w: {host: browser, verify: {uses: a/b, when: risk > 4}}\n",
+         "f:5:48: targets.w.verify.when: 'risk > 4' does not fit; expected manual, on-success, or risk > X with X from 0 to 1 (0.4 or 40%)\n"},
+        {"when, less is no risk", HEAD EXPORT "targets:\n  w: {host: browser, when: risk < 0.4, verify: {uses: a/b}}\n",
+         "f:5:28: targets.w.when: 'risk < 0.4' does not fit; expected manual, on-success, or risk > X with X from 0 to 1 (0.4 or 40%)\n"},
+        {"approvers of nothing", HEAD EXPORT "targets:\n  w: {host: browser, verify: {uses: a/b, approvers: [ada]}}\n",
+         "f:5:42: targets.w.verify.approvers: approvers of a stage that waits for nobody; expected when: manual, or when: risk > 0.4, beside it\n"},
+        {"approvers of a target without gate", HEAD EXPORT "targets:\n  w: {host: browser, approvers: ada, verify: {uses: a/b}}\n",
+         "f:5:22: targets.w.approvers: approvers of a stage that waits for nobody; expected when: manual, or when: risk > 0.4, beside it\n"},
+        {"approvers that are no handles", HEAD EXPORT "targets:\n  w: {host: browser, verify: {uses: a/b, when: manual, approvers: [Ada L]}}\n",
+         "f:5:68: targets.w.verify.approvers[0]: 'Ada L' does not fit; expected the handle of a person such as ada-lovelace (portolan person list)\n"},
         {"expect of convert",
          HEAD EXPORT
          "targets:\n  w: {host: browser, convert: {uses: a/b, precision: int8}, verify: {uses: a/b}}\n", "f:5:43: targets.w.convert.precision: unknown key; expected one of uses, run, with, toolchain, host, env, secrets, labels, "
-         "timeout, timeout-minutes, queue-timeout, total-timeout, grace, retry, network, outputs, needs, when, allow-failure, "
+         "timeout, timeout-minutes, queue-timeout, total-timeout, grace, retry, network, outputs, needs, when, approvers, allow-failure, "
          "failure\n"},
         {"on", HEAD "on: [push, pull_request]\n" EXPORT TARGETS,
          "f:3:12: on.pull_request: not a key of on: runs are started by pushes; name the branches under push\n"},
@@ -152,7 +164,7 @@ static void keys_and_values(void **state)
          "version: 1\nmodel: [m]\nexport:\n  uses: a/b\n  retry: {max: -1}\ntargets:\n  web: 5\n", "f:2:8: model: a list does not fit; expected a name of letters, digits, '.', '_' and '-', at most 100 long\n"
          "f:5:16: export.retry.max: '-1' does not fit; expected a whole number from 0 to 10\n"
          "f:7:8: targets.web: '5' does not fit; expected a map with host, matrix, convert, verify, precision, env, secrets, labels, "
-         "needs, when, allow-failure, failure\n"},
+         "needs, when, approvers, allow-failure, failure\n"},
         {"place of an anchor",
          HEAD "env: &e {A: [1]}\n" EXPORT "targets:\n  w: {host: server, env: *e, verify: {uses: a/b}}\n",
          "f:3:13: env.A: a list does not fit; expected text of at most 32768 bytes\n"},

@@ -381,9 +381,47 @@ static void recipes_are_checked(void **state)
     }
 }
 
+/* Gates that stand on risk: before every stage of a target, one's own word first, approvers go with them. */
+static void gates_by_risk(void **state PTL_UNUSED)
+{
+    PTL_CLEANUP(ptl_spec_freep)
+    struct ptl_spec *s = parse(
+        HEAD
+        "export: {uses: keras/saved-model, when: risk > 30%, approvers: grace}\n"
+        "targets:\n"
+        "  a: {host: server, when: risk > 0.4, approvers: [ada, bob], convert: {uses: a/b}, verify: {uses: a/b, when: on-success}}\n"
+        "  b: {host: server, when: manual, approvers: ada, convert: {uses: a/b}, verify: {uses: a/b, when: risk>.25}}\n"
+        "  c: {host: server, verify: {uses: a/b}}\n");
+    static const struct {
+        const char *name;
+        double above;
+        bool manual;
+        const char *approvers;
+    } wanted[] = {
+        {"export",    0.3,  false, "[\"grace\"]"      },
+        {"convert/a", 0.4,  false, "[\"ada\",\"bob\"]"},
+        {"verify/a",  -1,   false, NULL               },
+        {"convert/b", -1,   true,  "[\"ada\"]"        },
+        {"verify/b",  0.25, false, "[\"ada\"]"        },
+        {"verify/c",  -1,   false, NULL               },
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(wanted); i++) {
+        const json_t *j = stage(s, wanted[i].name);
+        if (ptl_json_num(j, "gate_risk", -1) != wanted[i].above ||
+            ptl_json_flag(j, "manual", false) != wanted[i].manual)
+            fail_msg("%s: gate_risk %g, manual %d", wanted[i].name, ptl_json_num(j, "gate_risk", -1),
+                     ptl_json_flag(j, "manual", false));
+        if (wanted[i].approvers)
+            equal(json_object_get(j, "approvers"), wanted[i].approvers);
+        else
+            assert_null(json_object_get(j, "approvers"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gates_by_risk),
         cmocka_unit_test(the_example_of_the_design),
         cmocka_unit_test(words_of_other_tools),
         cmocka_unit_test(a_matrix_multiplies),

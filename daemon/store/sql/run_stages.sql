@@ -1,6 +1,6 @@
 -- run_stages: the stages of a run with their latest attempts.  $1 bigint run.
 -- @read
-SELECT s.id, s.position, s.name, s.kind, s.target, s.host, s.uses, s.toolchain, s.labels, s.state, s.message, s.manual, s.approved_by, s.allow_failure, s.fence, s.retries, s.losses, s.retry_max,
+SELECT s.id, s.position, s.name, s.kind, s.target, s.host, s.uses, s.toolchain, s.labels, s.state, s.message, s.manual, s.approved_by, s.gate_why, s.approvers, s.platform, s.risk_p, s.risk_hours, s.risk_cost, s.allow_failure, s.fence, s.retries, s.losses, s.retry_max,
        s.queued_at, s.started_at, s.ended_at, s.timeout_ms, g.name AS agent,
        ARRAY(SELECT b.name FROM stage_need n JOIN stage b ON b.id = n.needs_id WHERE n.stage_id = s.id ORDER BY b.position) AS needs,
        a.id AS attempt_id, a.ok, a.end_reason, a.exit_code, a.signal, a.message AS attempt_message, a.duration_ms, a.peak_memory_bytes, a.report, a.diagnosis, a.diagnosis_state, a.log_bytes, a.sandbox, a.agent_name,

@@ -111,3 +111,21 @@ def test_a_token_of_one_project_sees_no_counts_of_others(site):
     assert {i["project"] for i in site.ok("GET", "/api/v1/board", token=token)["items"]} <= {"first"}
     assert {p for i in site.ok("GET", "/api/v1/people", token=token)["items"] for p in i["projects"]} <= {"first"}
     assert site.call("POST", "/api/v1/assignments", {"stage_id": other}, token=token).status == 404
+
+
+def test_a_risky_stage_waits_for_those_the_file_names(site, tokens):
+    gated = TWO.replace("verify: {run", "verify: {when: risk > 0.02, approvers: [grace], run").replace("export:\n", "export:\n  when: risk > 0.97\n")
+    site.project("policy", gated, FILES)
+    run = site.run("policy")
+    stage = site.until_stage(run, "verify/web", "gated")
+    assert "above the 0.02" in stage["gate_why"] and stage["approvers"] == ["grace"]
+    assert site.stage(run, "export")["state"] == "green", "a risk below its limit does not hold"
+    why = site.ok("GET", f"/api/v1/runs/{run}/why")["items"][0]["why"]
+    assert "grace" in why and "above the 0.02" in why and "stage approve" in why
+    no = site.call("POST", f"/api/v1/stages/{stage['id']}/approve", token=tokens["ada"])
+    assert no.status == 403 and "grace" in no.json["detail"] and "SQLSTATE" not in no.json["detail"]
+    assert site.call("POST", f"/api/v1/stages/{stage['id']}/decline", token=tokens["mona"]).status == 403, "not even a manager"
+    site.ok("POST", "/api/v1/people", {"name": "grace", "tokens": ["grace"]}, token=tokens["mona"])
+    site.ok("POST", f"/api/v1/stages/{stage['id']}/approve", token=tokens["grace"])
+    site.until(run, "green")
+    assert site.stage(run, "verify/web")["approved_by"] == "grace"
