@@ -22,6 +22,11 @@
 #define OPT_RECIPES  {"recipes", 0, CLI_DIR, "DIR", "folder of recipes to check against (default: PORTOLAN_RECIPES, else the installed ones)"}
 #define OPT_SECRET   {"secret", 0, CLI_TEXT, "NAME", "give the stage this secret, with the value of the environment variable NAME", .many = true}
 #define OPT_KB       {"kb", 0, CLI_FILE, "FILE", "a knowledge base made by kb compile (default: what this program ships with)"}
+#define OPT_DUE      {"due", 0, CLI_TEXT, "TIME", "until when: 2026-12-24, 2026-12-24T17:00:00Z, or 2d from now"}
+#define OPT_COMMENT  {"comment", 'm', CLI_TEXT, "TEXT", "said with it"}
+#define PERSON_OPTIONS \
+    {"display-name", 0, CLI_TEXT, "TEXT", "as people call them"}, {"forge-login", 0, CLI_TEXT, "LOGIN", "as the forge calls them"}, \
+    {"add-email", 0, CLI_TEXT, "ADDRESS", "an address they commit with", .many = true}, {"add-token", 0, CLI_TEXT, "TOKEN", "the name of a token of theirs", .many = true}
 #define PROJECT_OPTIONS \
     {"default-branch", 0, CLI_TEXT, "BRANCH", "the branch that runs start from (default main)"}, \
     {"poll", 0, CLI_TEXT, "TIME", "look for pushes that often, 5s to 1d; 0: never"}, \
@@ -101,6 +106,41 @@ const struct cli_command cli_commands[] = {
     {"stage approve", H(stage_approve), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"comment", 'm', CLI_TEXT, "TEXT", "kept with the decision"}), "open a manual gate", NULL},
     {"stage decline", H(stage_decline), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"comment", 'm', CLI_TEXT, "TEXT", "kept with the decision"}), "close a manual gate: the stage turns red", NULL},
     {"attempt list", H(attempt_list), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_LIMIT), "the attempts of a stage, newest first", NULL},
+
+    {"risk", H(risk), {{"RUN", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"terms", 't', CLI_FLAG, NULL, "every term of it, with its reason"}),
+     "how likely each stage of a run is to fail, and what that would cost",
+     "Weighed when the run is planned: what is known of such failures elsewhere, what happened here, what happened in this project, what changed. A Beta posterior: the paper's share of questions as a prior worth 4 outcomes, updated by the organisation's outcomes, these (worth 5) by the project's own with the newest counting most, and its odds multiplied by what each thing that changed has meant before; times the typical hours from red to green of what can fail there. --terms shows every number with its reason."},
+    {"risk backtest", H(risk_backtest), {{0}}, OPTIONS(OPT_PROJECT), "play history back: was the risk right",
+     "Predicts every outcome from those before it and compares with what happened, and with always saying the rate so far."},
+    {"board", H(board), {{0}},
+     OPTIONS(OPT_PROJECT, {"host", 0, CLI_CHOICE, "server|mobile|browser", "only targets on this host kind"}, {"target", 0, CLI_TEXT, "TARGET", "only this target"},
+             {"person", 0, CLI_TEXT, "NAME", "only what this person has; me, or none for what nobody has"},
+             {"state", 0, CLI_CHOICE, "upcoming|running|red|waiting|gated|queued|claimed", "only stages in this state"}, {"min-risk", 0, CLI_TEXT, "X", "only from this chance of failing on, 0 to 1"},
+             {"sort", 0, CLI_CHOICE, "risk|due|age", "by what is at stake, nobody's first (default); by due date; by age"}, OPT_LIMIT, {"after", 0, CLI_TEXT, "CURSOR", "go on behind an earlier page"}),
+     "what waits, runs or is red, by risk, and who has it", NULL},
+    {"assign", H(assign), {{"STAGE", CLI_TEXT}, {"PERSON", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_DUE, OPT_COMMENT, {"reassign", 0, CLI_FLAG, NULL, "also from someone who has it"}),
+     "give a stage, or what it failed of, to a person", NULL},
+    {"take", H(take), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_DUE, OPT_COMMENT), "take a stage yourself", "Of two who take at once one gets it; the other is told who."},
+    {"handback", H(handback), {{"STAGE", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_COMMENT), "give back a stage that you have", NULL},
+    {"assignment list", H(assignment_list), {{0}},
+     OPTIONS(OPT_PROJECT, {"person", 0, CLI_TEXT, "NAME", "only this person's; me"}, {"state", 0, CLI_CHOICE, "open|assigned|taken|free|done|closed", "default open"}, OPT_LIMIT,
+             {"before", 0, CLI_TEXT, "ID", "go on behind this one"}),
+     "what was given to whom", NULL},
+    {"assignment show", H(assignment_show), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "one assignment: what to go through, its history", "ASSIGNMENT is its id, or RUN/STAGE."},
+    {"assignment comment", H(assignment_comment), {{"ASSIGNMENT", CLI_TEXT}, {"TEXT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "say something about it", NULL},
+    {"assignment done", H(assignment_done), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_COMMENT), "it is done; a stage that turns green says so by itself", NULL},
+    {"assignment due", H(assignment_due), {{"ASSIGNMENT", CLI_TEXT}, {"TIME", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "until when: a day, a time, 2d from now, or none", NULL},
+    {"assignment check", H(assignment_check), {{"ASSIGNMENT", CLI_TEXT}, {"POINT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"undo", 0, CLI_FLAG, NULL, "take the tick away"}), "tick a point of its list", NULL},
+    {"assignment watch", H(assignment_watch), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "be told what happens to it", NULL},
+    {"assignment unwatch", H(assignment_unwatch), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "not be told any more", NULL},
+    {"person list", H(person_list), {{0}}, OPTIONS(OPT_PROJECT, OPT_LIMIT, {"after", 0, CLI_TEXT, "NAME", "go on behind this one"}), "people, from commits and as added", NULL},
+    {"person show", H(person_show), {{"PERSON", CLI_TEXT}}, NULL, "one person", NULL},
+    {"person add", H(person_add), {{"NAME", CLI_TEXT}}, OPTIONS(PERSON_OPTIONS), "a person who has not committed yet", NULL},
+    {"person set", H(person_set), {{"PERSON", CLI_TEXT}},
+     OPTIONS(PERSON_OPTIONS, {"remove-email", 0, CLI_TEXT, "ADDRESS", "not theirs", .many = true}, {"remove-token", 0, CLI_TEXT, "TOKEN", "not theirs", .many = true},
+             {"suggestions", 0, CLI_CHOICE, "on|off", "whether they are suggested for what failed; anyone may say off for themselves"}),
+     "change a person", NULL},
+    {"person merge", H(person_merge), {{"PERSON", CLI_TEXT}, {"INTO", CLI_TEXT}}, NULL, "two entries are one person", "The addresses, tokens, commits and assignments of PERSON go to INTO; PERSON stays as another name of it."},
 
     {"logs", H(logs), {{"ATTEMPT", CLI_TEXT}},
      OPTIONS(OPT_PROJECT, {"follow", 'f', CLI_FLAG, NULL, "go on until the attempt has ended"}, {"offset", 0, CLI_INT, "BYTES", "begin there", .min = 0, .max = INT64_MAX},
@@ -187,6 +227,9 @@ const char *cli_noun_summary(const char *noun)
         {"attempt",        "tries of a stage"                                   },
         {"artifacts",      "what stages published"                              },
         {"agent",          "the machines that do the work"                      },
+        {"risk",           "how likely stages are to fail"                      },
+        {"assignment",     "what was given to whom"                             },
+        {"person",         "who is who: addresses, tokens, suggestions"         },
         {"token",          "tokens of people and programs"                      },
         {"kb",             "the knowledge base: what failures mean"             },
         {"project secret", "secrets that a project's stages may ask for"        },

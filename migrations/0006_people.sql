@@ -228,6 +228,7 @@ CREATE TABLE assignment (
 );
 -- One that is open for a stage, whichever of its attempts it is about.
 CREATE UNIQUE INDEX assignment_open ON assignment (stage_id) WHERE state IN ('assigned', 'taken', 'free');
+CREATE INDEX assignment_stage ON assignment (stage_id, id);
 CREATE INDEX assignment_line ON assignment (project_id, ref, stage_name) WHERE state IN ('assigned', 'taken', 'free');
 CREATE INDEX assignment_person ON assignment (person_id, state, id);
 CREATE INDEX assignment_challenge ON assignment (challenge_id) WHERE state IN ('done', 'closed');

@@ -421,6 +421,7 @@ void ptl_on_get_assignments(struct ptl_request *q)
     ptl_args_i64(&a, ptl_request_query_i64(q, "before", 0, 0, INT64_MAX));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", BOARD_DEFAULT, 1, 500) + 1);
     ptl_args_str(&a, ptl_request_identity(q)->name);
+    ptl_args_i64(&a, ptl_request_query_i64(q, "stage", 0, 0, INT64_MAX));
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_assignment_list, &a, on_list, q) != 0)
         busy(q);
 }

@@ -168,3 +168,44 @@ def test_directory_aliases_and_merging(site, tokens):
     assert site.call("POST", "/api/v1/people", {"name": "bad@x"}, token=tokens["mona"]).status == 422
     assert site.call("POST", "/api/v1/people", {"name": "ok", "emails": ["a b@c"]}, token=tokens["mona"]).status == 422
     assert site.call("POST", "/api/v1/people", {"name": "ok"}, token=tokens["ada"]).status == 403
+
+
+def cli(site, token: str, *argv: str, expect: int = 0) -> str:
+    import os
+    import subprocess
+    from portolan import BUILD
+    done = subprocess.run([str(BUILD / "cli" / "portolan"), *argv], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "PORTOLAN_SERVER": site.url, "PORTOLAN_TOKEN": token, "HOME": str(site.dir), "XDG_CONFIG_HOME": str(site.dir)})
+    assert done.returncode == expect, (argv, done.returncode, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def test_the_command_line_does_all_of_it(site, tokens):
+    site.project("cli", TWO, {**FILES, "check.sh": BROKEN})
+    run = site.run("cli")
+    site.until(run, "red")
+    wait_for("a diagnosis", lambda: site.stage(run, "verify/web")["diagnosis_state"] == "done", 30)
+    table = cli(site, tokens["vic"], "risk", str(run))
+    assert "verify/web" in table and "%" in table and "AT STAKE" in table
+    full = cli(site, tokens["vic"], "risk", "cli#1", "--terms")
+    assert "organisation" in full and "worth 4 outcomes" in full
+    assert "Brier score" in cli(site, tokens["vic"], "risk", "backtest") and "outcomes" in cli(site, tokens["vic"], "risk", "backtest", "--project", "reddish")
+    shown = cli(site, tokens["vic"], "board", "--project", "cli")
+    assert "cli#1" in shown and "nobody" in shown and "100 %" in shown
+    where = f"{run}/verify/web"
+    assert "with ada" in cli(site, tokens["mona"], "assign", where, "ada", "--due", "2d", "-m", "please")
+    assert "ada has" in cli(site, tokens["grace"], "take", where, expect=5)
+    assert "taken, with ada" in cli(site, tokens["ada"], "take", where)
+    told = cli(site, tokens["ada"], "assignment", "show", where)
+    assert "please" in told and "[ ]" in told and "due" in told
+    cli(site, tokens["ada"], "assignment", "check", where, "1")
+    cli(site, tokens["ada"], "assignment", "comment", where, "looking")
+    told = cli(site, tokens["ada"], "assignment", "show", where)
+    assert "[x]" in told and "looking" in told
+    assert "free again" in cli(site, tokens["ada"], "handback", where)
+    assert "with ada" in cli(site, tokens["mona"], "assign", where, "ada", "--reassign")
+    assert "verify/web" in cli(site, tokens["ada"], "assignment", "list", "--person", "me")
+    assert "done" in cli(site, tokens["ada"], "assignment", "done", where)
+    assert "ada@example.org" in cli(site, tokens["mona"], "person", "list")
+    assert "off" in cli(site, tokens["ada"], "person", "set", "ada", "--suggestions", "off") and "on" in cli(site, tokens["ada"], "person", "set", "ada", "--suggestions", "on")
+    assert "there is no person" in cli(site, tokens["mona"], "assign", where, "nobody-here", expect=2)
