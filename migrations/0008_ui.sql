@@ -13,3 +13,7 @@ CREATE INDEX web_session_expiry ON web_session (expires_at);
 CREATE INDEX web_session_token ON web_session (token_id);
 
 ALTER TABLE log_chunk ADD COLUMN newlines integer;   -- null: written before this column, or in part a repeat; counted when it is asked for
+
+ALTER TABLE delivery ADD COLUMN pushes jsonb;        -- what it told of, so that it can be replayed; null: received before this column
+CREATE INDEX push_delivery ON push (delivery) WHERE delivery IS NOT NULL;
+CREATE INDEX run_push ON run (push_id) WHERE push_id IS NOT NULL;

@@ -51,6 +51,7 @@ const struct ptl_route ptl_routes[] = {
     {"PUT",    "/api/v1/projects/{project}/secrets/{name}",  MANAGE,  H(put_secret),      "Set a secret and the refs and stages it is released to",     NULL,                          "SecretRequest", NULL,         0},
     {"DELETE", "/api/v1/projects/{project}/secrets/{name}",  MANAGE,  H(delete_secret),   "Forget a secret",                                            NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/projects/{project}/deliveries",      READ,    H(get_list),        "Webhook deliveries, newest first",                           "before,limit",                NULL,            "List",       0},
+    {"POST",   "/api/v1/deliveries/{id}/replay",             TRIGGER, H(post_replay),     "The pushes of a delivery once more: new runs",               NULL,                          NULL,            "Delivery",   0},
     {"POST",   "/api/v1/projects/{project}/pushes",          TRIGGER, H(post_push),       "What a post-receive hook saw",                               NULL,                          "PushRequest",   "PushAnswer", 4 << 20},
     {"POST",   "/api/v1/projects/{project}/runs",            TRIGGER, H(post_run),        "Start a run of a branch, tag or commit",                     NULL,                          "RunRequest",    "PushAnswer", 0},
 
@@ -93,6 +94,7 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/people",                             MANAGE,  H(post_person),     "A person who has not committed yet",                         NULL,                          "PersonRequest", "Person",     0},
     {"GET",    "/api/v1/people/{name}",                      READ,    H(get_person),      "One person",                                                 NULL,                          NULL,            "Person",     0},
     {"PATCH",  "/api/v1/people/{name}",                      TRIGGER | MANAGE, H(patch_person), "Change a person, or put two into one; suggestions may be switched off by oneself", NULL, "PersonChange", "Person", 0},
+    {"GET",    "/api/v1/matrix",                             READ,    H(get_matrix),      "Models by targets by stages, each with its newest attempts",  "project,ref,runs,after,limit", NULL,          "List",       0},
 
     /* the knowledge base (routes_kb.c) */
     {"GET",    "/api/v1/kb/challenges",                      READ,    H(get_kb_challenges), "The taxonomies, parents before children, with what was failed and resolved here", "taxonomy,q,project,retired", NULL, "List",  0},

@@ -140,3 +140,86 @@ void ptl_on_get_log_index(struct ptl_request *q)
     ptl_request_set(q, x, on_index_gone);
     ask_index(x);
 }
+
+/* ---- models by targets by stages ---- */
+
+enum { MATRIX_PROJECTS = 50, MATRIX_PROJECTS_MAX = 200, MATRIX_RUNS = 20, MATRIX_RUNS_MAX = 100 };
+
+static void on_matrix(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    if (err) {
+        ptl_answer_result(q, 200, err->code, NULL, err);
+        return;
+    }
+    int n = ptl_rows_count(rows);
+    bool full = n && ptl_row_i64(rows, 0, "projects") ==
+                         ptl_request_query_i64(q, "limit", MATRIX_PROJECTS, 1, MATRIX_PROJECTS_MAX);
+    const char *last = full ? ptl_row_str(rows, n - 1, "project") : NULL;
+    PTL_JSON *o = json_pack("{s:o,s:s?}", "items", ptl_rows_array(rows), "next", last);
+    ptl_answer_json(q, 200, o);
+}
+
+void ptl_on_get_matrix(struct ptl_request *q)
+{
+    const char *confined = ptl_request_identity(q)->project, *after = ptl_request_query(q, "after"),
+               *project = *confined ? confined : ptl_request_query(q, "project");
+    if (ptl_request_query(q, "project") && !ptl_request_may_project(q, ptl_request_query(q, "project")))
+        return;
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_str(&a, after ? after : "");
+    ptl_args_i64(&a, ptl_request_query_i64(q, "limit", MATRIX_PROJECTS, 1, MATRIX_PROJECTS_MAX));
+    ptl_args_str(&a, project);
+    ptl_args_str(&a, ptl_request_query(q, "ref"));
+    ptl_args_i64(&a, ptl_request_query_i64(q, "runs", MATRIX_RUNS, 1, MATRIX_RUNS_MAX));
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_matrix, &a, on_matrix, q) != 0)
+        ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
+}
+
+/* ---- a delivery once more ---- */
+
+static void on_replayed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    if (err) {
+        ptl_answer_result(q, 202, err->code, NULL, err);
+        return;
+    }
+    if (ptl_rows_count(rows) == 0) {
+        ptl_answer_problem(q, 404, "no delivery %s", ptl_request_param(q, "id"));
+        return;
+    }
+    if (ptl_row_null(rows, 0, "ref")) {
+        ptl_answer_problem(q, 422, "delivery %s %s", ptl_request_param(q, "id"),
+                           ptl_row_null(rows, 0, "pushes")
+                               ? "was received before its pushes were kept; start a run of the ref instead"
+                               : "told of no push, so there is nothing to do once more");
+        return;
+    }
+    json_t *list = json_array();
+    for (int i = 0; i < ptl_rows_count(rows); i++)
+        json_array_append_new(list, json_pack("{s:s,s:o,s:s?}", "ref", ptl_row_str(rows, i, "ref"), "run_id",
+                                              ptl_row_null(rows, i, "run_id")
+                                                  ? json_null()
+                                                  : json_integer(ptl_row_i64(rows, i, "run_id")),
+                                              "outcome", ptl_row_str(rows, i, "outcome")));
+    PTL_JSON *o = json_pack("{s:o}", "pushes", list);
+    PTL_FREE char *object =
+        ptl_xasprintf("project %s delivery %s", ptl_row_str(rows, 0, "project"), ptl_request_param(q, "id"));
+    ptl_audit(q, "delivery.replay", object, o);
+    ptl_answer_json(q, 202, o);
+}
+
+void ptl_on_post_replay(struct ptl_request *q)
+{
+    const struct ptl_identity *who = ptl_request_identity(q);
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
+    ptl_args_str(&a, *who->project ? who->project : NULL);
+    ptl_args_str(&a, who->name);
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_delivery_replay, &a, on_replayed, q) !=
+        0)
+        ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
+}

@@ -129,6 +129,10 @@ char *ptl_session_cookie(struct ptl_request *q);
 /* The word that a page must send in X-Portolan-CSRF with every write. */
 void ptl_session_csrf(const char *cookie, char ret_hex[33]);
 
+/* routes_ui.c: what only the web UI asks for. */
+void ptl_on_get_matrix(struct ptl_request *q);
+void ptl_on_post_replay(struct ptl_request *q);
+
 /* web.c: the UI's files. True: `path` is one of them, or a page of the UI, and it has been answered. */
 bool ptl_web_serve(struct ptl_request *q, const char *path, bool head);
 

@@ -3,7 +3,7 @@
 -- Returns duplicate, and the pushes with their runs. A push with why_not gets no run.
 -- @write
 WITH d AS (
-    INSERT INTO delivery (project_id, forge, delivery_id, event, outcome) VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text)
+    INSERT INTO delivery (project_id, forge, delivery_id, event, outcome, pushes) VALUES ($1::bigint, $2::text, $3::text, $4::text, $5::text, $6::jsonb)
     ON CONFLICT DO NOTHING RETURNING id
 ), asked AS (
     SELECT ord, j ->> 'ref' AS ref, j ->> 'before' AS before_sha, j ->> 'after' AS after_sha, j ->> 'pusher' AS pusher,

@@ -14,8 +14,12 @@ import {Runs} from "./pages/runs.tsx";
 type PageOf = ComponentType<{parts: string[]}>;
 const pages: Record<string, {title: string; load: () => Promise<PageOf>; shown?: () => boolean}> = {
     runs: {title: "Runs", load: async () => ({parts}) => parts.length ? <Lazy name="run" parts={parts} load={() => import("./pages/run.tsx").then((m) => m.Run)} /> : <Runs />},
+    matrix: {title: "Matrix", load: () => import("./pages/matrix.tsx").then((m) => m.Matrix)},
+    agents: {title: "Agents", load: () => import("./pages/agents.tsx").then((m) => m.Agents)},
+    projects: {title: "Projects", load: () => import("./pages/projects.tsx").then((m) => m.Projects)},
+    audit: {title: "Audit", load: () => import("./pages/audit.tsx").then((m) => m.Audit), shown: () => may("admin")},
 };
-const nav: [string, string][] = [["runs", "Runs"]];
+const nav = ["runs", "failures", "knowledge", "risk", "matrix", "people", "agents", "projects", "audit"];
 
 const loaded = new Map<string, PageOf>();
 function Lazy({name, parts, load}: {name: string; parts: string[]; load: () => Promise<PageOf>}) {
@@ -60,8 +64,8 @@ function Frame() {
             <a class="brand" href="/runs"><Rose size={30} /><span>Portolan</span></a>
             <button type="button" class="icon menu" aria-expanded={menu} aria-controls="nav" onClick={() => setMenu(!menu)}>{menu ? "Close" : "Menu"}</button>
             <div id="nav" class={menu ? "open" : ""}>
-                <nav aria-label="Pages"><ul>{nav.filter(([id]) => pages[id].shown?.() ?? true).map(([id, title]) =>
-                    <li key={id}><a href={`/${id}`} aria-current={id === top ? "page" : undefined}>{title}</a></li>)}</ul></nav>
+                <nav aria-label="Pages"><ul>{nav.filter((id) => pages[id] && (pages[id].shown?.() ?? true)).map((id) =>
+                    <li key={id}><a href={`/${id}`} aria-current={id === top ? "page" : undefined}>{pages[id].title}</a></li>)}</ul></nav>
                 <div class="foot">
                     <p class="live" role="status">{connected.value === false ? <span class="warn">Reconnecting …</span> : connected.value ? "Live" : ""}</p>
                     <p title={`role ${session.value?.role}`}>{session.value?.name}{session.value?.project && <> · {session.value.project}</>}</p>

@@ -94,7 +94,7 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
                 <Act kind="primary" run={() => api("POST", `/api/v1/stages/${stage.id}/approve`, {}).then(reload)} done="The gate is open.">Approve</Act>
                 <Act kind="danger" run={() => api("POST", `/api/v1/stages/${stage.id}/decline`, {}).then(reload)} done="Declined: the stage is red." confirm={`Decline ${stage.name}? It turns red, and what needs it is skipped.`}>Decline</Act></span>}
         </header>
-        {(reason || stage.message) && <p class={`note ${stage.state === "red" ? "hazard" : stage.state === "gated" ? "warn" : ""}`}>{reason ?? stage.message}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
+        {(reason || stage.message) && <p class={`note ${stage.state === "gated" ? "warn" : ""}`}>{reason ?? stage.message}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
         {chosen ? <div class="beside">
             <div class="left">
                 <div class="tabs" role="navigation" aria-label="Views of this attempt">{tabs.map(([id, title]) =>

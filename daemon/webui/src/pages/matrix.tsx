@@ -1,0 +1,97 @@
+// matrix.tsx - every model on every target: where it stands now, how much of the allowed error it uses, its size and latency, and how these moved.
+import {useEffect, useMemo, useState} from "preact/hooks";
+import {get, useGet, type Page, type Problem} from "../lib/api.ts";
+import {bytes, number, percent} from "../lib/format.ts";
+import {useLive, useSoon} from "../lib/live.ts";
+import {go, query, setQuery, withQuery} from "../lib/router.ts";
+import {Empty, Failed, Loading, Mark, State, Time, Title, tone} from "../ui/basics.tsx";
+import {Chart, Spark, type Series} from "../ui/chart.tsx";
+
+interface Point { run_id: number; number: number | null; at: string; commit: string; stage_id: number; attempt_id: number | null; state: string; duration_ms: number | null; max_abs_error: number | null; used: number | null; top1_agreement: number | null; latency_p95_ms: number | null; bytes: number | null; indicative: boolean | null }
+interface Cell { project: string; model: string; target: string | null; host: string; kind: string; stage: string; series: Point[] }
+
+export function Matrix() {
+    const q = query.value, project = q.get("project") ?? "", ref = q.get("ref") ?? "";
+    const [cells, setCells] = useState<Cell[]>(), [next, setNext] = useState<string | null>(null), [error, setError] = useState<Problem>(), [round, setRound] = useState(0);
+    const projects = useGet<Page<{name: string}>>("/api/v1/projects?limit=500");
+    const url = "/api/v1/matrix?" + new URLSearchParams({runs: "30", ...(project ? {project} : {}), ...(ref ? {ref: ref.startsWith("refs/") ? ref : `refs/heads/${ref}`} : {})});
+    useEffect(() => {
+        const stop = new AbortController();
+        get<Page<Cell>>(url, stop.signal).then((p) => { setCells(p.items); setNext(p.next as string | null); setError(undefined); }, (e) => { if (e.name !== "AbortError") setError(e); });
+        return () => stop.abort();
+    }, [url, round]);
+    const soon = useSoon(() => setRound((r) => r + 1), 600);
+    useLive("/api/v1/events", (e) => { if (e.kind === "stage") soon(); });
+    const more = async () => {
+        const p = await get<Page<Cell>>(url + "&after=" + encodeURIComponent(next!));
+        setCells([...cells!, ...p.items]);
+        setNext(p.next as string | null);
+    };
+    const models = useMemo(() => {
+        const out = new Map<string, {project: string; model: string; cells: Cell[]}>();
+        for (const c of cells ?? []) {
+            const key = `${c.project}\u0000${c.model}`;
+            if (!out.has(key))
+                out.set(key, {project: c.project, model: c.model, cells: []});
+            out.get(key)!.cells.push(c);
+        }
+        return [...out.values()];
+    }, [cells]);
+    const chosen = cells?.find((c) => `${c.project}/${c.model}/${c.stage}` === q.get("cell"));
+    return <>
+        <Title>Matrix</Title>
+        <form class="filters" role="search" onSubmit={(e) => e.preventDefault()}>
+            <label>Project <select value={project} onChange={(e) => setQuery({project: e.currentTarget.value, cell: ""})}><option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>
+            <label>Branch <input type="search" data-search value={ref} placeholder="any" onChange={(e) => setQuery({ref: e.currentTarget.value.trim()})} /></label>
+        </form>
+        {error && <Failed problem={error} retry={() => setRound(round + 1)} />}
+        {!cells ? !error && <Loading what="Loading the matrix" /> : models.length === 0 ? <Empty title="No model was run yet"><p>Every model with a planned run is a row here. Start one under <a href="/projects">Projects</a>.</p></Empty>
+            : models.map((m) => <ModelGrid key={m.project + m.model} m={m} chosen={chosen} />)}
+        {next && <div class="more"><button type="button" class="button" onClick={more}>More projects</button></div>}
+        {chosen && <History cell={chosen} />}
+    </>;
+}
+
+const kinds = ["export", "convert", "verify"];
+function ModelGrid({m, chosen}: {m: {project: string; model: string; cells: Cell[]}; chosen?: Cell}) {
+    const targets = [...new Set(m.cells.map((c) => c.target))].sort((a, b) => a === null ? -1 : b === null ? 1 : 0);
+    return <section class="model"><h2>{m.model} <a class="dim" href={`/projects/${m.project}`}>{m.project}</a></h2>
+        <div class="scroll" tabIndex={0} role="region" aria-label={`Targets of ${m.model}`}><table class="matrix"><thead><tr><th>Target</th>{kinds.map((k) => <th key={k}>{k}</th>)}<th>Tolerance used</th><th>Size</th><th>p95 latency</th></tr></thead>
+            <tbody>{targets.map((t) => {
+                const of = (k: string) => m.cells.find((c) => c.target === t && c.kind === k), verify = of("verify"), sized = of("convert") ?? of("export") ?? verify;
+                const last = <K extends keyof Point>(c: Cell | undefined, key: K) => c?.series.findLast((p) => p[key] !== null)?.[key];
+                const used = last(verify, "used") as number | null | undefined, p95 = last(verify, "latency_p95_ms") as number | undefined, size = (last(sized, "bytes") ?? last(verify, "bytes")) as number | undefined;
+                return <tr key={t ?? ""}><th scope="row">{t ?? <span class="dim">shared</span>}</th>
+                    {kinds.map((k) => { const c = of(k); return <td key={k}>{c ? <CellLink c={c} chosen={c === chosen} /> : <span class="dim">–</span>}</td>; })}
+                    <td>{used !== null && used !== undefined ? <span class="meter"><span class={`bar ${used > 1 ? "bad" : ""}`} aria-hidden="true"><i style={{width: `${Math.min(100, used * 100)}%`}} /></span><span class={`num ${used > 1 ? "bad" : ""}`}>{used > 10 ? `${number(used, 2)}×` : percent(used)}</span></span> : <span class="dim">–</span>}</td>
+                    <td class="num">{size !== undefined ? <>{bytes(size)} <Spark values={(sized?.series ?? []).map((p) => p.bytes)} label="size over time" /></> : <span class="dim">–</span>}</td>
+                    <td class="num">{p95 !== undefined ? <>{number(p95)} ms <Spark values={(verify?.series ?? []).map((p) => p.latency_p95_ms)} label="latency over time" /></> : <span class="dim">–</span>}</td></tr>;
+            })}</tbody></table></div></section>;
+}
+function CellLink({c, chosen}: {c: Cell; chosen: boolean}) {
+    const last = c.series[c.series.length - 1];
+    return <a data-row class={`cell ${tone(last.state)} ${chosen ? "chosen" : ""}`} href={withQuery({cell: `${c.project}/${c.model}/${c.stage}`})} aria-label={`${c.stage}: ${last.state}; ${c.series.length} runs`}>
+        <Mark state={last.state} /><span class="ticks" aria-hidden="true">{c.series.slice(-14).map((p) => <i key={p.run_id} class={tone(p.state)} />)}</span></a>;
+}
+
+function History({cell}: {cell: Cell}) {
+    const points = cell.series.filter((p) => p.attempt_id !== null), x = useMemo(() => points.map((p) => Date.parse(p.at) / 1000), [cell]);
+    const plots = useMemo(() => {
+        const out: {title: string; log?: boolean; series: Series[]; unit: (v: number) => string}[] = [];
+        const has = (k: keyof Point) => points.some((p) => p[k] !== null);
+        if (has("used"))
+            out.push({title: "Largest error, as a multiple of what is allowed", log: true, series: [{label: "used", values: points.map((p) => p.used === null ? null : Math.max(p.used, 1e-6)), color: "--c4"}, {label: "allowed", values: points.map(() => 1), color: "--c2", dash: true}], unit: (v) => v > 10 ? `${number(v, 2)}×` : percent(v)});
+        if (has("latency_p95_ms"))
+            out.push({title: "p95 latency", series: [{label: "p95", values: points.map((p) => p.latency_p95_ms)}], unit: (v) => `${number(v)} ms`});
+        if (has("bytes"))
+            out.push({title: "Size of the model", series: [{label: "size", values: points.map((p) => p.bytes), color: "--c3"}], unit: bytes});
+        if (has("duration_ms"))
+            out.push({title: "How long the stage took", series: [{label: "duration", values: points.map((p) => p.duration_ms === null ? null : p.duration_ms / 1000), color: "--c5"}], unit: (v) => `${number(v)} s`});
+        return out;
+    }, [cell]);
+    return <section class="section" aria-label={`History of ${cell.stage}`}><header class="row apart"><h2>{cell.model}: {cell.stage}</h2><a href={withQuery({cell: ""})}>Close</a></header>
+        <div class="plots">{plots.map((p) => <div class="card" key={p.title}><h3>{p.title}</h3><Chart x={x} series={p.series} title={p.title} unit={p.unit} log={p.log} height={180} click={(i) => go(`/runs/${points[i].run_id}?stage=${encodeURIComponent(cell.stage)}`)} /></div>)}</div>
+        <table class="list"><thead><tr><th>State</th><th>Run</th><th class="right">Largest error</th><th class="right">Top-1</th><th class="right">p95</th><th class="right">Size</th><th>When</th></tr></thead><tbody>{cell.series.slice().reverse().map((p) => <tr key={p.stage_id} data-row>
+            <td><State state={p.state} /></td><td><a class="main" href={`/runs/${p.run_id}?stage=${encodeURIComponent(cell.stage)}`}>#{p.number ?? p.run_id}</a> <code class="dim">{p.commit}</code></td><td class="right num">{number(p.max_abs_error)}</td><td class="right num">{percent(p.top1_agreement)}</td>
+            <td class="right num">{p.latency_p95_ms === null ? "–" : `${number(p.latency_p95_ms)} ms`}</td><td class="right num">{bytes(p.bytes)}</td><td><Time at={p.at} /></td></tr>)}</tbody></table></section>;
+}
