@@ -14,6 +14,10 @@ import {Runs} from "./pages/runs.tsx";
 type PageOf = ComponentType<{parts: string[]}>;
 const pages: Record<string, {title: string; load: () => Promise<PageOf>; shown?: () => boolean}> = {
     runs: {title: "Runs", load: async () => ({parts}) => parts.length ? <Lazy name="run" parts={parts} load={() => import("./pages/run.tsx").then((m) => m.Run)} /> : <Runs />},
+    failures: {title: "Failures", load: () => import("./pages/failures.tsx").then((m) => m.Failures)},
+    knowledge: {title: "Knowledge", load: () => import("./pages/knowledge.tsx").then((m) => m.Knowledge)},
+    risk: {title: "Risk", load: () => import("./pages/risk.tsx").then((m) => m.RiskPages)},
+    people: {title: "People", load: () => import("./pages/people.tsx").then((m) => m.People)},
     matrix: {title: "Matrix", load: () => import("./pages/matrix.tsx").then((m) => m.Matrix)},
     agents: {title: "Agents", load: () => import("./pages/agents.tsx").then((m) => m.Agents)},
     projects: {title: "Projects", load: () => import("./pages/projects.tsx").then((m) => m.Projects)},

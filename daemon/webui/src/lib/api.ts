@@ -95,7 +95,7 @@ export function useGet<T>(url: string | null): Resource<T> {
 }
 
 /** A list by cursor: the first page as useGet has it, and `more()` adds the next ones. */
-export function useList<T extends {id?: number | string}>(url: string | null, cursor: string, key: (t: T) => string | number = (t) => t.id!) {
+export function useList<T extends object>(url: string | null, cursor: string, key: (t: T) => string | number = (t) => (t as {id: number}).id) {
     const first = useGet<Page<T>>(url);
     const [rest, setRest] = useState<{url: string | null; items: T[]; next: string | number | null}>({url, items: [], next: null});
     const [busy, setBusy] = useState(false);
