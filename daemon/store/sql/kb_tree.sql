@@ -1,9 +1,9 @@
 -- kb_tree: all nodes, parents before children, with what speaks for them and how often this installation's failures were of them and of what is below.
 -- $1 text only this project's failures (name) or null: all, $2 text taxonomy or null: all, $3 text words to look for or null, $4 boolean retired ones too.
 -- @read
-WITH failed AS (
+WITH failed AS MATERIALIZED (
     SELECT n.challenge_id, sum(n.failures)::bigint AS failures FROM challenge_count n JOIN project p ON p.id = n.project_id WHERE $1::text IS NULL OR p.name = $1::text GROUP BY 1
-), spoken AS (
+), spoken AS MATERIALIZED (
     SELECT node, count(*)::bigint AS indicators FROM (SELECT DISTINCT i.id, n.node FROM indicator i, jsonb_each(i.data -> 'weights') AS w, jsonb_object_keys(w.value) AS n (node) WHERE i.retired_at IS NULL) AS x GROUP BY 1
 )
 SELECT c.id, c.taxonomy, c.kind, c.parent, c.title,

@@ -20,6 +20,14 @@ export function span(ms: number): string {
     return h < 48 ? `${h} h ${String(m % 60).padStart(2, "0")} min` : `${Math.floor(h / 24)} d ${h % 24} h`;
 }
 
+/** A span as an estimate: two figures at most. */
+export function about(ms: number): string {
+    if (!Number.isFinite(ms) || ms < 0)
+        return "–";
+    const h = ms / 3600000;
+    return h < 1 ? `${Math.max(1, Math.round(h * 60))} min` : h < 10 ? `${Number(h.toFixed(1))} h` : h < 72 ? `${Math.round(h)} h` : `${Math.round(h / 24)} d`;
+}
+
 export function ago(at: number, from: number): string {
     const s = Math.round((from - at) / 1000), past = s >= 0, a = Math.abs(s);
     if (a < 10)

@@ -52,7 +52,7 @@ function MapPage({nodes}: {nodes: Node[]}) {
 
 const weight = (n: Node, by: string) => by === "own" ? n.failures : by === "indicators" ? n.indicators : n.share ?? 0;
 function Chart({nodes, children, by, own}: {nodes: Node[]; children: Node[]; by: string; own: number}) {
-    const box = useRef<HTMLDivElement>(null), [width, setWidth] = useState(900);
+    const box = useRef<HTMLElement>(null), [width, setWidth] = useState(900);
     useEffect(() => {
         const see = new ResizeObserver(() => setWidth(box.current?.clientWidth ?? 900));
         see.observe(box.current!);
@@ -62,14 +62,13 @@ function Chart({nodes, children, by, own}: {nodes: Node[]; children: Node[]; by:
     const floor = total > 0 ? total / 120 : 1, cells = squarify(children.map((n) => ({weight: Math.max(weight(n, by), floor), item: n})), width, height);
     const most = Math.max(1, ...children.map((n) => n.failures));
     const go1 = (n: Node) => `/knowledge?id=${encodeURIComponent(n.id)}${by !== "paper" ? `&by=${by}` : ""}`;
-    return <section class="chartmap" aria-label="Map">
-        {width > 560 && <div class="treemap" ref={box} style={{height: `${height}px`}}>{cells.map(({x, y, w, h, item: n}) => {
+    return <section class="chartmap" aria-label="Map" ref={box}>
+        {width > 560 && <div class="treemap" style={{height: `${height}px`}}>{cells.map(({x, y, w, h, item: n}) => {
             const inner = w > 150 && h > 92 ? squarify(nodes.filter((c) => c.parent === n.id && !c.retired).map((c) => ({weight: Math.max(weight(c, by), .15), item: c})), w - 12, h - 52) : [];
             return <a key={n.id} class="area" href={go1(n)} style={{left: `${x}px`, top: `${y}px`, width: `${w}px`, height: `${h}px`, "--heat": n.failures / most}} title={`${n.path}: ${n.share !== null ? `${n.share} % of the paper's questions, ` : ""}${n.failures} failures here`}>
                 <span class="cut"><b>{n.title}</b></span>{h > 38 && <span class="cut num">{n.share !== null && `${n.share} %`}{n.failures > 0 && <span class="hazard"> · {count(n.failures)} here</span>}</span>}
                 {inner.map((c) => <i key={c.item.id} class="sub-area" style={{left: `${c.x + 5}px`, top: `${c.y + 44}px`, width: `${c.w}px`, height: `${c.h}px`, "--heat": c.item.failures / most}}>{c.w > 74 && c.h > 24 ? c.item.title : ""}</i>)}</a>;
         })}</div>}
-        {width <= 560 && <div ref={box} />}
         <div class="scroll" tabIndex={0} role="region" aria-label="The same as numbers"><table class="list"><thead><tr><th>Challenge</th><th>Paper</th><th>Here</th><th class="right">No accepted answer</th><th class="right">Median to an answer</th><th class="right">Indicators</th></tr></thead><tbody>{children.map((n) => <tr key={n.id} data-row>
             <td><a class="main" href={go1(n)}>{n.title}</a></td><td>{n.share !== null ? <Bar v={n.share} hazard /> : <span class="dim">–</span>}</td><td>{n.failures > 0 ? <><Bar v={own ? 100 * n.failures / own : 0} /> <span class="dim num">{count(n.failures)}</span></> : <span class="dim">none</span>}</td>
             <td class="right num">{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</td><td class="right num">{n.median_minutes !== null ? span(n.median_minutes * 60000) : "–"}</td><td class="right num">{n.indicators}</td></tr>)}</tbody></table></div>

@@ -2,7 +2,7 @@
 // the board, one's own, all assignments, was the risk right (back-test). One assignment: /risk/ID.
 import {useEffect, useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
-import {count, idWords, number, percent, shortRef, span} from "../lib/format.ts";
+import {about, count, idWords, number, percent, shortRef} from "../lib/format.ts";
 import {useLive, useSoon} from "../lib/live.ts";
 import {query, setQuery} from "../lib/router.ts";
 import {Act, Dialog, Empty, Failed, Field, Loading, More, State, Time, Title} from "../ui/basics.tsx";
@@ -57,7 +57,7 @@ export function Board() {
 function Row({i, give, reload}: {i: Item; give: () => void; reload: () => void}) {
     const r = i.risk, a = i.assignment, likely = i.likely?.[0];
     return <li class={`card risk ${a ? "" : "free"}`} data-row>
-        <div class="weight"><b class="num">{r?.p != null ? percent(r.p) : "–"}</b><span class="bar hazard" aria-hidden="true"><i style={{width: `${100 * (r?.p ?? 0)}%`}} /></span><span class="sub num">{r?.hours != null && `× ${span(r.hours * 3600000)}`}</span></div>
+        <div class="weight"><b class="num">{r?.p != null ? percent(r.p) : "–"}</b><span class="bar hazard" aria-hidden="true"><i style={{width: `${100 * (r?.p ?? 0)}%`}} /></span><span class="sub num">{r?.hours != null && `× ${about(r.hours * 3600000)}`}</span></div>
         <div class="grow stack tight">
             <p class="row"><State state={i.state} /><a class="main" href={`/runs/${i.run_id}?stage=${encodeURIComponent(i.stage)}`}>{i.project} {i.run_number ? `#${i.run_number}` : ""} {i.stage}</a><span class="dim">for {i.host}{i.ref && ` · ${shortRef(i.ref)}`}{i.since && <> · <Time at={i.since} /></>}</span></p>
             {i.gate_why && <p class="note warn">{i.gate_why}</p>}
@@ -127,25 +127,27 @@ function Assignment({id}: {id: number}) {
             <section><h3>What happened to it</h3><ul class="plainlist">{g.history.filter((h) => h.action !== "comment").slice().reverse().map((h) => <li key={h.id} class="sub"><Time at={h.at} /> {h.actor}: {h.action.replace(/_/g, " ")} {h.person && h.person !== h.actor && `→ ${h.person}`} {h.text}</li>)}</ul></section>
         </div><aside class="right">
             <div class="card"><h2>Who and when</h2><dl class="facts"><dt>Has it</dt><dd>{g.display_name ?? g.person ?? "nobody"} <span class="tag">{g.state}</span></dd><dt>Due</dt><dd>{g.due_at ? <Time at={g.due_at} full /> : "–"}</dd><dt>Given by</dt><dd>{g.created_by}, <Time at={g.created_at} /></dd>{g.challenge_id && <><dt>Challenge</dt><dd><a href={`/knowledge?id=${encodeURIComponent(g.challenge_id)}`}>{g.challenge ?? idWords(g.challenge_id)}</a></dd></>}<dt>Watching</dt><dd>{g.watchers.join(", ") || "nobody"}</dd></dl></div>
-            {risk.data && risk.data.p != null && <div class="card"><h2>Risk {percent(risk.data.p)}{risk.data.hours != null && ` × ${span(risk.data.hours * 3600000)}`}</h2><Terms terms={risk.data.terms ?? []} /></div>}
+            {risk.data && risk.data.p != null && <div class="card"><h2>Risk {percent(risk.data.p)}{risk.data.hours != null && ` × ${about(risk.data.hours * 3600000)}`}</h2><Terms terms={risk.data.terms ?? []} /></div>}
         </aside></div>
         {giving && <Give item={{stage_id: g.stage_id, stage: g.stage, assignment: {id: g.id, person: g.person, due_at: g.due_at, state: g.state}, suggested: []} as unknown as Item} people={people.data?.items ?? []} close={() => setGiving(false)} done={() => { setGiving(false); one.reload(); }} />}</>;
 }
 
-interface Back { n?: number; outcomes?: number; brier?: number; brier_base?: number; base_rate?: number; bins?: {from?: number; to?: number; n: number; predicted: number; observed: number}[]; table?: {from?: number; to?: number; n: number; predicted: number; observed: number}[]; [key: string]: unknown }
+interface Back { outcomes: number; red: number; base_rate: number; brier: number; brier_base_rate: number; log_loss: number; log_loss_base_rate: number; skill: number; reliability: {from: number; to: number; n: number; predicted: number; observed: number}[]; cut: boolean; from: string | null; to: string | null }
 function Backtest() {
     const back = useGet<Back>("/api/v1/risk/backtest"), b = back.data;
     if (!b)
         return back.error ? <Failed problem={back.error} retry={back.reload} /> : <Loading what="Playing history back" />;
-    const bins = b.bins ?? b.table ?? (Object.values(b).find((v) => Array.isArray(v)) as Back["bins"]) ?? [];
-    const figures = Object.entries(b).filter(([, v]) => typeof v === "number" || typeof v === "string");
-    return <div class="stack wide"><p class="lead">Every past outcome, predicted from the ones before it only, beside what then happened. A dot on the line is a number one can believe.</p>
-        <dl class="tiles">{figures.map(([k, v]) => <div key={k}><dt>{k.replace(/_/g, " ")}</dt><dd class="num">{number(v, 4)}</dd></div>)}</dl>
-        {bins.length > 0 && <><Reliability bins={bins} /><table class="narrow"><thead><tr><th class="right">Predicted</th><th class="right">Happened</th><th class="right">Outcomes</th></tr></thead><tbody>{bins.map((x) => <tr><td class="right num">{percent(x.predicted)}</td><td class="right num">{percent(x.observed)}</td><td class="right num">{count(x.n)}</td></tr>)}</tbody></table></>}</div>;
+    if (!b.outcomes)
+        return <Empty title="Nothing to play back yet"><p>Once stages have ended, each outcome is predicted here from the ones before it.</p></Empty>;
+    const bins = b.reliability.filter((x) => x.n > 0);
+    const figures: [string, string, string][] = [["outcomes", count(b.outcomes), `${count(b.red)} red`], ["Brier score", number(b.brier), `always saying the base rate: ${number(b.brier_base_rate)}`], ["log loss", number(b.log_loss), `base rate: ${number(b.log_loss_base_rate)}`], ["skill", percent(b.skill), "above 0: better than the base rate"], ["base rate", percent(b.base_rate), "of stages end red"]];
+    return <div class="stack wide"><p class="lead">Every past outcome, predicted from the ones before it only, beside what then happened. A dot on the line is a number one can believe; a large dot stands for many outcomes.</p>
+        <dl class="tiles">{figures.map(([k, v, why]) => <div key={k}><dt>{k}</dt><dd class="num">{v}</dd><dd class="tilenote">{why}</dd></div>)}</dl>
+        {bins.length > 0 && <><Reliability bins={bins} /><table class="narrow"><thead><tr><th class="right">Predicted</th><th class="right">Happened</th><th class="right">Outcomes</th></tr></thead><tbody>{bins.map((x) => <tr key={x.from}><td class="right num">{percent(x.predicted)}</td><td class="right num">{percent(x.observed)}</td><td class="right num">{count(x.n)}</td></tr>)}</tbody></table></>}</div>;
 }
-function Reliability({bins}: {bins: NonNullable<Back["bins"]>}) {
+function Reliability({bins}: {bins: Back["reliability"]}) {
     const most = Math.max(...bins.map((b) => b.n), 1);
-    return <svg class="reliability" viewBox="-30 -10 240 236" role="img" aria-label={bins.filter((b) => b.n).map((b) => `predicted ${percent(b.predicted)}, happened ${percent(b.observed)}`).join("; ")}>
+    return <svg class="reliability" viewBox="-30 -10 240 236" role="img" aria-label={bins.map((b) => `predicted ${percent(b.predicted)}, happened ${percent(b.observed)}`).join("; ")}>
         {[0, .25, .5, .75, 1].map((v) => <><path class="grid" d={`M0 ${200 - 200 * v}H200M${200 * v} 0V200`} /><text x={-6} y={204 - 200 * v} text-anchor="end">{Math.round(v * 100)}</text><text x={200 * v} y={216} text-anchor="middle">{Math.round(v * 100)}</text></>)}
-        <path class="ideal" d="M0 200L200 0" />{bins.filter((b) => b.n).map((b) => <circle cx={200 * b.predicted} cy={200 - 200 * b.observed} r={3 + 8 * Math.sqrt(b.n / most)} />)}</svg>;
+        <path class="ideal" d="M0 200L200 0" />{bins.map((b) => <circle cx={200 * b.predicted} cy={200 - 200 * b.observed} r={3 + 8 * Math.sqrt(b.n / most)} />)}</svg>;
 }
