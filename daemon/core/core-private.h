@@ -23,7 +23,8 @@ struct ptl_core {
     int64_t advance[256]; /* runs to carry on at the end of this turn of the loop */
     size_t n_advance;
     /* periodic */
-    struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer, *preflight_timer;
+    struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer,
+        *preflight_timer;
     struct ptl_core_knowledge *knowledge;
     unsigned preparing, polling, diagnosing, trying, looking;
     bool prepare_asked, risk_busy;

@@ -42,10 +42,11 @@ extern const size_t ptl_preflight_rules_count;
  *
  *   estimate = base(recipe) + copies(recipe) * weights_bytes + batch * activations_bytes
  *
- * The bases are the peaks of verifying models of 100 KiB (what `portolan exec deploy/examples/digits-keras` and
- * digits-pytorch print); litertjs/run's is taken to be onnxruntime-web's. A copy of the weights is the file as
- * read, or the tensors made of it. GET /api/v1/runs/{id}/preflight shows estimates beside what runs then took.
- * False: nothing is known of this recipe, or the numbers do not fit. *ret_terms (may be NULL) is the caller's. */
+ * The bases are the peaks of verifying models of 100 KiB (what `portolan exec deploy/examples/digits-keras`
+ * and digits-pytorch print); litertjs/run's is taken to be onnxruntime-web's. A copy of the weights is the
+ * file as read, or the tensors made of it. GET /api/v1/runs/{id}/preflight shows estimates beside what runs
+ * then took. False: nothing is known of this recipe, or the numbers do not fit. *ret_terms (may be NULL) is
+ * the caller's. */
 bool ptl_preflight_memory(const char *recipe, const json_t *model, int64_t batch, int64_t *ret_bytes,
                           json_t **ret_terms);
 #endif
