@@ -266,16 +266,21 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
     X(stage_approve) X(stage_decline) X(attempt_list) X(logs) X(report) X(artifacts_list) \
     X(artifacts_get) X(agent_list) X(agent_enrol) X(agent_drain) X(agent_activate) X(agent_remove) \
     X(token_create) X(token_list) X(token_revoke) X(lint) X(preflight) X(init) X(schema) X(events) X(audit) \
-    X(reproduce) X(exec) X(completion) X(help) X(diagnose) X(kb_compile) X(kb_train)
+    X(reproduce) X(exec) X(completion) X(help) X(diagnose)
 /* cmd_risk.c, cmd_assignment.c, cmd_person.c */
 #define CLI_HANDLERS_RISK(X) \
     X(risk) X(risk_backtest) X(board) X(assign) X(take) X(handback) X(assignment_list) \
     X(assignment_show) X(assignment_comment) X(assignment_done) X(assignment_due) \
     X(assignment_check) X(assignment_watch) X(assignment_unwatch) X(person_list) X(person_show) \
     X(person_add) X(person_set) X(person_merge)
+/* the knowledge base */
+#define CLI_HANDLERS_KB(X) \
+    X(kb_list) X(kb_show) X(kb_add) X(kb_edit) X(kb_retire) X(kb_restore) X(kb_try) X(kb_apply) \
+    X(kb_export) X(kb_import) X(kb_history) X(kb_compile) X(kb_train)
 /* clang-format on */
 #define X(name) int cli_cmd_##name(struct cli *c);
 CLI_HANDLERS(X)
 CLI_HANDLERS_RISK(X)
+CLI_HANDLERS_KB(X)
 #undef X
 #endif

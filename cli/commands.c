@@ -21,6 +21,7 @@
 #define OPT_RETRY    {"retry", 0, CLI_DURATION, "TIME", "keep trying for TIME when the server is away (default 5m)", .min = 0, .max = 86400000}
 #define OPT_RECIPES  {"recipes", 0, CLI_DIR, "DIR", "folder of recipes to check against (default: PORTOLAN_RECIPES, else the installed ones)"}
 #define OPT_SECRET   {"secret", 0, CLI_TEXT, "NAME", "give the stage this secret, with the value of the environment variable NAME", .many = true}
+#define OPT_COUNTED  {"project", 'p', CLI_TEXT, "NAME", "only this project's failures (default: all that the token may see)"}
 #define OPT_KB       {"kb", 0, CLI_FILE, "FILE", "a knowledge base made by kb compile (default: what this program ships with)"}
 #define OPT_DUE      {"due", 0, CLI_TEXT, "TIME", "until when: 2026-12-24, 2026-12-24T17:00:00Z, or 2d from now"}
 #define OPT_COMMENT  {"comment", 'm', CLI_TEXT, "TEXT", "said with it"}
@@ -199,6 +200,26 @@ const struct cli_command cli_commands[] = {
              {"end", 0, CLI_TEXT, "REASON", "how it ended: exit, signal, oom, timeout, agent_lost, setup"}, OPT_KB),
      "what broke a stage, from its log alone, here, without a server",
      "FILE is the log; - or none reads standard input. Prints the category, the cause, the lines that say so, what to do and whether trying again helps; when nothing speaks, the nearest three and what would decide. With --json: {\"ranked\":[{\"id\",\"p\",\"evidence\"}],\"transient\",\"state\":\"diagnosed\"|\"unclear\", …}. Ends with 0 in both cases."},
+    {"kb list", H(kb_list), {{0}},
+     OPTIONS({"indicators", 0, CLI_FLAG, NULL, "indicators instead of challenges"}, {"challenge", 0, CLI_TEXT, "ID", "only indicators that speak for this challenge or one below it"},
+             {"area", 0, CLI_TEXT, "AREA", "only indicators of this area, such as tflite or local"}, {"taxonomy", 0, CLI_CHOICE, "deployment|job-failures|faults", "only challenges of this taxonomy"},
+             {"words", 0, CLI_TEXT, "TEXT", "only what speaks of TEXT"}, {"retired", 0, CLI_FLAG, NULL, "also what is retired"}, OPT_COUNTED, OPT_LIMIT, {"after", 0, CLI_TEXT, "ID", "go on behind this indicator"}),
+     "known challenges as a tree, with the paper's share and this installation's own; or the indicators", NULL},
+    {"kb show", H(kb_show), {{"ID", CLI_TEXT}}, OPTIONS({"yaml", 0, CLI_FLAG, NULL, "as YAML, to edit"}), "a challenge with what is known about it, or an indicator", NULL},
+    {"kb add", H(kb_add), {{"FILE", CLI_FILE}}, NULL, "add indicators of one's own from a YAML file", "FILE holds one indicator, or a list as migrations/kb/FORM.md says; - reads standard input. Ids begin with local/. Try it first: portolan kb try FILE."},
+    {"kb edit", H(kb_edit), {{"ID", CLI_TEXT}, {"FILE", CLI_FILE, .optional = true}},
+     OPTIONS({"revision", 0, CLI_INT, "N", "the revision the change was made from (default: as it is now)", .min = 0, .max = INT64_MAX}, {"as-shipped", 0, CLI_FLAG, NULL, "a challenge's entry as the program ships it again"}),
+     "edit an indicator of one's own, or what is known about a challenge", "Without FILE the editor ($VISUAL, $EDITOR, vi) opens on the YAML. When somebody else changed it meanwhile, nothing is written (exit code 5) and your text is kept."},
+    {"kb retire", H(kb_retire), {{"ID", CLI_TEXT, .many = true}}, NULL, "silence indicators, one's own or shipped ones", NULL},
+    {"kb restore", H(kb_restore), {{"ID", CLI_TEXT, .many = true}}, NULL, "let retired indicators speak again", NULL},
+    {"kb try", H(kb_try), {{"WHAT", CLI_FILE}},
+     OPTIONS(OPT_COUNTED, {"limit", 'n', CLI_INT, "N", "look at most at N past failures (default 200)", .min = 1, .max = 2000}, {"before", 0, CLI_INT, "ATTEMPT", "only at failures before this one", .min = 0, .max = INT64_MAX}),
+     "what an indicator would do to past failures, before it is saved", "WHAT is a YAML file with one indicator (- reads standard input), or the id of a saved one. Shows where it speaks with the line, and whose answer would be another."},
+    {"kb apply", H(kb_apply), {{0}}, OPTIONS({"watch", 'w', CLI_FLAG, NULL, "watch it to its end"}, {"status", 0, CLI_FLAG, NULL, "only tell how far it is"}),
+     "label past failures anew under the knowledge as it is now", "Works in the background; old answers are kept, and what a person said stays."},
+    {"kb export", H(kb_export), {{"DIR", CLI_DIR, .optional = true}}, NULL, "write the knowledge as a folder of files", "What was imported and not changed since is written as the same bytes."},
+    {"kb import", H(kb_import), {{"DIR", CLI_DIR}}, OPTIONS({"dry-run", 0, CLI_FLAG, NULL, "only tell what would change"}), "take in a folder of files: all of it or nothing", "Indicators called local/…, entries and retired.yml; what ships is left as it is. Objects that are not in the folder stay."},
+    {"kb history", H(kb_history), {{"OBJECT", CLI_TEXT, .optional = true}}, OPTIONS(OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this change"}), "every change of the knowledge with its author and what changed, newest first", NULL},
     {"kb compile", H(kb_compile), {{"DIR", CLI_DIR, .optional = true}}, OPTIONS({"output", 'o', CLI_FILE, "FILE", "where to write it (default kb.bin)"}),
      "compile a knowledge base into one file for diagnose --kb", "DIR is a folder of files as kb export writes them; without it, what this program ships with."},
     {"kb train", H(kb_train), {{"CASES", CLI_FILE, .many = true}},
