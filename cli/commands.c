@@ -22,6 +22,7 @@
 #define OPT_RECIPES  {"recipes", 0, CLI_DIR, "DIR", "folder of recipes to check against (default: PORTOLAN_RECIPES, else the installed ones)"}
 #define OPT_SECRET   {"secret", 0, CLI_TEXT, "NAME", "give the stage this secret, with the value of the environment variable NAME", .many = true}
 #define OPT_COUNTED  {"project", 'p', CLI_TEXT, "NAME", "only this project's failures (default: all that the token may see)"}
+#define OPT_FAST     {"fast", 0, CLI_FLAG, NULL, "only those of the test suite, which take seconds"}
 #define OPT_KB       {"kb", 0, CLI_FILE, "FILE", "a knowledge base made by kb compile (default: what this program ships with)"}
 #define OPT_DUE      {"due", 0, CLI_TEXT, "TIME", "until when: 2026-12-24, 2026-12-24T17:00:00Z, or 2d from now"}
 #define OPT_COMMENT  {"comment", 'm', CLI_TEXT, "TEXT", "said with it"}
@@ -227,6 +228,15 @@ const struct cli_command cli_commands[] = {
      "make a text model from labelled cases",
      "CASES are JSON lines {\"id\",\"platform\",\"log\" or \"title\" and \"body\",\"label\",\"alternatives\"}. The same cases give the same bytes."},
 
+    {"drill list", H(drill_list), {{"NAME", CLI_TEXT, .optional = true, .many = true}}, OPTIONS(OPT_FAST), "faults seeded on purpose, and the challenge that the diagnosis of each must put first", "NAME may be a glob."},
+    {"drill run", H(drill_run), {{"NAME", CLI_TEXT, .optional = true, .many = true}},
+     OPTIONS(OPT_FAST, {"repos", 0, CLI_DIR, "DIR", "run on the daemon of --server: DIR is one of its git-local-roots"}, {"parallel", 0, CLI_INT, "N", "drills at a time (default 3)", .min = 1, .max = 64},
+             {"timeout", 0, CLI_DURATION, "TIME", "for one drill, waiting included (default 10m)", .min = 10000, .max = 86400000}, {"logs", 0, CLI_DIR, "DIR", "keep each failed stage's log there"},
+             {"results", 0, CLI_FILE, "FILE", "write the results there, one JSON object a line"}, {"least", 0, CLI_INT, "PERCENT", "end with 1 when fewer diagnoses name the expected challenge first", .min = 0, .max = 100}),
+     "break example repositories in real ways, run them, and see what the diagnosis says",
+     "On a daemon and three agents of its own, ended afterwards, unless --repos names a place that the daemon of --server reads repositories from. Takes real toolchains. Ends with 1 when a drill does not fail as it must."},
+    {"drill coverage", H(drill_coverage), {{0}}, NULL, "which of the 81 challenges some drill is about, beside what earlier work seeds", NULL},
+
     {"events", H(events), {{0}}, OPTIONS(OPT_PROJECT, {"run", 0, CLI_TEXT, "RUN", "only events of this run"}, {"since", 0, CLI_TEXT, "ID", "go on behind this event; 0: from the first one"},
              {"count", 0, CLI_INT, "N", "end after N events", .min = 1, .max = 1000000000}, OPT_RETRY),
      "what happens, as it happens", "With --json one object a line. Each line begins with its id, which --since takes."},
@@ -253,6 +263,7 @@ const char *cli_noun_summary(const char *noun)
         {"person",         "who is who: addresses, tokens, suggestions"         },
         {"token",          "tokens of people and programs"                      },
         {"kb",             "the knowledge base: what failures mean"             },
+        {"drill",          "faults seeded on purpose"                           },
         {"project secret", "secrets that a project's stages may ask for"        },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(nouns); i++)

@@ -18,6 +18,11 @@ import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PTL_BUILD", TOP / "build" / "dev"))
+# What `portolan drill` names, which runs drills with what is installed.
+DAEMON = os.environ.get("PTL_DAEMON") or str(BUILD / "daemon" / "portoland")
+AGENT = os.environ.get("PTL_AGENT") or str(BUILD / "agents" / "portolan-agent")
+RECIPES = os.environ.get("PTL_RECIPES") or str(TOP / "agents" / "recipes")
+TOOLCHAINS = os.environ.get("PTL_TOOLCHAINS") or str(TOP / "agents" / "toolchains")
 GIT_ENV = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org",
            "GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.org"}
 
@@ -62,7 +67,7 @@ class Site:
         ready.unlink(missing_ok=True)
         settings = {"state-dir": str(self.dir / "state"), "listen-address": "127.0.0.1:0", "ready-file": str(ready), "git-local-roots": str(self.dir / "repos"),
                     "allow-private-addresses": "true", **self.settings, **more}
-        argv = [str(BUILD / "daemon" / "portoland")]
+        argv = [DAEMON]
         for key, value in settings.items():
             argv += [f"--{key}", value]
         log = open(self.dir / f"{name}.log", "ab")
@@ -142,8 +147,8 @@ class Site:
 
     # -- agents
     def start_agent(self, name: str, hosts: str = "server", **settings: str) -> subprocess.Popen:
-        argv = [str(BUILD / "agents" / "portolan-agent"), "run", "--server", self.url, "--name", name, "--hosts", hosts, "--state-dir", str(self.dir / f"agent-{name}"),
-                "--recipes", str(TOP / "agents" / "recipes"), "--toolchain-folders", str(TOP / "agents" / "toolchains")]
+        argv = [AGENT, "run", "--server", self.url, "--name", name, "--hosts", hosts, "--state-dir", str(self.dir / f"agent-{name}"),
+                "--recipes", RECIPES, "--toolchain-folders", TOOLCHAINS]
         for key, value in settings.items():
             argv += [f"--{key.replace('_', '-')}", value]
         if not (self.dir / f"agent-{name}").exists():

@@ -25,6 +25,8 @@ grep -q 'keras/saved-model' "$prefix/lint.log" || { echo "the nearest recipe is 
 printf "ERROR: Didn't find op for builtin opcode 'CONV_2D' version '5'.\\n" >"$prefix/log"
 env -u PORTOLAN_KB_TOOL "$prefix/bin/portolan" diagnose --platform mobile --stage verify --json "$prefix/log" | grep -q '"state": "diagnosed"' || { echo "the installed command does not diagnose"; exit 1; }
 [ -s "$prefix/share/portolan/kb.bin" ] || { echo "not installed: share/portolan/kb.bin"; exit 1; }
+# The drills came along with what they need.
+(cd / && env -u PORTOLAN_DRILLS "$prefix/bin/portolan" drill coverage) | grep -q 'of 81 nodes are some drill' || { echo "the installed command does not find its drills"; exit 1; }
 # A program against the one library.
 cat >"$prefix/use.c" <<'C'
 #include <portolan/hash.h>

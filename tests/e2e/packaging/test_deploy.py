@@ -88,3 +88,13 @@ def test_the_container_file_copies_and_installs_what_exists():
             for listed in re.findall(r"apt-get install -y --no-install-recommends (.*?)&&", " ".join(words)):
                 unknown = [p for p in listed.split() if not p.startswith("/") and p not in named]
                 assert not unknown, f"{stage}: {unknown} are named in no list of the project"
+
+
+def test_the_nightly_drills_are_a_command_that_the_program_takes():
+    """The unit's command line, with --help behind it: names of options that are not there are refused."""
+    unit = (TOP / "deploy" / "systemd" / "portolan-drills.service").read_text()
+    words = re.search(r"^ExecStart=/usr/bin/portolan (.*)$", unit, re.M).group(1).split()
+    done = subprocess.run([str(BUILD / "cli" / "portolan"), *words, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "drill run" in done.stdout, done.stderr
+    refused = subprocess.run([str(BUILD / "cli" / "portolan"), *words, "--nightly", "--help"], capture_output=True, text=True)
+    assert refused.returncode == 2
