@@ -76,6 +76,7 @@ enum cli_style cli_state_style(const char *state)
         {"cancelling", CLI_YELLOW},
         {"running",    CLI_CYAN  },
         {"claimed",    CLI_CYAN  },
+        {"deciding",   CLI_YELLOW},
         {"preparing",  CLI_CYAN  },
         {"waiting",    CLI_DIM   },
         {"queued",     CLI_DIM   },

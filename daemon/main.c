@@ -20,7 +20,7 @@
 struct settings {
     char *state_dir, *dsn, *listen, *tls_cert, *tls_key, *public_url, *metrics_token, *bootstrap_file,
         *git_roots, *git_hosts, *git_schemes, *known_hosts, *ready_file;
-    int64_t db_connections, workers, lease, claim_lease, losses, log_max, event_retention, prepare_timeout,
+    int64_t db_connections, workers, lease, claim_lease, losses, log_max, event_retention, prepare_timeout, relabel_rate,
         allow_private, sse_heartbeat;
 };
 #define S(field) offsetof(struct settings, field)
@@ -54,6 +54,8 @@ static const struct ptl_setting table[] = {
      "how far back event streams can resume; runs, attempts and logs stay"                                                                                             },
     {"prepare-timeout",         PTL_SET_DURATION, S(prepare_timeout), "15m",               1000,    86400000,    false,
      "fetch, plan and snapshot of one run"                                                                                                                             },
+    {"relabel-rate",            PTL_SET_INT,      S(relabel_rate),    "20",                1,       1000,        false,
+     "attempts of the past diagnosed anew a second when the knowledge changed"                                                                                         },
     {"git-schemes",             PTL_SET_STRING,   S(git_schemes),     "https,ssh,file",    0,       0,           false,
      "of https, ssh, git, file, http"                                                                                                                                  },
     {"git-hosts",               PTL_SET_STRING,   S(git_hosts),       NULL,                0,       0,           false,
@@ -192,6 +194,7 @@ static int start(struct daemon *d, struct ptl_error *err)
                                   .log_max_bytes = s->log_max,
                                   .event_retention_ms = s->event_retention,
                                   .prepare_timeout_ms = s->prepare_timeout,
+                                  .relabel_rate = s->relabel_rate,
                                   .allow_private_addresses = s->allow_private != 0,
                                   .git_local_roots = s->git_roots,
                                   .git_hosts = s->git_hosts,

@@ -28,6 +28,7 @@ struct ptl_core {
     struct ptl_core_knowledge *knowledge;
     unsigned preparing, polling, diagnosing, trying, looking;
     bool prepare_asked, risk_busy;
+    struct ptl_core_relabel *relabel;
     unsigned ticks; /* of the sweep */
 };
 
@@ -41,6 +42,15 @@ json_t *ptl_core_risk_cells(const json_t *plan);
 /* What run_plan.sql takes, by position. `inputs` NULL: could not be read. New reference. */
 json_t *ptl_core_risk_of_plan(const json_t *inputs, const json_t *plan, const json_t *facts);
 /* preflight.c */ void ptl_core_preflight_tick(void *core);
+void ptl_core_decide_sweep(struct ptl_core *core);
+/* The way of one attempt, a row of diagnosis_claim or relabel_claim: with the knowledge in force (there must
+ * be one), what people said counted in. `fn` runs exactly once, possibly from inside the call: 0 with the
+ * answer (borrowed); PTL_ABSENT: `whole` and some of its log is gone; -EAGAIN: not now; else it failed and
+ * `why` says how. */
+typedef void ptl_core_diagnosed_fn(void *ctx, int64_t attempt_id, int result, json_t *answer,
+                                   const char *why);
+void ptl_core_diagnose_row(struct ptl_core *core, struct ptl_rows *rows, int row, bool whole,
+                           ptl_core_diagnosed_fn *fn, void *ctx);
 /* knowledge.c: the knowledge base in force. A reference keeps it while another takes its place. */
 struct ptl_core_kb;
 struct ptl_kb;
@@ -52,6 +62,12 @@ struct ptl_core_kb *ptl_core_kb_unref(struct ptl_core_kb *kb);
 const struct ptl_kb *ptl_core_kb_of(const struct ptl_core_kb *kb);
 /* The bytes of its text model, borrowed; NULL: none. */
 const void *ptl_core_kb_model(const struct ptl_core_kb *kb, size_t *ret_len);
+/* relabel.c */
+int ptl_core_relabel_new(struct ptl_core *core);
+void ptl_core_relabel_stop(struct ptl_core *core);
+void ptl_core_relabel_free(struct ptl_core *core);
+/* Under the knowledge in force. Not `forced`: only when that is not what was applied last. fn may be NULL. */
+void ptl_core_relabel_begin(struct ptl_core *core, const char *who, bool forced, ptl_core_fn *fn, void *ctx);
 /* dispatch.c */ void ptl_core_queue_tick(void *core);
 void ptl_core_wake(struct ptl_core *core, unsigned hosts);
 void ptl_core_claims_stop(struct ptl_core *core);

@@ -127,6 +127,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
     core->store = store;
     core->http = http;
     core->o = *options;
+    if (core->o.relabel_rate < 1)
+        core->o.relabel_rate = 1;
     core->o.state_dir = ptl_xstrdup(options->state_dir);
     core->o.public_url = ptl_xstrdup(options->public_url);
     core->o.git_local_roots = ptl_xstrdup(options->git_local_roots);
@@ -149,6 +151,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         r = ptl_store_listen(store, "ptl_prepare", on_prepare, core);
     if (r == 0)
         r = ptl_store_listen(store, "ptl_preflight", on_preflight, core);
+    if (r == 0)
+        r = ptl_core_relabel_new(core);
     if (r == 0)
         r = ptl_core_knowledge_new(core);
     if (r < 0) {
@@ -186,6 +190,7 @@ void ptl_core_stop(struct ptl_core *core)
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++)
         *timers[i] = ptl_timer_free(*timers[i]);
     ptl_core_knowledge_stop(core);
+    ptl_core_relabel_stop(core);
     ptl_core_claims_stop(core);
 }
 
@@ -195,6 +200,7 @@ struct ptl_core *ptl_core_free(struct ptl_core *core)
         return NULL;
     ptl_core_stop(core);
     ptl_core_knowledge_free(core);
+    ptl_core_relabel_free(core);
     split_free(core->hosts);
     split_free(core->roots);
     free((char *)core->o.state_dir);

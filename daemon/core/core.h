@@ -23,6 +23,7 @@ struct ptl_core_options {
     int64_t log_max_bytes;      /* of one attempt */
     int64_t event_retention_ms; /* events older than this are forgotten; runs, attempts and logs stay */
     int64_t prepare_timeout_ms; /* fetch, plan and snapshot of one run */
+    int64_t relabel_rate;       /* attempts of the past diagnosed anew a second, 1..1000 */
     bool allow_private_addresses; /* repositories and forges on loopback and private addresses */
     const char
         *git_local_roots;  /* colon-separated directories that file:// repositories may be in; may be NULL */
@@ -111,6 +112,10 @@ PTL_NODISCARD int ptl_inventory_read(const json_t *inventory, struct ptl_invento
 
 /* Puts what the stage's plan says (uses, with, run, expect …) into a job. */
 void ptl_core_job_merge(json_t *job, const json_t *spec);
+/* ---- history under the knowledge in force (relabel.c, knowledge.c): reads the knowledge once more first, so
+ * that a change made a moment ago counts. Answers the job, a row of kb_apply. */
+void ptl_core_kb_apply(struct ptl_core *core, const char *who, ptl_core_fn *fn, void *ctx);
+
 /* A sentence for one row of stage_why. Caller frees. */
 char *ptl_core_why_text(const json_t *row);
 
@@ -137,9 +142,17 @@ struct ptl_core_try {
 };
 void ptl_core_kb_try(struct ptl_core *core, const struct ptl_core_try *what, ptl_core_fn *fn, void *ctx);
 
+/* What a diagnosis says of trying again. */
+enum { PTL_VERDICTS = 3 };
+#define PTL_VERDICT_NAMES                                                                                    \
+    {                                                                                                        \
+        "deterministic", "transient", "unclear"                                                              \
+    }
 struct ptl_core_counters {
     uint64_t claims, finishes, stale, log_bytes, runs_prepared, runs_invalid, agents_lost, diagnoses,
         diagnoses_failed;
+    uint64_t retries[PTL_VERDICTS][2]; /* decisions by verdict: not tried again, tried again */
+    uint64_t retry_saved_ms, relabelled;
     unsigned polls_waiting;
 };
 void ptl_core_counters(const struct ptl_core *core, struct ptl_core_counters *ret);

@@ -638,6 +638,8 @@ static void finished(struct said *s, struct ptl_rows *rows)
     ptl_log_info("run=%lld attempt=%lld: finished (%s), stage is %s", (long long)run_id,
                  (long long)s->attempt_id, result, ptl_row_str(rows, 0, "state"));
     s->core->count.finishes++;
+    if (ptl_str_eq(ptl_row_str(rows, 0, "state"), "deciding"))
+        ptl_core_diagnose_tick(s->core); /* a person may be looking on */
     ptl_core_run_advance(s->core, run_id);
     PTL_JSON *o = json_pack("{s:s,s:s}", "result", result, "stage_state", ptl_row_str(rows, 0, "state"));
     s->fn(s->ctx, 0, o, NULL);
@@ -692,6 +694,8 @@ char *ptl_core_why_text(const json_t *row)
         return ptl_xasprintf("waits for %s%s%s: portolan stage approve %lld", *people ? people : "a person",
                              gate ? ", since " : "", gate ? gate : "", (long long)ptl_json_i64(row, "id", 0));
     }
+    if (ptl_str_eq(state, "deciding"))
+        return ptl_xstrdup("it failed; its diagnosis decides whether it is tried again");
     if (hold > 0) {
         char t[32];
         ptl_duration_format(hold, t);

@@ -15,12 +15,22 @@ struct ptl_core_kb {
     struct ptl_kb *kb;
     struct ptl_buf model; /* the database's own text model, as bytes; empty: the one built in */
 };
+/* Somebody who waits for a load that began after he asked. */
+struct asker {
+    struct asker *next;
+    uint64_t wants;
+    char *who;
+    ptl_core_fn *fn;
+    void *ctx;
+};
 struct ptl_core_knowledge {
     struct ptl_core *core;
     struct ptl_core_kb *now; /* NULL until the first is compiled */
     struct ptl_timer *timer; /* tries again */
     bool shipped;            /* what this program ships with is in the database */
     bool busy, again;        /* a load is under way; another is wanted behind it */
+    uint64_t loads;          /* begun so far: one at a time */
+    struct asker *askers;
 };
 
 /* One step on a worker: the files to a document, or a document to a compiled knowledge base. */
@@ -100,9 +110,24 @@ static void run_compile(struct ptl_work *w)
 
 static void begin(struct ptl_core_knowledge *k);
 
+static void answer_askers(struct ptl_core_knowledge *k)
+{
+    for (struct asker **p = &k->askers, *a; (a = *p) != NULL;) {
+        if (a->wants > k->loads) {
+            p = &a->next;
+            continue;
+        }
+        *p = a->next;
+        ptl_core_relabel_begin(k->core, a->who, true, a->fn, a->ctx);
+        free(a->who);
+        free(a);
+    }
+}
+
 static void finished(struct ptl_core_knowledge *k, bool well)
 {
     k->busy = false;
+    answer_askers(k);
     if (k->again && well) {
         k->again = false;
         begin(k);
@@ -145,6 +170,7 @@ static void on_compiled(struct ptl_work *w)
         k->now = now;
         ptl_log_info("kb: %zu indicators in force, knowledge %.12s%s", ptl_kb_count(now->kb),
                      ptl_kb_hash(now->kb), l->builtin ? " (as built in)" : "");
+        ptl_core_relabel_begin(k->core, "portoland", false, NULL, NULL);
     } else if (w->result != -ECANCELED) {
         ptl_log_error("kb: %s; %s", l->err.text,
                       k->now ? "the knowledge in force stays" : "falling back to what is built in");
@@ -234,6 +260,7 @@ static void begin(struct ptl_core_knowledge *k)
     if (atomic_load(&k->core->stopping))
         return;
     k->busy = true;
+    k->loads++;
     if (k->shipped)
         read_database(k);
     else
@@ -249,6 +276,15 @@ static void on_timer(void *ctx)
 static void on_changed(void *ctx, const char *payload PTL_UNUSED)
 {
     begin(ctx);
+}
+
+void ptl_core_kb_apply(struct ptl_core *core, const char *who, ptl_core_fn *fn, void *ctx)
+{
+    struct ptl_core_knowledge *k = core->knowledge;
+    struct asker *a = ptl_xcalloc(1, sizeof(*a));
+    *a = (struct asker){k->askers, k->loads + 1, ptl_xstrdup(who), fn, ctx};
+    k->askers = a;
+    begin(k);
 }
 
 int ptl_core_knowledge_new(struct ptl_core *core)
@@ -272,6 +308,11 @@ void ptl_core_knowledge_free(struct ptl_core *core)
         return;
     ptl_core_knowledge_stop(core);
     ptl_core_kb_unref(core->knowledge->now);
+    for (struct asker *a = core->knowledge->askers, *next; a; a = next) {
+        next = a->next;
+        free(a->who);
+        free(a);
+    }
     free(core->knowledge);
     core->knowledge = NULL;
 }

@@ -23,6 +23,11 @@ const struct ptl_stage_rule ptl_stage_rules[] = {
     {PTL_ST_RUNNING,    PTL_ST_QUEUED,     "retry or lost",
      "its retry policy, a lost agent, or an agent that drained"                                                   },
     {PTL_ST_RUNNING,    PTL_ST_CANCELLING, "cancel",          "the agent is told"                                 },
+    {PTL_ST_CLAIMED,    PTL_ST_DECIDING,   "finish",          "as below, when the word of its start was lost"     },
+    {PTL_ST_RUNNING,    PTL_ST_DECIDING,   "finish",          "it failed with retries left: the diagnosis decides"},
+    {PTL_ST_DECIDING,   PTL_ST_QUEUED,     "may pass",        "transient, or unclear for the first time"          },
+    {PTL_ST_DECIDING,   PTL_ST_RED,        "in vain",         "deterministic, or unclear once more"               },
+    {PTL_ST_DECIDING,   PTL_ST_CANCELLED,  "cancel",          "no agent held it"                                  },
     {PTL_ST_CANCELLING, PTL_ST_CANCELLED,  "finish or clock",
      "the agent ended it, or its time to do so is over"                                                           },
     {PTL_ST_RED,        PTL_ST_WAITING,    "rerun",           "a person runs it again"                            },
@@ -44,7 +49,7 @@ const struct ptl_run_rule ptl_run_rules[] = {
     {PTL_RUN_CANCELLED, PTL_RUN_RUNNING,   "rerun",      "a person runs it again"                                },
 };
 const size_t ptl_run_rules_count = PTL_ARRAY_LEN(ptl_run_rules);
-static_assert(PTL_ST_COUNT == 10, "new stage state: extend ptl_stage_rules, the migration and the diagram");
+static_assert(PTL_ST_COUNT == 11, "new stage state: extend ptl_stage_rules, the migration and the diagram");
 static_assert(PTL_RUN_COUNT == 7, "new run state: extend ptl_run_rules, the migration and the diagram");
 
 bool ptl_stage_may(enum ptl_stage_state from, enum ptl_stage_state to)

@@ -119,4 +119,5 @@ void ptl_core_sweep_tick(void *ctx)
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_clocks, NULL, on_swept, core);
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_stuck, NULL, on_stuck, core);
     query_i64(core, PTL_SQL_sweep_prepare, 3, on_given_up);
+    ptl_core_decide_sweep(core);
 }

@@ -6,8 +6,8 @@
 #define READ    PTL_MAY_READ
 #define TRIGGER PTL_MAY_TRIGGER
 #define MANAGE  PTL_MAY_MANAGE
-#define ADMIN   PTL_MAY_ADMIN
 #define CURATE  PTL_MAY_CURATE
+#define ADMIN   PTL_MAY_ADMIN
 #define AGENT   PTL_MAY_AGENT
 #define OPEN    PTL_MAY_NOTHING
 #define H(x)    ptl_on_##x
@@ -69,7 +69,7 @@ const struct ptl_route ptl_routes[] = {
     {"GET",    "/api/v1/stages/{id}/attempts",               READ,    H(get_list),        "Attempts of a stage, newest first",                          "limit",                       NULL,            "List",       0},
     {"POST",   "/api/v1/stages/{id}/approve",                TRIGGER, H(post_approve),    "Open a manual gate",                                         NULL,                          "Comment",       NULL,         0},
     {"POST",   "/api/v1/stages/{id}/decline",                TRIGGER, H(post_decline),    "Close a manual gate: the stage turns red",                   NULL,                          "Comment",       NULL,         0},
-    {"GET",    "/api/v1/attempts/{id}",                      READ,    H(get_one),         "One attempt: end reason, report, diagnosis",                 NULL,                          NULL,            "Attempt",    0},
+    {"GET",    "/api/v1/attempts/{id}",                      READ,    H(get_attempt),     "One attempt: end reason, report, diagnosis, what people said, known cases", NULL,           NULL,            "Attempt",    0},
     {"GET",    "/api/v1/attempts/{id}/log",                  READ,    H(get_log),         "Its log from an offset; X-Portolan-Next-Offset goes on",     "offset,limit",                NULL,            NULL,         0},
     {"GET",    "/api/v1/attempts/{id}/log/index",            READ,    H(get_log_index),   "Where its lines are: places with the count of newlines before", "places",                  NULL,            "LogIndex",   0},
     {"GET",    "/api/v1/attempts/{id}/log/stream",           READ,    H(get_log_stream),  "Its log as it grows (SSE; id is the offset)",                "offset",                      NULL,            NULL,         0},
@@ -110,6 +110,13 @@ const struct ptl_route ptl_routes[] = {
     {"GET",    "/api/v1/kb/export",                          READ,    H(get_kb_export),   "The knowledge as a folder of files",                         NULL,                          NULL,            "KbFiles",    0},
     {"POST",   "/api/v1/kb/import",                          CURATE,  H(post_kb_import),  "Take in a folder of files: all of it or nothing",            NULL,                          "KbImportRequest", "KbImported", 16 << 20},
     {"GET",    "/api/v1/kb/changes",                         READ,    H(get_kb_changes),  "Every change of the knowledge with its author and difference, newest first", "object,before,limit", NULL,    "List",       0},
+    /* what is made of a diagnosis: people's words, answers of before */
+    {"GET",    "/api/v1/attempts/{id}/feedback",             READ,    H(get_list),        "What people said of its diagnosis, newest first",            "limit",                       NULL,            "List",       0},
+    {"POST",   "/api/v1/attempts/{id}/feedback",             TRIGGER, H(post_feedback),   "Confirm or correct its diagnosis; later ones of failures like it change", NULL,             "FeedbackRequest", "Feedback", 0},
+    {"DELETE", "/api/v1/feedback/{id}",                      TRIGGER, H(delete_feedback), "Take a word back; what was in force before is again",        NULL,                          NULL,            "Feedback",   0},
+    {"GET",    "/api/v1/attempts/{id}/diagnoses",            READ,    H(get_list),        "Answers it had under earlier knowledge, newest first",       "before,limit",                NULL,            "List",       0},
+    {"GET",    "/api/v1/kb/apply",                           READ,    H(get_kb_apply),    "How far labelling history anew is",                          NULL,                          NULL,            "KbApply",    0},
+    {"POST",   "/api/v1/kb/apply",                           CURATE,  H(post_kb_apply),   "Label history anew under the knowledge as it is now",        NULL,                          NULL,            NULL,         0},
 
     {"HEAD",   "/api/v1/blobs/{sha256}",                     READ | AGENT, H(head_blob),  "Is a blob here, or how much of it",                          NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/blobs/{sha256}",                     READ | AGENT, H(get_blob),   "A blob or a range of it",                                    NULL,                          NULL,            NULL,         0},

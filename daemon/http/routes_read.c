@@ -30,11 +30,12 @@ static const struct reading lists[] = {
     {"/api/v1/runs/{id}/statuses",            PTL_SQL_status_list,         "P:id",                                NULL,     NULL  },
     {"/api/v1/stages/{id}/attempts",          PTL_SQL_attempt_list,        "P:id l",                              NULL,     NULL  },
     {"/api/v1/attempts/{id}/artifacts",       PTL_SQL_attempt_artifacts,   "P:id s:after l",                      "after",  "path"},
+    {"/api/v1/attempts/{id}/feedback",        PTL_SQL_feedback_list,       "P:id l",                              NULL,     NULL  },
+    {"/api/v1/attempts/{id}/diagnoses",       PTL_SQL_diagnosis_past_list, "P:id b:before l",                     "before", "id"  },
 };
 static const struct reading ones[] = {
     {"/api/v1/projects/{project}", PTL_SQL_project_get, "p:project n", NULL, NULL},
     {"/api/v1/stages/{id}",        PTL_SQL_stage_get,   "P:id",        NULL, NULL},
-    {"/api/v1/attempts/{id}",      PTL_SQL_attempt_get, "P:id",        NULL, NULL},
 };
 
 static const struct reading *find(const struct reading *table, size_t n, const char *pattern)
@@ -488,6 +489,18 @@ static void on_metrics(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     one_metric(&b, "diagnoses_total", "counter", "failed attempts diagnosed", (double)c.diagnoses);
     one_metric(&b, "diagnoses_failed_total", "counter", "diagnoses that failed themselves",
                (double)c.diagnoses_failed);
+    static const char *const verdicts[PTL_VERDICTS] = PTL_VERDICT_NAMES;
+    metric(&b, "retry_decisions_total", "counter",
+           "failed attempts with retries left, by what their diagnosis said and what was done");
+    for (size_t k = 0; k < 2 * PTL_VERDICTS; k++)
+        ptl_buf_printf(&b, "portolan_retry_decisions_total{verdict=\"%s\",retry=\"%s\"} %llu\n",
+                       verdicts[k / 2], k % 2 ? "true" : "false",
+                       (unsigned long long)c.retries[k / 2][k % 2]);
+    one_metric(&b, "retry_saved_seconds_total", "counter",
+               "duration of attempts that a retry would have taken in vain, estimated",
+               (double)c.retry_saved_ms / 1000);
+    one_metric(&b, "relabelled_total", "counter", "attempts of the past diagnosed anew under newer knowledge",
+               (double)c.relabelled);
     one_metric(&b, "long_polls", "gauge", "agents waiting for work", c.polls_waiting);
     one_metric(&b, "db_statements_total", "counter", "statements answered", (double)s.statements);
     one_metric(&b, "db_statements_failed_total", "counter", "statements answered with an error",

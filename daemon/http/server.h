@@ -161,6 +161,9 @@ json_t *ptl_openapi(void); /* new reference */
     X(get_risk) X(get_backtest) X(get_board) X(get_assignments) X(post_assignment) X(get_assignment) \
     X(patch_assignment) X(post_assignment_comment) X(put_assignment_check) X(put_assignment_watch) \
     X(delete_assignment_watch) X(get_people) X(post_person) X(get_person) X(patch_person)
+/* routes_feedback.c */
+#define PTL_HANDLERS_FEEDBACK(X) \
+    X(get_attempt) X(post_feedback) X(delete_feedback) X(get_kb_apply) X(post_kb_apply)
 /* routes_kb.c */
 #define PTL_HANDLERS_KB(X) \
     X(get_kb_challenges) X(get_kb_challenge) X(put_kb_entry) X(get_kb_indicators) X(post_kb_indicator) \
@@ -171,5 +174,6 @@ json_t *ptl_openapi(void); /* new reference */
 PTL_HANDLERS(X)
 PTL_HANDLERS_RISK(X)
 PTL_HANDLERS_KB(X)
+PTL_HANDLERS_FEEDBACK(X)
 #undef X
 #endif

@@ -16,6 +16,10 @@
 #include <stdio.h>
 
 enum { PRIOR_WEIGHT = 50, CHAIN_REACH = 300, CAUSED_REACH = 200, TEXT_LINES_MAX = 3000 };
+/* What people said of failures like this one, -1..1 a node. On the very same failure (0.67 for the right
+ * node, as much against the wrong one) it outweighs the strongest rule; on one that is only of the same tool
+ * it decides between equals. */
+static const double FEEDBACK_WEIGHT = 12;
 static const double OUTSIDE_SHARE =
     0.2; /* of all failures, what is assumed not to be a deployment challenge at all */
 
@@ -418,7 +422,7 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
         struct candidate *c = &w->cand[i];
         c->z = k->rules * c->rules + text * c->text + k->prior * c->prior +
                (kb->nodes[c->node].deployment ? 0 : k->outside) +
-               4 * ptl_json_num(feedback, kb->nodes[c->node].id, 0);
+               FEEDBACK_WEIGHT * ptl_json_num(feedback, kb->nodes[c->node].id, 0);
     }
     qsort(w->cand, (size_t)w->n_cand, sizeof(*w->cand), by_probability);
     for (int i = 0; i < w->n_cand; i++)

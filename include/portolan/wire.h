@@ -26,6 +26,7 @@ enum ptl_stage_state {
     PTL_ST_QUEUED,  /* an agent may take it */
     PTL_ST_CLAIMED, /* leased, not yet started */
     PTL_ST_RUNNING,
+    PTL_ST_DECIDING,   /* failed with retries left: its diagnosis decides; no agent holds it */
     PTL_ST_CANCELLING, /* the agent has been told; ends by deadline in any case */
     PTL_ST_GREEN,
     PTL_ST_RED,

@@ -49,8 +49,9 @@ static const struct spec_word queues[] = {
 };
 /* Our own end reasons first; then GitLab's words for the same. */
 static const struct spec_word retries[] = {
-    {"always",                   "agent_lost,setup,timeout,oom,signal,exit"},
+    {"always",                   "always,agent_lost,setup,timeout,oom,signal,exit"},
     {"transient",                "transient"                               },
+    {"unclear",                  "unclear"                                 },
     {"agent_lost",               "agent_lost"                              },
     {"setup",                    "setup"                                   },
     {"timeout",                  "timeout"                                 },
@@ -127,7 +128,7 @@ static const struct spec_key retry_keys[] = {
     {.name = "max", .out = "max", .type = T_INT, .min = 0, .max = 10, .aliases = LIST("limit"),
      .help = "how many more attempts at most; default 2"},
     {.name = "when", .out = "when", .type = T_WORDS, .words = retries,
-     .help = "end reasons that are tried again; default agent_lost, setup, transient (a diagnosis that says a retry can help)"},
+     .help = "what is tried again: transient (the diagnosis says a retry can help), unclear (once), an end reason (exit, signal, timeout, oom: where the diagnosis does not say that it is in vain), always (whatever it says), agent_lost, setup; default agent_lost, setup, transient, and unclear where retry is given"},
 };
 static const struct spec_object retry_object = {.id = "retry", .what = "retry", KEYS(retry_keys), .scalar_key = "max"};
 

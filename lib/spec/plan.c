@@ -201,6 +201,8 @@ static void set_clocks(struct plan *p, const struct where *w, json_t *j, bool ve
     if (!when) {
         json_decref(reasons);
         reasons = json_pack("[s,s,s]", "agent_lost", "setup", "transient");
+        if (retry) /* who asks for retries wants one where nobody can tell */
+            json_array_append_new(reasons, json_string("unclear"));
     }
     json_object_set_new(j, "retry", json_pack("{s:I,s:o}", "max", (json_int_t)max, "when", reasons));
 }

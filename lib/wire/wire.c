@@ -7,8 +7,9 @@ static const char *const stage_kinds[] = {"export", "convert", "verify"};
 static const char *const host_kinds[] = {"server", "mobile", "browser"};
 static const char *const end_reasons[] = {"exit",      "signal",     "timeout", "oom",
                                           "cancelled", "agent_lost", "setup"};
-static const char *const stage_states[] = {"waiting",    "gated", "queued", "claimed",   "running",
-                                           "cancelling", "green", "red",    "cancelled", "skipped"};
+static const char *const stage_states[] = {"waiting", "gated",     "queued",     "claimed",
+                                           "running", "deciding",  "cancelling", "green",
+                                           "red",     "cancelled", "skipped"};
 static const char *const run_states[] = {"preparing", "waiting",   "running", "green",
                                          "red",       "cancelled", "invalid"};
 static_assert(PTL_ARRAY_LEN(stage_kinds) == PTL_STAGE_KIND_COUNT, "every kind has a name");

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -113,6 +114,20 @@ class Site:
         done = subprocess.run([psql, "-h", str(socket), "-U", "portolan", "-d", "portolan", "-XAtc", statement], capture_output=True, text=True, cwd="/", timeout=30)
         assert done.returncode == 0, f"psql: {done.stderr}"
         return done.stdout.strip()
+
+    # -- knowledge
+    def indicator(self, slug: str, pattern: str, challenge: str, transient: bool | None = None, name: str = "daemon") -> None:
+        """A new indicator of the user's own in the database, sure of itself; returns once it is in force. Tests of what is done with diagnoses must not hang on how good the shipped ones are."""
+        def in_force() -> int:
+            found = re.findall(r"(\d+) indicators in force", (self.dir / f"{name}.log").read_text(errors="replace"))
+            return int(found[-1]) if found else 0
+        wait_for("the knowledge that ships", in_force)
+        data = {"id": f"local/{slug}", "summary": f"the log says {slug}", "pattern": pattern, "flags": [], "also": [], "unless": [], "scope": {},
+                "weights": {"any": {challenge: 1}}, "specificity": 1, "role": "cause", "transient": transient, "remedy": {"text": f"mend {slug}", "commands": [f"mend --{slug}"]}, "sources": ["a test"]}
+        text = json.dumps(data).replace("'", "''")
+        self.sql(f"INSERT INTO indicator (id, data, origin, updated_by) VALUES ('local/{slug}', '{text}', 'local', 'test')")
+        count = int(self.sql("SELECT count(*) FROM indicator WHERE retired_at IS NULL"))
+        wait_for(f"indicator {slug} in force", lambda: in_force() == count)
 
     # -- repositories
     def repo(self, name: str, pipeline: str | None, files: dict[str, str] | None = None) -> pathlib.Path:

@@ -86,7 +86,7 @@ static void keys_and_values(void **state)
         {"retry", HEAD "export: {uses: a/b, retry: 11}\n" TARGETS,
          "f:3:28: export.retry.max: '11' does not fit; expected a whole number from 0 to 10\n"},
         {"retry when", HEAD "export: {uses: a/b, retry: {max: 1, when: [timeuot]}}\n" TARGETS,
-         "f:3:44: export.retry.when[0]: 'timeuot' does not fit; expected one of always, transient, agent_lost, setup, timeout, "
+         "f:3:44: export.retry.when[0]: 'timeuot' does not fit; expected one of always, transient, unclear, agent_lost, setup, timeout, "
          "oom, signal, exit, script_failure, runner_system_failure, stuck_or_timeout_failure, job_execution_timeout, "
          "unknown_failure, api_failure, scheduler_failure, data_integrity_failure; did you mean 'timeout'?\n"},
         {"bool", HEAD "export: {uses: a/b, network: maybe}\n" TARGETS,

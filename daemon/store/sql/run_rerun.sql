@@ -4,6 +4,6 @@
 WITH open AS (
     UPDATE run SET state = 'running', ended_at = NULL, message = NULL WHERE id = $1::bigint AND state IN ('red', 'cancelled') AND plan IS NOT NULL RETURNING id
 )
-UPDATE stage s SET state = 'waiting', message = NULL, retries = 0, losses = 0, ended_at = NULL, started_at = NULL, queued_at = NULL, first_queued_at = NULL, not_before = now()
+UPDATE stage s SET state = 'waiting', message = NULL, retries = 0, losses = 0, unclear_retries = 0, ended_at = NULL, started_at = NULL, queued_at = NULL, first_queued_at = NULL, not_before = now()
   FROM open WHERE s.run_id = open.id AND s.state IN ('red', 'cancelled', 'skipped')
 RETURNING s.id;

@@ -1,6 +1,6 @@
 -- run_supersede: `queue: latest` cancels the older waiting runs of the group; cancel-in-progress also the running ones.  $1 bigint run (newly planned).
 -- Runs are prepared side by side, so a newer one may have been planned first: then this one is the older.
--- State: stage waiting, gated, queued -> cancelled; claimed, running -> cancelling. run waiting -> cancelled.
+-- State: stage waiting, gated, queued, deciding -> cancelled; claimed, running -> cancelling. run waiting -> cancelled.
 -- @write
 WITH me AS (
     SELECT * FROM run WHERE id = $1::bigint AND concurrency_group IS NOT NULL
@@ -16,7 +16,7 @@ WITH me AS (
            message = 'superseded by a newer run of its concurrency group',
            cancel_by = now() + (s.grace_ms + 15000) * interval '1 ms',
            ended_at = CASE WHEN s.state IN ('claimed', 'running') THEN NULL ELSE now() END
-      FROM old WHERE s.run_id = old.id AND s.state IN ('waiting', 'gated', 'queued', 'claimed', 'running')
+      FROM old WHERE s.run_id = old.id AND s.state IN ('waiting', 'gated', 'queued', 'deciding', 'claimed', 'running')
 )
 UPDATE run r SET state = 'cancelled', message = 'superseded by a newer run of its concurrency group', ended_at = now()
   FROM old WHERE r.id = old.id AND old.state = 'waiting'

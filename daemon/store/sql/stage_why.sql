@@ -15,5 +15,5 @@ SELECT s.id, s.name, s.state, s.run_id, r.number AS run_number, p.name AS projec
                    (s.toolchain IS NULL OR s.toolchain = ANY (a.toolchains)) AND (s.uses IS NULL OR s.uses = ANY (a.recipes)) AS equipped,
                    (SELECT count(*) FROM stage t WHERE t.agent_id = a.id AND t.state IN ('claimed', 'running', 'cancelling')) AS busy
               FROM agent a WHERE a.state <> 'removed') x) m
- WHERE s.state IN ('waiting', 'gated', 'queued') AND ($1::bigint IS NULL OR s.id = $1::bigint) AND ($2::bigint IS NULL OR s.run_id = $2::bigint)
+ WHERE s.state IN ('waiting', 'gated', 'queued', 'deciding') AND ($1::bigint IS NULL OR s.id = $1::bigint) AND ($2::bigint IS NULL OR s.run_id = $2::bigint)
  ORDER BY s.queued_at NULLS LAST, s.id LIMIT $3::bigint;
