@@ -258,6 +258,9 @@ PTL_NODISCARD int cli_snapshot(struct cli *c, const char *root, const char *to, 
 PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the directories above a file */
 
 /* clang-format off */
+/* the past */
+#define CLI_HANDLERS_HISTORY(X) \
+    X(failures_search) X(failures_show) X(similar)
 #define CLI_HANDLERS(X) \
     X(login) X(whoami) X(project_add) X(project_list) X(project_show) X(project_set) \
     X(project_remove) X(project_secret_set) X(project_secret_list) X(project_secret_remove) \
@@ -280,6 +283,7 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
     X(drill_coverage)
 /* clang-format on */
 #define X(name) int cli_cmd_##name(struct cli *c);
+CLI_HANDLERS_HISTORY(X)
 CLI_HANDLERS(X)
 CLI_HANDLERS_RISK(X)
 CLI_HANDLERS_KB(X)

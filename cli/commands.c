@@ -16,6 +16,13 @@
 #define H(x) cli_cmd_##x
 
 /* clang-format off */
+#define FAILURE_OPTIONS \
+    {"challenge", 0, CLI_TEXT, "ID", "a challenge and all below it: mobile, mobile/model-conversion, …; none: unclear ones"}, {"taxonomy", 0, CLI_TEXT, "NAME", "deployment, job-failures or faults"}, \
+    {"platform", 0, CLI_CHOICE, "server|mobile|browser", "where the model was to run"}, {"target", 0, CLI_TEXT, "TARGET", "a target of the pipeline file"}, {"stage", 0, CLI_TEXT, "STAGE", "a stage: verify/android"}, \
+    {"kind", 0, CLI_CHOICE, "export|convert|verify", "what kind of stage"}, {"tool", 0, CLI_TEXT, "TOOL", "a recipe, its family, or a tool of the environment"}, {"version", 0, CLI_TEXT, "RANGE", "of that tool: 2.16, ==2.16.1, \">=2.15,<2.18\""}, \
+    {"operator", 0, CLI_TEXT, "OP", "an operator that the log named"}, {"branch", 0, CLI_TEXT, "BRANCH", "a branch or tag"}, {"author", 0, CLI_TEXT, "WHO", "of the commit: name or e-mail"}, {"agent", 0, CLI_TEXT, "NAME", "the agent it ran on"}, \
+    {"end-reason", 0, CLI_CHOICE, "exit|signal|timeout|oom|agent_lost|setup", "how the attempt ended"}, {"since", 0, CLI_TEXT, "TIME", "2026-11-01, or so long ago: 7d"}, {"until", 0, CLI_TEXT, "TIME", "the same"}, \
+    {"resolved", 0, CLI_CHOICE, "true|false|any", "whether it was turned green since"}
 #define OPT_PROJECT  {"project", 'p', CLI_TEXT, "NAME", "the project (default: PORTOLAN_PROJECT)"}
 #define OPT_LIMIT    {"limit", 'n', CLI_INT, "N", "show at most N (default 50)", .min = 1, .max = 100000}
 #define OPT_RETRY    {"retry", 0, CLI_DURATION, "TIME", "keep trying for TIME when the server is away (default 5m)", .min = 0, .max = 86400000}
@@ -154,6 +161,14 @@ const struct cli_command cli_commands[] = {
      OPTIONS(OPT_PROJECT, {"output", 'o', CLI_DIR, "DIR", "where to put them (default: the current directory)"}),
      "download artifacts, all or those below PATH", "Each file is checked against its SHA-256. Nothing is written outside of DIR."},
 
+    {"failures search", H(failures_search), {{"WORDS", CLI_TEXT, .optional = true, .many = true}},
+     OPTIONS(OPT_PROJECT, FAILURE_OPTIONS, {"sort", 0, CLI_CHOICE, "time|similarity|cost", "newest, likest to the words, or costliest first (default time)"},
+             OPT_LIMIT, {"cursor", 0, CLI_TEXT, "CURSOR", "go on behind this page"}, {"csv", 0, CLI_FLAG, NULL, "as CSV, at most 50000"}),
+     "search past failures", "Words are found in any form (quantize finds quantization) in what was quoted from logs; a text in double quotes as it stands, whatever the case; -WORD leaves out. The filters are those of the API's URL: portolan failures search 'unsupported op' --challenge mobile --since 30d."},
+    {"failures show", H(failures_show), {{"ATTEMPT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "one failure as the history keeps it, also when its log has gone", NULL},
+    {"similar", H(similar), {{"ATTEMPT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"limit", 'n', CLI_INT, "N", "show at most N (default 20)", .min = 1, .max = 100}),
+     "the nearest past failures and why they are near", "Grouped by what their best line is once names and numbers are masked; in a group those that were resolved come first, then the newest."},
+
     {"agent list", H(agent_list), {{0}}, OPTIONS(OPT_LIMIT), "agents: what they serve and what they do", NULL},
     {"agent enrol", H(agent_enrol), {{"NAME", CLI_TEXT, .optional = true}},
      OPTIONS({"host", 0, CLI_CHOICE, "server|mobile|browser", "a host kind the agent may serve (default: any)", .many = true},
@@ -257,6 +272,7 @@ const char *cli_noun_summary(const char *noun)
         {"stage",          "stages that wait, and their gates"                  },
         {"attempt",        "tries of a stage"                                   },
         {"artifacts",      "what stages published"                              },
+        {"failures",       "past failures: search, show"                        },
         {"agent",          "the machines that do the work"                      },
         {"risk",           "how likely stages are to fail"                      },
         {"assignment",     "what was given to whom"                             },

@@ -11,6 +11,7 @@ struct ptl_core {
     struct ptl_core_options o; /* strings owned */
     unsigned char key[32];
     struct ptl_core_counters count;
+    struct ptl_core_history *history; /* history.c */
     atomic_bool stopping;
     /* git policy, built once */
     struct ptl_git_policy policy;
@@ -35,6 +36,9 @@ struct ptl_core {
 /* trigger.c */ void ptl_core_poll_tick(void *core);
 /* prepare.c */ void ptl_core_prepare_tick(void *core);
 /* sweep.c */ void ptl_core_sweep_tick(void *core);
+/* history.c */ void ptl_core_history_new(struct ptl_core *core);
+void ptl_core_history_stop(struct ptl_core *core); /* no new work */
+void ptl_core_history_free(struct ptl_core *core);
 /* diagnose.c */ void ptl_core_diagnose_tick(void *core);
 /* risk.c */ void ptl_core_risk_tick(void *core);
 /* [{name, kind, target, platform, spec}] of a plan, what risk_inputs.sql asks with. New reference. */

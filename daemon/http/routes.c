@@ -11,6 +11,9 @@
 #define AGENT   PTL_MAY_AGENT
 #define OPEN    PTL_MAY_NOTHING
 #define H(x)    ptl_on_##x
+#define FAILURE_FILTERS                                                                                      \
+    "q,challenge,taxonomy,platform,target,stage,kind,project,tool,version,operator,"                         \
+    "branch,author,agent,end_reason,since,until,resolved"
 
 /* clang-format off */
 const struct ptl_route ptl_routes[] = {
@@ -54,6 +57,16 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/deliveries/{id}/replay",             TRIGGER, H(post_replay),     "The pushes of a delivery once more: new runs",               NULL,                          NULL,            "Delivery",   0},
     {"POST",   "/api/v1/projects/{project}/pushes",          TRIGGER, H(post_push),       "What a post-receive hook saw",                               NULL,                          "PushRequest",   "PushAnswer", 4 << 20},
     {"POST",   "/api/v1/projects/{project}/runs",            TRIGGER, H(post_run),        "Start a run of a branch, tag or commit",                     NULL,                          "RunRequest",    "PushAnswer", 0},
+
+    /* history: failures, what is like them, what turned them green */
+    {"GET",    "/api/v1/failures",                           READ,    H(get_failures),    "Search for failures: words, \"quoted texts\" and every fact; newest, likest or costliest first", FAILURE_FILTERS ",sort,cursor,limit", NULL, "FailureList", 0},
+    {"GET",    "/api/v1/failures/facets",                    READ,    H(get_failure_facets), "Counts of the facts of the failures that a search finds", FAILURE_FILTERS,               NULL,            "Facets",     0},
+    {"GET",    "/api/v1/failures.csv",                       READ,    H(get_failures_csv),"The failures that a search finds, as CSV, at most 50000",    FAILURE_FILTERS ",sort",       NULL,            NULL,         0},
+    {"GET",    "/api/v1/attempts/{id}/failure",              READ,    H(get_failure),     "One failed attempt as the history keeps it, also when its log has gone", NULL,              NULL,            "Failure",    0},
+    {"GET",    "/api/v1/attempts/{id}/similar",              READ,    H(get_similar),     "The nearest past failures, grouped by template, resolved ones first, with why", "limit",    NULL,            "SimilarList", 0},
+    {"GET",    "/api/v1/queries",                            READ,    H(get_saved_queries), "One's own saved searches and those that others share",     NULL,                          NULL,            "List",       0},
+    {"POST",   "/api/v1/queries",                            READ,    H(post_saved_query),"Save a search under a name of one's own",                    NULL,                          "SavedQueryRequest", "SavedQuery", 0},
+    {"DELETE", "/api/v1/queries/{id}",                       READ,    H(delete_saved_query), "Forget a saved search of one's own",                      NULL,                          NULL,            NULL,         0},
 
     {"GET",    "/api/v1/runs",                               READ,    H(get_list),        "Runs, newest first",                                         "project,state,ref,commit,before,limit", NULL,  "List",       0},
     {"GET",    "/api/v1/runs/{id}",                          READ,    H(get_run),         "A run with its stages",                                      NULL,                          NULL,            "Run",        0},

@@ -147,6 +147,10 @@ json_t *ptl_openapi(void); /* new reference */
 
 /* handlers (routes_*.c) */
 /* clang-format off */
+/* routes_history.c */
+#define PTL_HANDLERS_HISTORY(X) \
+    X(get_failures) X(get_failures_csv) X(get_failure_facets) X(get_failure) X(get_similar) \
+    X(get_saved_queries) X(post_saved_query) X(delete_saved_query)
 #define PTL_HANDLERS(X) \
     X(get_health) X(get_ready) X(get_version) X(get_metrics) X(get_openapi) X(get_schema) \
     X(get_whoami) X(get_list) X(get_one) X(post_token) X(delete_token) X(post_enrol_token) \
@@ -171,6 +175,7 @@ json_t *ptl_openapi(void); /* new reference */
     X(get_kb_export) X(post_kb_import) X(get_kb_changes)
 /* clang-format on */
 #define X(name) void ptl_on_##name(struct ptl_request *q);
+PTL_HANDLERS_HISTORY(X)
 PTL_HANDLERS(X)
 PTL_HANDLERS_RISK(X)
 PTL_HANDLERS_KB(X)

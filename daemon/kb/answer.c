@@ -162,8 +162,9 @@ static json_t *evidence_json(const struct ptl_kb *kb, const struct ptl_kb_log *l
     size_t from;
     const char *stage = stage_name(logs, n_logs, l);
     PTL_FREE char *why = NULL;
+    PTL_JSON *names = NULL;
     if (e->indicator >= 0) {
-        PTL_JSON *names = names_of(kb, s, w, e);
+        names = names_of(kb, s, w, e);
         why = fill(ptl_json_str(kb->ind[e->indicator].json, "summary", ""), names);
     }
     json_t *text = quote(s, e->line, &from);
@@ -171,6 +172,13 @@ static json_t *evidence_json(const struct ptl_kb *kb, const struct ptl_kb_log *l
                           (json_int_t)l->offset, "length", (json_int_t)l->length, "text", text, "score",
                           (double)(int)(e->strength * 1000 + 0.5) / 1000, "why", why ? why : e->why,
                           "indicator", e->indicator >= 0 ? kb->ind[e->indicator].id : NULL, "stage", stage);
+    if (j && names) { /* what the indicator captured: the operator, versions, shapes */
+        static const char *const always[] = {"platform", "stage", "tool"};
+        for (size_t i = 0; i < PTL_ARRAY_LEN(always); i++)
+            json_object_del(names, always[i]);
+        if (json_object_size(names))
+            json_object_set(j, "names", names);
+    }
     if (j && e->indicator >= 0 && e->span.end > e->span.start && e->span.start >= (int)from) {
         json_object_set_new(j, "start", json_integer(e->span.start - (int)from));
         json_object_set_new(j, "end", json_integer(e->span.end - (int)from));

@@ -58,10 +58,10 @@ enum { PTL_KB_LOGS_MAX = 8 };
  * …","probability","summary","transient","indicators":[ids],"evidence":[index…],
  *                 "remedy":{"text","commands":[…]}|null,"about"|null,"came_in":"convert/android"|null}… at
  * most 8, likeliest first], "ranked":[{"id","p","evidence":["17: quoted line"…]}…],
- *  "evidence":[{"line":17,"offset":812,"length":64,"text":"…","score":0.9,"why":"…","indicator"|null,"stage"|null,"start","end"}…
- * at most 12, best first] (line 0: a fact of the attempt, not a line), "nearest":[ids],"decide":["what
- * evidence would decide"…]  (when unclear), "cuts":["what was not looked at"…],
- *  "template":"the best line, masked (template.h)","fingerprint":"16 hex digits over the best lines'
+ *  "evidence":[{"line":17,"offset":812,"length":64,"text":"…","score":0.9,"why":"…","indicator"|null,"stage"|null,"start","end","names":{what
+ * the indicator captured}}… at most 12, best first] (line 0: a fact of the attempt, not a line),
+ * "nearest":[ids],"decide":["what evidence would decide"…]  (when unclear), "cuts":["what was not looked
+ * at"…], "template":"the best line, masked (template.h)","fingerprint":"16 hex digits over the best lines'
  * templates"|null} or -ENOMEM. `kb` NULL: lines by shape and place only, never a challenge. Template and
  * fingerprint depend on log, facts and indicators, never on counts or feedback. */
 PTL_NODISCARD int ptl_kb_diagnose(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_log *logs,

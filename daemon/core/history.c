@@ -1,0 +1,121 @@
+/* history.c - what keeps the past answerable: folds changes of failures into the counts, gives diagnoses from
+ * before there were fingerprints theirs, looks at what turned stages green, lets old logs go. Every daemon
+ * does it; rows that another one holds are skipped. */
+#include "bands.h"
+#include "core-private.h"
+#include "template.h"
+#include <portolan/log.h>
+
+enum {
+    EVERY_MS = 2000,
+    FOLD_AT_ONCE = 20000,
+    PRINT_AT_ONCE = 50,
+    PRINT_EVERY_TICKS = 15, /* of the history timer, 2 s each */
+};
+
+struct ptl_core_history {
+    struct ptl_timer *timer;
+    bool folding, printing;
+    unsigned ticks;
+};
+
+/* ---- counts */
+static void on_folded(void *ctx, struct ptl_rows *const *rows PTL_UNUSED, size_t n PTL_UNUSED,
+                      const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    core->history->folding = false;
+    if (err)
+        ptl_log_warning("history: counts are not folded now, readers add them up: %s", err->text);
+}
+
+static void fold(struct ptl_core *core)
+{
+    static const enum ptl_sql folds[] = {PTL_SQL_failure_fold, PTL_SQL_toolchain_fold};
+    struct ptl_batch *b = ptl_batch_new(core->store);
+    for (size_t i = 0; i < PTL_ARRAY_LEN(folds); i++) {
+        struct ptl_args a;
+        ptl_args_init(&a);
+        ptl_args_i64(&a, FOLD_AT_ONCE);
+        ptl_batch_add(b, folds[i], &a);
+    }
+    core->history->folding = ptl_batch_run(b, on_folded, core) == 0;
+}
+
+/* ---- fingerprints of old diagnoses: over the lines they quote, best first */
+static void print_one(struct ptl_core *core, int64_t attempt_id, const json_t *diagnosis)
+{
+    enum { LINES = 3 };
+    char *templates[LINES] = {0}, print[PTL_KB_FINGERPRINT_HEX];
+    const json_t *e;
+    size_t n = 0;
+    for (size_t i = 0; n < LINES && (e = json_array_get(json_object_get(diagnosis, "evidence"), i)); i++) {
+        const char *text = ptl_json_str(e, "text", NULL);
+        if (text)
+            templates[n++] = ptl_kb_template(text, strlen(text));
+    }
+    if (n == 0) {
+        const char *summary = ptl_json_str(diagnosis, "summary", "");
+        templates[n++] = ptl_kb_template(summary, strlen(summary));
+    }
+    ptl_kb_fingerprint((const char *const *)templates, n, print);
+    PTL_JSON *more = json_pack("{s:s,s:s,s:o}", "template", templates[0] ? templates[0] : "", "fingerprint",
+                               print, "bands", ptl_kb_bands_of(diagnosis));
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, attempt_id);
+    ptl_args_json(&a, more);
+    (void)!ptl_store_query(core->store, PTL_SQL_failure_print, &a, NULL, NULL);
+    for (size_t i = 0; i < n; i++)
+        free(templates[i]);
+}
+
+static void on_unprinted(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    core->history->printing = false;
+    for (int i = 0; !err && i < ptl_rows_count(rows); i++) {
+        PTL_JSON *diagnosis = ptl_row_json(rows, i, "diagnosis");
+        print_one(core, ptl_row_i64(rows, i, "id"), diagnosis);
+    }
+}
+
+static void print_old(struct ptl_core *core)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, PRINT_AT_ONCE);
+    core->history->printing =
+        ptl_store_query(core->store, PTL_SQL_failure_unprinted, &a, on_unprinted, core) == 0;
+}
+
+static void tick(void *ctx)
+{
+    struct ptl_core *core = ctx;
+    struct ptl_core_history *h = core->history;
+    if (!ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
+        return;
+    if (!h->folding)
+        fold(core);
+    if (h->ticks++ % PRINT_EVERY_TICKS == 0 && !h->printing)
+        print_old(core);
+}
+
+void ptl_core_history_new(struct ptl_core *core)
+{
+    core->history = ptl_xcalloc(1, sizeof(*core->history));
+    core->history->timer = ptl_timer_new(core->loop, tick, core);
+    ptl_timer_every(core->history->timer, EVERY_MS);
+}
+
+void ptl_core_history_stop(struct ptl_core *core)
+{
+    if (core->history)
+        core->history->timer = ptl_timer_free(core->history->timer);
+}
+
+void ptl_core_history_free(struct ptl_core *core)
+{
+    free(core->history);
+    core->history = NULL;
+}

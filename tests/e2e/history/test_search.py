@@ -1,0 +1,172 @@
+"""Search over failures: words, quoted texts, every filter, cursors, facets, CSV, similar ones, saved searches; confined tokens."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from urllib.parse import quote
+
+import pytest
+from portolan import BUILD, wait_for
+
+GRID = "Traceback (most recent call last):\nRuntimeError: Encountered unresolved custom op: GridSample{}.\nNode number 7 (GridSample{}) failed to prepare.\n"
+VERSION = "ERROR: Didn't find op for builtin opcode 'CONV_2D' version '{}'. An older version of this builtin might be supported.\nERROR: Registration failed.\n"
+
+
+@pytest.fixture(scope="module")
+def told(past):
+    """Five failures of two projects."""
+    ids = {"grid": past.fail("north", GRID.format("", ""), "verify/android", {"ai-edge-litert": "2.1.0"}),
+           "grid2": past.fail("south", GRID.format("3D", "3D"), "verify/android", {"ai-edge-litert": "1.4.0"}),
+           "version": past.fail("north", VERSION.format(5), "verify/android", {"ai-edge-litert": "1.0.9"}),
+           "port": past.fail("south", "OSError: [Errno 98] Address already in use: ('0.0.0.0', 8501)\n"),
+           "odd": past.fail("north", "KafkaError: the quantizer refused channel_last_7 of /models/zebra.tflite\n")}
+    return ids
+
+
+def ids_of(items):
+    return [i["attempt_id"] for i in items]
+
+
+def test_words_are_stemmed_and_quoted_texts_are_not(past, told):
+    assert ids_of(past.failures("q=unresolve+ops")) == [told["grid2"], told["grid"]], "'unresolve ops' finds 'unresolved … op', newest first"
+    assert ids_of(past.failures("q=" + quote('"custom op: GridSample."'))) == [told["grid"]], "a quoted text stands there as written"
+    assert ids_of(past.failures("q=" + quote('"channel_last_7"'))) == [told["odd"]]
+    assert past.failures("q=" + quote('"channels_last_7"')) == [], "no stemming inside of quotes"
+    assert ids_of(past.failures("q=" + quote("unresolved -GridSample3D"))) == [told["grid"]]
+    assert past.failures("q=nosuchword") == []
+    assert past.call("GET", "/api/v1/failures?q=" + quote('"--"')).status == 422
+
+
+def test_every_filter(past, told):
+    item = next(i for i in past.failures("limit=50") if i["attempt_id"] == told["version"])
+    assert item["project"] == "north" and item["stage"] == "verify/android" and item["target"] == "android" and item["platform"] == "mobile"
+    assert item["challenge_id"].startswith("mobile/") and " › " in item["challenge_path"] and "CONV_2D" in item["key_line"] and item["cost_minutes"] == 1.0 and item["resolved_at"] is None
+    leaf, category = item["challenge_id"], item["challenge_id"].rsplit("/", 1)[0]
+    for query in (f"challenge={leaf}", f"challenge={category}", "challenge=mobile", "taxonomy=deployment", "platform=mobile", "target=android", "stage=verify/android", "kind=verify", "project=north", "tool=ai-edge-litert", "tool=command",
+                  "tool=ai-edge-litert&version=1.0", "tool=ai-edge-litert&version=" + quote("<1.1"), "tool=ai-edge-litert&version===1.0.9", "operator=conv_2d", "branch=main", "author=ada@example.org", "author=Ada", "agent=player", "end_reason=exit",
+                  "since=1h", "until=2099-01-01", "resolved=false", "resolved=any"):
+        assert told["version"] in ids_of(past.failures(query)), query
+    for query in ("challenge=server", f"challenge={leaf}x", "challenge=none", "taxonomy=faults", "platform=browser", "target=web", "stage=verify", "kind=export", "project=south", "tool=tfjs/run", "tool=ai-edge-litert&version=" + quote(">=1.1,<3"),
+                  "operator=gridsample", "branch=dev", "author=Bob", "agent=other", "end_reason=oom", "until=2020-01-01", "resolved=true"):
+        assert told["version"] not in ids_of(past.failures(query)), query
+    assert ids_of(past.failures("tool=ai-edge-litert&version=" + quote(">=1.1,<2.1"))) == [told["grid2"]]
+    assert past.call("GET", "/api/v1/failures?version=1").status == 422, "a version of what?"
+    assert past.call("GET", "/api/v1/failures?since=yesterday").status == 422
+    assert past.call("GET", "/api/v1/failures?sort=age").status == 422
+    assert past.call("GET", "/api/v1/failures?colour=red").status in (400, 422)
+    assert past.call("GET", "/api/v1/failures?cursor=t1").status == 422
+
+
+def test_by_likeness_and_cost(past, told):
+    ranked = past.ok("GET", "/api/v1/failures?q=unresolved+custom+op&sort=similarity")
+    assert set(ids_of(ranked["items"])) == {told["grid"], told["grid2"]} and ranked["items"][0]["score"] > 0
+    assert past.call("GET", "/api/v1/failures?sort=similarity").status == 422
+    first = past.ok("GET", "/api/v1/failures?sort=cost&limit=2")
+    rest = past.ok("GET", f"/api/v1/failures?sort=cost&limit=50&cursor={first['next']}")
+    assert len(first["items"]) == 2 and not set(ids_of(first["items"])) & set(ids_of(rest["items"])) and len(rest["items"]) >= 3
+
+
+def test_pages_have_no_gaps_and_no_doubles_while_failures_come_in(past, told):
+    before = ids_of(past.failures("limit=500"))
+    seen, cursor, n = [], "", 0
+    while True:
+        page = past.ok("GET", f"/api/v1/failures?limit=2{'&cursor=' + cursor if cursor else ''}")
+        seen += ids_of(page["items"])
+        if not page["next"]:
+            break
+        cursor, n = quote(page["next"]), n + 1
+        if n < 3:
+            past.fail("south", f"AssertionError: come in between {n}\n")
+    assert seen == before, "what came in between stands before the first page; nothing is skipped or given twice"
+
+
+def test_facets_count_what_the_search_finds_and_a_correction_moves_them(past, told):
+    got = past.facets("platform=mobile")
+    assert (got["total"], got["capped"]) == (3, False) and got["project"] == {"north": 2, "south": 1} and got["platform"] == {"mobile": 3} and got["agent"] == {"player": 3}
+    assert sum(got["challenge"].values()) == 3 and got["target"] == {"android": 3}
+    assert past.facets("q=unresolved+op")["total"] == 2
+    words = past.facets("q=unresolved+op&project=south")
+    assert words["total"] == 1 and words["project"] == {"south": 1}
+    was = next(i for i in past.failures() if i["attempt_id"] == told["odd"])["challenge_id"] or "none"
+    total = past.facets()["total"]
+    now = "server/request/batching-request"
+    count = past.facets()["challenge"].get(now, 0)
+    past.sql(f"UPDATE attempt SET challenge_id = '{now}', challenge_by = 'person' WHERE id = {told['odd']}")
+    after = past.facets()
+    assert after["total"] == total and after["challenge"][now] == count + 1, "a person's word moves it at once"
+    assert after["challenge"].get(was, 0) == past.facets(f"challenge={was}")["total"]
+    assert told["odd"] in ids_of(past.failures(f"challenge={now}")) and told["odd"] not in ids_of(past.failures(f"challenge={was}"))
+    wait_for("the counts to be folded", lambda: past.sql("SELECT count(*) FROM failure_delta") == "0", 30)
+    assert past.facets() == after, "folding changes no count"
+    assert past.sql("SELECT sum(failures) FROM failure_day WHERE project_id = 0") == str(total)
+
+
+def test_a_confined_token_sees_its_project_only(past, told):
+    north = past.viewer("north only", "north")
+    assert {i["project"] for i in past.failures("limit=100", north)} == {"north"}
+    assert past.call("GET", "/api/v1/failures?project=south", token=north).status == 404
+    assert past.facets("", north)["project"].keys() == {"north"} and past.facets("q=op", north)["project"].keys() == {"north"}
+    assert past.call("GET", f"/api/v1/attempts/{told['grid2']}/similar", token=north).status == 404
+    assert past.call("GET", f"/api/v1/attempts/{told['grid2']}/failure", token=north).status == 404
+    assert told["grid2"] not in ids_of(past.ok("GET", f"/api/v1/attempts/{told['grid']}/similar", token=north)["items"])
+    rows = list(csv.DictReader(io.StringIO(past.call("GET", "/api/v1/failures.csv", token=north).body.decode())))
+    assert rows and {r["project"] for r in rows} == {"north"}
+
+
+def test_similar_ones_say_why(past, told):
+    got = past.ok("GET", f"/api/v1/attempts/{told['grid']}/similar")
+    best = got["items"][0]
+    assert best["attempt_id"] == told["grid2"] and best["score"] > 0.5 and told["grid"] not in ids_of(got["items"])
+    assert any("alike" in w or "the same but for" in w for w in best["why"]), best["why"]
+    assert got["groups"][0]["shown"] >= 1 and got["groups"][0]["template"]
+    shown = past.ok("GET", f"/api/v1/attempts/{told['grid']}/failure")
+    assert "GridSample" in shown["key_line"] and shown["versions"] == {"ai-edge-litert": "2.1.0"} and shown["template"]
+    green = past.end(past.run("north"), {})["export"]
+    assert past.call("GET", f"/api/v1/attempts/{green}/failure").status == 404
+
+
+def test_csv_is_safe_to_open(past, told):
+    attempt = past.fail("south", '=cmd|" /C calc"!A0 RuntimeError: a "quoted", comma\n')
+    past.sql(f"UPDATE attempt SET diagnosis = jsonb_set(diagnosis, '{{summary}}', '\"=SUM(A1), \\\"x\\\"\"') WHERE id = {attempt}")
+    answer = past.call("GET", "/api/v1/failures.csv?project=south")
+    assert answer.headers["Content-Type"].startswith("text/csv") and "attachment" in answer.headers["Content-Disposition"]
+    rows = {int(r["attempt_id"]): r for r in csv.DictReader(io.StringIO(answer.body.decode()))}
+    assert rows[attempt]["summary"] == "'=SUM(A1), \"x\"" and rows[told["port"]]["stage"] == "verify/server"
+    assert len(rows) == len(past.failures("project=south&limit=500"))
+
+
+def test_saved_searches_are_ones_own_or_shared(past, told):
+    ann, bob = past.viewer("ann"), past.viewer("bob")
+    inside = past.viewer("inside", "north")
+    mine = past.ok("POST", "/api/v1/queries", {"name": "ops", "query": "q=unresolved&platform=mobile"}, token=ann)
+    past.ok("POST", "/api/v1/queries", {"name": "all of us", "query": "challenge=mobile", "shared": True}, token=ann)
+    assert [q["name"] for q in past.ok("GET", "/api/v1/queries", token=ann)["items"]] == ["all of us", "ops"]
+    assert [(q["name"], q["owner"], q["mine"]) for q in past.ok("GET", "/api/v1/queries", token=bob)["items"]] == [("all of us", "ann", False)]
+    assert past.ok("GET", "/api/v1/queries", token=inside)["items"] == [], "what others share may name projects that a confined token must not know"
+    assert past.ok("POST", "/api/v1/queries", {"name": "ops", "query": "q=changed"}, token=ann)["id"] == mine["id"]
+    assert past.call("POST", "/api/v1/queries", {"name": "bad", "query": "two words"}, token=ann).status == 422
+    assert past.call("DELETE", f"/api/v1/queries/{mine['id']}", token=bob).status == 404
+    past.ok("DELETE", f"/api/v1/queries/{mine['id']}", token=ann)
+    assert [q["name"] for q in past.ok("GET", "/api/v1/queries", token=ann)["items"]] == ["all of us"]
+
+
+def portolan(past, *argv: str):
+    return subprocess.run([str(BUILD / "cli" / "portolan"), *argv], capture_output=True, text=True, timeout=60, env={"PORTOLAN_SERVER": past.url, "PORTOLAN_TOKEN": past.token, "PATH": "/usr/bin:/bin", "HOME": str(past.dir)})
+
+
+def test_the_command_line_asks_the_same(past, told):
+    found = portolan(past, "failures", "search", "unresolved", "op", "--target", "android", "--platform", "mobile", "--json")
+    assert found.returncode == 0, found.stderr
+    assert ids_of(json.loads(found.stdout)["items"]) == [told["grid2"], told["grid"]]
+    table = portolan(past, "failures", "search", "--project", "north", "--since", "1h")
+    assert table.returncode == 0 and str(told["version"]) in table.stdout and "verify/android" in table.stdout and " of " in table.stderr
+    rows = list(csv.DictReader(io.StringIO(portolan(past, "failures", "search", "unresolved", "--csv").stdout)))
+    assert [int(r["attempt_id"]) for r in rows] == [told["grid2"], told["grid"]]
+    near = portolan(past, "similar", str(told["grid"]))
+    assert near.returncode == 0 and str(told["grid2"]) in near.stdout and "same operator" not in near.stdout and "same tool" in near.stdout
+    shown = portolan(past, "failures", "show", str(told["grid"]))
+    assert shown.returncode == 0 and "GridSample" in shown.stdout and "ai-edge-litert 2.1.0" in shown.stdout
+    wrong = portolan(past, "failures", "search", "--version", "2.16")
+    assert wrong.returncode == 2 and "tool" in wrong.stderr
