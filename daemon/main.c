@@ -20,8 +20,8 @@
 struct settings {
     char *state_dir, *dsn, *listen, *tls_cert, *tls_key, *public_url, *metrics_token, *bootstrap_file,
         *git_roots, *git_hosts, *git_schemes, *known_hosts, *ready_file;
-    int64_t db_connections, workers, lease, claim_lease, losses, log_max, event_retention, prepare_timeout, relabel_rate,
-        allow_private, sse_heartbeat;
+    int64_t db_connections, workers, lease, claim_lease, losses, log_max, event_retention, prepare_timeout,
+        relabel_rate, allow_private, sse_heartbeat;
 };
 #define S(field) offsetof(struct settings, field)
 static const struct ptl_setting table[] = {

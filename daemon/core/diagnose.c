@@ -4,7 +4,6 @@
  * stands on, kb, what people said of failures like it, kb once more where they said something) is shared with
  * relabel.c. Loop thread; kb on the pool. */
 #include "core-private.h"
-#include "bands.h"
 #include "kb.h"
 #include <portolan/log.h>
 
@@ -74,8 +73,6 @@ static void run(struct ptl_work *w)
             (struct ptl_kb_log){d->up[i].stage, d->up[i].kind, ptl_buf_str(&d->up[i].log), d->up[i].log.len};
     w->result =
         ptl_kb_diagnose(ptl_core_kb_of(d->kb), d->facts, logs, (size_t)(1 + d->n_up), &d->answer, &d->err);
-    if (w->result == 0)
-        json_object_set_new(d->answer, "bands", ptl_kb_bands_of(d->answer));
 }
 
 static void begin_work(struct diagnosis *d)

@@ -1,6 +1,7 @@
 /* answer.c - the facts of an attempt as lines beside its log, the whole way of a diagnosis, and its answer as
  * JSON: a sentence with captured names filled in, quoted lines with their places, what to do, and when
  * nothing is sure, what would decide. */
+#include "bands.h"
 #include "kb-private.h"
 #include "template.h"
 #include <ctype.h>
@@ -514,6 +515,7 @@ json_t *kb_answer(const struct ptl_kb *kb, const json_t *facts, const struct ptl
     json_object_set_new(a, "stage", stage ? json_string(stage) : json_null());
     json_object_set_new(a, "ranked", kb ? ranked_json(kb, s, w) : json_array());
     put_fingerprint(s, w, ended, a);
+    json_object_set_new(a, "bands", ptl_kb_bands_of(a));
     if (!known && kb)
         put_unclear(kb, w, a);
     return a;
