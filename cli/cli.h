@@ -279,7 +279,8 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
 /* the knowledge base */
 #define CLI_HANDLERS_KB(X) \
     X(kb_list) X(kb_show) X(kb_add) X(kb_edit) X(kb_retire) X(kb_restore) X(kb_try) X(kb_apply) \
-    X(kb_export) X(kb_import) X(kb_history) X(kb_compile) X(kb_train) X(drill_list) X(drill_run) \
+    X(kb_export) X(kb_import) X(kb_history) X(kb_compile) X(kb_train) X(kb_model_show) \
+    X(kb_model_set) X(kb_model_reset) X(drill_list) X(drill_run) \
     X(drill_coverage)
 /* clang-format on */
 #define X(name) int cli_cmd_##name(struct cli *c);

@@ -152,16 +152,70 @@ int cli_cmd_kb_compile(struct cli *c)
     return become(c, &k);
 }
 
+/* ---- training */
+struct cases {
+    struct cli *c;
+    json_t *paths;
+};
+
+static int one_file(void *ctx, const struct ptl_fs_entry *e)
+{
+    struct cases *s = ctx;
+    if (!e->is_dir && !e->is_link && ptl_str_ends(e->path, ".jsonl"))
+        json_array_append_new(s->paths, json_string(e->full));
+    return 0;
+}
+
+/* The cases that ship: labelled by hand, beside the source tree or where they were installed. */
+static int shipped_cases(struct cli *c, json_t *ret)
+{
+    static const char *const places[] = {"/../../../migrations/kb/cases", "/../share/portolan/cases"};
+    char exe[PATH_MAX];
+    struct ptl_error err = PTL_ERROR_INIT;
+    struct cases s = {c, ret};
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    exe[n > 0 ? n : 0] = 0;
+    if (strrchr(exe, '/'))
+        *strrchr(exe, '/') = 0;
+    for (size_t i = 0; i < PTL_ARRAY_LEN(places); i++) {
+        PTL_FREE char *dir = ptl_xasprintf("%s%s", exe, places[i]);
+        if (!ptl_fs_is_dir(dir))
+            continue;
+        if (ptl_fs_walk(dir, 10000, one_file, &s, &err) < 0)
+            return cli_fail(c, CLI_FAILED, "%s", err.text);
+        return 0;
+    }
+    return cli_fail(
+        c, CLI_ABSENT,
+        "the cases that ship are neither in the source tree nor in ../share/portolan/cases; name files of cases");
+}
+
 int cli_cmd_kb_train(struct cli *c)
 {
     struct call k = {
         .argv = {"portolan", "train"},
           .n = 2
     };
+    PTL_JSON *paths = json_array();
+    size_t i;
+    json_t *v;
+    bool only = cli_flag(c, "only");
+    if (only && !cli_arg(c, 0))
+        return cli_fail(c, CLI_USAGE,
+                        "--only needs CASES: files of labelled cases to train from, without those that ship");
+    int r = only ? 0 : shipped_cases(c, paths);
+    if (r)
+        return r;
+    for (i = 0; cli_arg(c, i); i++) {
+        if (!ptl_fs_exists(cli_arg(c, i)))
+            return cli_fail(c, CLI_ABSENT, "%s: no such file", cli_arg(c, i));
+        json_array_append_new(paths, json_string(cli_arg(c, i)));
+    }
+    if (json_array_size(paths) > CLI_ARGS_MAX)
+        return cli_fail(c, CLI_USAGE, "more than %d files of cases: put some together", CLI_ARGS_MAX);
     add_option(&k, "--out", cli_text(c, "output") ? cli_text(c, "output") : "text.bin");
     add_option(&k, "--dir", cli_text(c, "dir"));
     add(&k, "--");
-    for (size_t i = 0; cli_arg(c, i); i++)
-        add(&k, cli_arg(c, i));
+    json_array_foreach(paths, i, v) add(&k, json_string_value(v));
     return become(c, &k);
 }

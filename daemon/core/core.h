@@ -125,6 +125,7 @@ enum ptl_core_curate {
     PTL_CURATE_ENTRY,     /* likewise */
     PTL_CURATE_PLAN,   /* {"files","state"} → what an import would change (daemon/kb/files.h), or -EINVAL */
     PTL_CURATE_FOLDER, /* {"state"} → {"files"} */
+    PTL_CURATE_MODEL,  /* {"model": base64} → {"bytes"}: one that this knowledge base can use, or -EINVAL */
 };
 /* On a worker. `in` is taken. -EINVAL: answer is {"problems":["FILE: OBJECT: sentence"…]} and err has the
  * first. PTL_FULL: nothing is compiled yet, or too much waits. */

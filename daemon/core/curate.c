@@ -4,6 +4,7 @@
 #include "data.h"
 #include "files.h"
 #include "kb.h"
+#include <portolan/hash.h>
 #include <portolan/spec.h>
 
 struct job {
@@ -38,6 +39,30 @@ static void check_one(struct job *j)
         j->out = json_pack("{s:s,s:O}", "id", ptl_json_str(data, "id", ""), "data", data);
 }
 
+/* Used once with the knowledge in force: what cannot be read or speaks of no node of it is refused. */
+static void check_model(struct job *j)
+{
+    unsigned char *bytes = NULL;
+    size_t len = 0;
+    struct ptl_kb *kb = NULL;
+    int r = ptl_base64_decode(ptl_json_str(j->in, "model", ""), &bytes, &len);
+    PTL_FREE unsigned char *owned = bytes;
+    /* The model is on trial, not the patterns: nodes are enough. */
+    PTL_JSON *doc = json_pack("{s:i,s:o,s:[],s:[],s:[]}", "version", 1, "nodes",
+                              json_deep_copy(json_object_get(ptl_kb_doc(ptl_core_kb_of(j->kb)), "nodes")),
+                              "links", "entries", "indicators");
+    if (r < 0)
+        ptl_error_set(&j->err, -EINVAL, "model: not base64");
+    if (r == 0)
+        r = ptl_kb_new(doc, owned, len, &kb, &j->err);
+    ptl_kb_free(kb);
+    j->work.result = r == -ENOMEM ? r : r < 0 ? -EINVAL : 0;
+    if (r < 0)
+        json_array_append_new(j->problems, json_string(j->err.text));
+    else
+        j->out = json_pack("{s:I}", "bytes", (json_int_t)len);
+}
+
 static void run(struct ptl_work *w)
 {
     struct job *j = (struct job *)w;
@@ -51,6 +76,9 @@ static void run(struct ptl_work *w)
     case PTL_CURATE_PLAN:
         w->result = ptl_kb_files_plan(doc, &ptl_kb_files_builtin, json_object_get(j->in, "files"), state,
                                       j->problems, &j->out);
+        break;
+    case PTL_CURATE_MODEL:
+        check_model(j);
         break;
     case PTL_CURATE_FOLDER:
         w->result = ptl_kb_files_make(doc, &ptl_kb_files_builtin, state, &files);

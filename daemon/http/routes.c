@@ -122,6 +122,9 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/kb/try",                             CURATE,  H(post_kb_try),     "What an indicator would do to past failures, before it is saved", NULL,                     "KbTryRequest",  "KbTried",    0},
     {"GET",    "/api/v1/kb/export",                          READ,    H(get_kb_export),   "The knowledge as a folder of files",                         NULL,                          NULL,            "KbFiles",    0},
     {"POST",   "/api/v1/kb/import",                          CURATE,  H(post_kb_import),  "Take in a folder of files: all of it or nothing",            NULL,                          "KbImportRequest", "KbImported", 16 << 20},
+    {"GET",    "/api/v1/kb/model",                           READ,    H(get_kb_model),    "Is a text model of this installation's own in force",        NULL,                          NULL,            NULL,         0},
+    {"PUT",    "/api/v1/kb/model",                           CURATE,  H(put_kb_model),    "Put a text model made by portolan kb train in force",        NULL,                          "KbModelRequest", NULL,        32 << 20},
+    {"DELETE", "/api/v1/kb/model",                           CURATE,  H(delete_kb_model), "Back to the text model that ships",                          NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/kb/changes",                         READ,    H(get_kb_changes),  "Every change of the knowledge with its author and difference, newest first", "object,before,limit", NULL,    "List",       0},
     /* what is made of a diagnosis: people's words, answers of before */
     {"GET",    "/api/v1/attempts/{id}/feedback",             READ,    H(get_list),        "What people said of its diagnosis, newest first",            "limit",                       NULL,            "List",       0},

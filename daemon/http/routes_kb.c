@@ -6,6 +6,7 @@
 #include "body.h"
 #include "files.h"
 #include <portolan/buf.h>
+#include <portolan/hash.h>
 #include <stdio.h>
 
 enum { LIMIT = 50, LIMIT_MAX = 500, CHANGES_MAX = 100, TRY_DEFAULT = 200, TRY_MAX = 2000, YAML_MAX = 65536 };
@@ -735,4 +736,95 @@ void ptl_on_post_kb_import(struct ptl_request *q)
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_state, NULL, on_state_for_import,
                         q) != 0)
         busy(q);
+}
+
+/* ---- the text model */
+static void on_model(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    if (err) {
+        ptl_answer_result(q, 200, err->code, NULL, err);
+        return;
+    }
+    PTL_JSON *o = ptl_rows_count(rows) ? ptl_row_object(rows, 0) : json_object();
+    json_object_set_new(o, "own", json_boolean(ptl_rows_count(rows) > 0));
+    ptl_answer_json(q, 200, o);
+}
+
+void ptl_on_get_kb_model(struct ptl_request *q)
+{
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_model_get, NULL, on_model, q) != 0)
+        busy(q);
+}
+
+static void model_written(struct ptl_request *q, bool own, const struct ptl_error *err)
+{
+    if (err) {
+        ptl_answer_result(q, 200, err->code, NULL, err);
+        return;
+    }
+    ptl_audit(q, own ? "kb.model.set" : "kb.model.reset", "text model", NULL);
+    PTL_JSON *o = json_pack("{s:b}", "own", own);
+    ptl_answer_json(q, 200, o);
+}
+
+static void on_model_set(void *ctx, struct ptl_rows *rows PTL_UNUSED, const struct ptl_error *err)
+{
+    model_written(ctx, true, err);
+}
+
+static void on_model_reset(void *ctx, struct ptl_rows *rows PTL_UNUSED, const struct ptl_error *err)
+{
+    model_written(ctx, false, err);
+}
+
+static void put_model(struct ptl_request *q, const void *data, size_t len, int64_t cases)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_bytes(&a, data, len);
+    ptl_args_i64(&a, cases);
+    ptl_args_str(&a, ptl_request_identity(q)->name);
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_model_put, &a,
+                        data ? on_model_set : on_model_reset, q) != 0)
+        busy(q);
+}
+
+static void on_model_checked(void *ctx, int result, const json_t *answer, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    unsigned char *bytes = NULL;
+    size_t len = 0;
+    const json_t *b = ptl_request_json(q);
+    if (refused(q, result, answer, err))
+        return;
+    if (ptl_base64_decode(ptl_json_str(b, "model", ""), &bytes, &len) < 0) {
+        ptl_answer_problem(q, 422, "body.model: not base64");
+        return;
+    }
+    PTL_FREE unsigned char *owned = bytes;
+    put_model(q, owned, len, ptl_json_i64(b, "cases", 0));
+}
+
+void ptl_on_put_kb_model(struct ptl_request *q)
+{
+    static const char *const keys[] = {"model", "cases", NULL};
+    const json_t *b = ptl_request_json(q);
+    if (!b || !may_change(q) || !ptl_body_only(q, b, keys))
+        return;
+    int64_t cases = ptl_json_i64(b, "cases", 0);
+    if (!json_string_length(json_object_get(b, "model")) || cases < 0 || cases > 100000000) {
+        ptl_answer_problem(
+            q, 422,
+            "body.model: expected a model made by portolan kb train, as base64; body.cases: how many it was made from");
+        return;
+    }
+    ptl_core_curate(ptl_request_core(q), PTL_CURATE_MODEL,
+                    json_pack("{s:O}", "model", json_object_get(b, "model")), on_model_checked, q);
+}
+
+void ptl_on_delete_kb_model(struct ptl_request *q)
+{
+    if (may_change(q))
+        put_model(q, NULL, 0, 0);
 }

@@ -172,7 +172,8 @@ json_t *ptl_openapi(void); /* new reference */
 #define PTL_HANDLERS_KB(X) \
     X(get_kb_challenges) X(get_kb_challenge) X(put_kb_entry) X(get_kb_indicators) X(post_kb_indicator) \
     X(get_kb_indicator) X(put_kb_indicator) X(post_kb_retire) X(post_kb_restore) X(post_kb_try) \
-    X(get_kb_export) X(post_kb_import) X(get_kb_changes)
+    X(get_kb_export) X(post_kb_import) X(get_kb_changes) X(get_kb_model) X(put_kb_model) \
+    X(delete_kb_model)
 /* clang-format on */
 #define X(name) void ptl_on_##name(struct ptl_request *q);
 PTL_HANDLERS_HISTORY(X)

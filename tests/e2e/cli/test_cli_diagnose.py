@@ -134,7 +134,7 @@ def test_a_text_model_from_cases_is_the_same_each_time(alone, tmp_path):
              for kind, word, node in (("a", "flibber", VERSIONS), ("b", "gazonk", "mobile/model-conversion/procedure"))]
     (tmp_path / "cases.jsonl").write_text("".join(json.dumps(c) + "\n" for c in cases))
     for name in ("one.bin", "two.bin"):
-        assert "24 cases" in alone("kb", "train", "-o", name, "cases.jsonl").ok().err
+        assert "24 cases" in alone("kb", "train", "--only", "-o", name, "cases.jsonl").ok().err
     assert (tmp_path / "one.bin").read_bytes() == (tmp_path / "two.bin").read_bytes()
-    alone("kb", "train", "-o", "x.bin", "absent.jsonl").failed(1, "absent.jsonl")
-    alone("kb", "train", "-o", "x.bin").failed(2)
+    alone("kb", "train", "-o", "x.bin", "absent.jsonl").failed(4, "absent.jsonl")
+    alone("kb", "train", "--only", "-o", "x.bin").failed(2, "--only needs CASES")

@@ -138,3 +138,19 @@ def test_a_folder_goes_out_in_and_out_again(cli, tmp_path):
     assert "no such directory" in cli("kb", "import", "absent", code=4).stderr
     cli("kb", "retire", "local/folder")
     assert subprocess.run(["grep", "-q", "local/folder", str(tmp_path / "again" / "retired.yml")]).returncode != 0
+
+
+def test_a_text_model_of_ones_own_is_put_in_force_and_taken_back(site, cli, tmp_path):
+    cases = [{"id": f"{word}-{i}", "platform": "server", "log": f"{word} trouble number {i}\n", "label": node} for i in range(12) for word, node in (("flibber", NODE), ("gazonk", ENTRY))]
+    (tmp_path / "cases.jsonl").write_text("".join(json.dumps(c) + "\n" for c in cases))
+    assert "ships" in cli("kb", "model", "show").stdout
+    cli("kb", "train", "--only", "cases.jsonl", "-o", "own.bin")
+    assert "in force" in cli("kb", "model", "set", "own.bin", "--cases", "24").stdout
+    assert "set by Cora" in cli("kb", "model", "show").stdout and "from 24 cases" in cli("kb", "model", "show").stdout
+    assert "24" in cli("kb", "model", "show", "--json").stdout
+    (tmp_path / "bad.bin").write_text("no model")
+    cli("kb", "model", "set", "bad.bin", code=2)
+    Cli(tmp_path, site, site.viewer)("kb", "model", "reset", code=3)
+    cli("kb", "model", "reset")
+    assert json.loads(cli("kb", "model", "show", "--json").stdout) == {"own": False}
+    assert [a["action"] for a in site.ok("GET", "/api/v1/audit?limit=10")["items"] if a["object"] == "text model"] == ["kb.model.reset", "kb.model.set"]
