@@ -3,10 +3,10 @@
 
 enum { LIMIT = 50, PAGE_MAX = 500 };
 
-/* The filters of the API under the names they have there. */
-static const char *const filters[] = {"challenge",  "taxonomy", "platform", "target",  "stage",  "kind",
-                                      "tool",       "version",  "operator", "branch",  "author", "agent",
-                                      "end-reason", "since",    "until",    "resolved"};
+/* The filters of the API under the names they have there; but --version is every command's own. */
+static const char *const filters[] = {"challenge",  "taxonomy",     "platform", "target",  "stage",  "kind",
+                                      "tool",       "tool-version", "operator", "branch",  "author", "agent",
+                                      "end-reason", "since",        "until",    "resolved"};
 
 static void put_query(struct ptl_buf *path, const char *name, const char *value)
 {
@@ -27,7 +27,8 @@ static void put_filters(struct cli *c, struct ptl_buf *path)
     put_query(path, "q", ptl_buf_str(&words));
     put_query(path, "project", cli_project(c));
     for (size_t i = 0; i < PTL_ARRAY_LEN(filters); i++)
-        put_query(path, filters[i], cli_text(c, filters[i]));
+        put_query(path, ptl_str_eq(filters[i], "tool-version") ? "version" : filters[i],
+                  cli_text(c, filters[i]));
 }
 
 static void failure_row(struct cli_table *t, const json_t *f)

@@ -19,7 +19,7 @@
 #define FAILURE_OPTIONS \
     {"challenge", 0, CLI_TEXT, "ID", "a challenge and all below it: mobile, mobile/model-conversion, …; none: unclear ones"}, {"taxonomy", 0, CLI_TEXT, "NAME", "deployment, job-failures or faults"}, \
     {"platform", 0, CLI_CHOICE, "server|mobile|browser", "where the model was to run"}, {"target", 0, CLI_TEXT, "TARGET", "a target of the pipeline file"}, {"stage", 0, CLI_TEXT, "STAGE", "a stage: verify/android"}, \
-    {"kind", 0, CLI_CHOICE, "export|convert|verify", "what kind of stage"}, {"tool", 0, CLI_TEXT, "TOOL", "a recipe, its family, or a tool of the environment"}, {"version", 0, CLI_TEXT, "RANGE", "of that tool: 2.16, ==2.16.1, \">=2.15,<2.18\""}, \
+    {"kind", 0, CLI_CHOICE, "export|convert|verify", "what kind of stage"}, {"tool", 0, CLI_TEXT, "TOOL", "a recipe, its family, or a tool of the environment"}, {"tool-version", 0, CLI_TEXT, "RANGE", "of that tool: 2.16, ==2.16.1, \">=2.15,<2.18\""}, \
     {"operator", 0, CLI_TEXT, "OP", "an operator that the log named"}, {"branch", 0, CLI_TEXT, "BRANCH", "a branch or tag"}, {"author", 0, CLI_TEXT, "WHO", "of the commit: name or e-mail"}, {"agent", 0, CLI_TEXT, "NAME", "the agent it ran on"}, \
     {"end-reason", 0, CLI_CHOICE, "exit|signal|timeout|oom|agent_lost|setup", "how the attempt ended"}, {"since", 0, CLI_TEXT, "TIME", "2026-11-01, or so long ago: 7d"}, {"until", 0, CLI_TEXT, "TIME", "the same"}, \
     {"resolved", 0, CLI_CHOICE, "true|false|any", "whether it was turned green since"}
