@@ -53,3 +53,9 @@ BEGIN
 END $$;
 CREATE TRIGGER preflight_of_stage AFTER UPDATE OF state ON stage FOR EACH ROW
     WHEN (NEW.state = 'green' AND OLD.state <> 'green' AND NEW.kind IN ('export', 'convert') AND NEW.attempt_id IS NOT NULL) EXECUTE FUNCTION preflight_of_stage();
+
+-- What was known of a stage before it ran, as a diagnosis of its failure reads it: errors and warnings about it, its run's first twenty.
+CREATE FUNCTION preflight_of(run bigint, stage_name text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_agg(jsonb_build_object('severity', severity, 'rule', rule, 'message', message))
+      FROM (SELECT severity, rule, message FROM preflight_finding WHERE run_id = run AND stage = stage_name AND severity <> 'note' ORDER BY preflight_id, position LIMIT 20) f
+$$;

@@ -254,10 +254,10 @@ static void read_more(struct diagnosis *d)
 void ptl_core_diagnose_row(struct ptl_core *core, struct ptl_rows *rows, int row, bool whole,
                            ptl_core_diagnosed_fn *fn, void *ctx)
 {
-    static const char *const facts[] = {"kind",        "host",      "target",      "uses",
-                                        "end_reason",  "exit_code", "signal",      "message",
-                                        "report",      "model",     "environment", "export_environment",
-                                        "target_host", "toolchain", "counts",      "warnings"};
+    static const char *const facts[] = {
+        "kind",        "host",      "target", "uses",     "end_reason",  "exit_code",
+        "signal",      "message",   "report", "model",    "environment", "export_environment",
+        "target_host", "toolchain", "counts", "warnings", "preflight"};
     PTL_JSON *o = ptl_row_object(rows, row);
     struct diagnosis *d = ptl_xcalloc(1, sizeof(*d));
     d->work.run = run;

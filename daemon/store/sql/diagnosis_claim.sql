@@ -11,4 +11,5 @@ RETURNING a.id, a.end_reason, a.exit_code, a.signal, a.message, a.report, a.envi
           s.kind, s.target, s.host, s.uses, s.toolchain, s.spec, s.name, s.run_id, r.project_id,
           (SELECT e.environment FROM stage x JOIN attempt e ON e.id = x.attempt_id WHERE x.run_id = s.run_id AND x.kind = 'export' LIMIT 1) AS export_environment,
           (SELECT v.host FROM stage v WHERE v.run_id = s.run_id AND v.target = s.target AND v.kind = 'verify' LIMIT 1) AS target_host,
-          (SELECT jsonb_object_agg(n.challenge_id, n.failures) FROM challenge_count n WHERE n.project_id = r.project_id AND n.failures > 0) AS counts;
+          (SELECT jsonb_object_agg(n.challenge_id, n.failures) FROM challenge_count n WHERE n.project_id = r.project_id AND n.failures > 0) AS counts,
+          preflight_of(s.run_id, s.name) AS preflight;

@@ -19,5 +19,6 @@ WITH lock AS MATERIALIZED (
 SELECT held.id AS job, held.at_id, held.total AS job_total, held.changed AS job_changed, held.kept AS job_kept, a.id, a.end_reason, a.exit_code, a.signal, a.message, a.report, a.environment, a.warnings, a.log_bytes, s.kind, s.target, s.host, s.uses, s.toolchain,
        (SELECT e.environment FROM stage x JOIN attempt e ON e.id = x.attempt_id WHERE x.run_id = s.run_id AND x.kind = 'export' LIMIT 1) AS export_environment,
        (SELECT v.host FROM stage v WHERE v.run_id = s.run_id AND v.target = s.target AND v.kind = 'verify' LIMIT 1) AS target_host,
-       (SELECT jsonb_object_agg(n.challenge_id, n.failures - (n.challenge_id = a.challenge_id)::int) FROM challenge_count n WHERE n.project_id = r.project_id AND n.failures > 0) AS counts
+       (SELECT jsonb_object_agg(n.challenge_id, n.failures - (n.challenge_id = a.challenge_id)::int) FROM challenge_count n WHERE n.project_id = r.project_id AND n.failures > 0) AS counts,
+       preflight_of(s.run_id, s.name) AS preflight
   FROM held LEFT JOIN due a ON true LEFT JOIN stage s ON s.id = a.stage_id LEFT JOIN run r ON r.id = s.run_id ORDER BY a.id DESC;

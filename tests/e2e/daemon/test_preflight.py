@@ -1,6 +1,7 @@
 """Pre-flight in the life of a run: the source, what an export wrote, what it names, that it survives its daemon, and who may read it."""
 from __future__ import annotations
 
+import json
 import pathlib
 import shutil
 
@@ -55,6 +56,8 @@ def test_source_and_artifacts_are_looked_at_and_name_their_challenge(site):
     export = next(l for l in answer["looks"] if l["stage"] == "export")
     assert export["models"][0]["format"] == "saved-model" and export["models"][0]["path"] == "model"
     events = [e for e in site.sql(f"SELECT kind || ' ' || (data ->> 'errors') FROM event WHERE run_id = {run} AND kind = 'preflight' ORDER BY id").splitlines()]
+    known = json.loads(site.sql(f"SELECT preflight_of({run}, 'convert/phone')"))  # what a diagnosis of that stage reads
+    assert [k["rule"] for k in known] == ["representative-data", "op-unsupported"] and "Dilation2D" in known[1]["message"]
     assert len(events) == 2 and all(int(e.split()[1]) >= 1 for e in events)
 
 
