@@ -1,6 +1,6 @@
 """What TFLite's converter and TensorFlow.js know of TensorFlow's operators, asked of the real ones (agents/toolchains/tensorflow).
 
-    TOOLCHAIN/bin/python3 make_tensorflow.py tflite > tflite.txt     builds a function of each operator and converts it: about 10 minutes
+    TOOLCHAIN/bin/python3 make_tensorflow.py tflite > tflite.txt     builds a function of each operator and converts it: about 20 minutes; names behind it: those only
     TOOLCHAIN/bin/python3 make_tensorflow.py tfjs > tfjs.txt         the operator lists that the TensorFlow.js converter checks against
 
 tflite.txt: "b Name" a builtin operator does it, "f Name" only a Select TF operator, "c Name" neither. Operators of which no function could be
@@ -17,6 +17,13 @@ SMALL = ("Tidx", "Tindices", "Tpaddings", "Tshape", "Tmultiples", "Tperm", "Inde
 
 def attempt(tf, name):
     from tensorflow.python.framework import op_def_registry
+    if name == "Dilation2D":  # wants a filter of another rank than its input, which the tries below never give it
+        fn = tf.function(lambda x: tf.nn.dilation2d(x, tf.ones([1, 1, 3]), [1, 1, 1, 1], "SAME", "NHWC", [1, 1, 1, 1]), input_signature=[tf.TensorSpec([2, 4, 4, 3])]).get_concrete_function()
+        try:
+            tf.lite.TFLiteConverter.from_concrete_functions([fn]).convert()
+            return "b"
+        except Exception as e:
+            return "f" if re.search(r"(Flex|TF Select) ops: .*Dilation2D", str(e)) else "c"
     opdef, found = op_def_registry.get(name), None
     if opdef is None or any(a.number_attr or a.type_list_attr for a in opdef.input_arg) or not opdef.input_arg: return None
     for shape in ([2, 4, 4, 3], [2, 4, 4], [4, 4], [4], []):
@@ -37,10 +44,14 @@ def attempt(tf, name):
                 if value is None: fits = False
                 attrs[x.name] = value
             if not fits: continue
-            for rest in (shape, [], [1], [4], [2, 2], [2]):
-                specs = [tf.TensorSpec(s, t) for (_, t), s in zip(typed, [shape] + [rest] * (len(typed) - 1))]
+            # what else an operator takes (axes, paddings, depths) is a constant in most models, and must be for some builtin operators
+            for rest, constant in [(r, c) for c in (True, False) for r in (shape, [], [1], [4], [2, 2], [2], [4, 2], [3, 2])]:
+                def call(*xs):
+                    more = [tf.cast(tf.ones(rest), t) if t != tf.string else tf.fill(rest or [], "a") for _, t in typed[len(xs):]]
+                    return getattr(tf.raw_ops, name)(**{n: x for (n, _), x in zip(typed, list(xs) + more)}, **attrs)
+                specs = [tf.TensorSpec(s, t) for (_, t), s in zip(typed, [shape] + ([] if constant else [rest] * (len(typed) - 1)))]
                 try:
-                    fn = tf.function(lambda *xs: getattr(tf.raw_ops, name)(**{n: x for (n, _), x in zip(typed, xs)}, **attrs), input_signature=specs).get_concrete_function()
+                    fn = tf.function(call, input_signature=specs).get_concrete_function()
                 except Exception:
                     continue
                 if not any(o.type == name for o in fn.graph.get_operations()): break
@@ -51,7 +62,7 @@ def attempt(tf, name):
                     text = str(e)
                     if re.search(r"(Flex|TF Select) ops: .*\b(Flex)?%s\b" % name, text): found = found or "f"
                     elif re.search(r"Custom ops: .*\b%s\b" % name, text): found = found or "c"
-                break
+                if len(typed) == 1: break
     return found
 
 
@@ -65,7 +76,7 @@ def worker(names):
 
 def tflite():
     import tensorflow as tf
-    names = [n for n in dir(tf.raw_ops) if n[0].isupper() and not SKIP.match(n)]
+    names = sys.argv[2:] or [n for n in dir(tf.raw_ops) if n[0].isupper() and not SKIP.match(n)]
     print("# TFLite converter of TensorFlow %s" % tf.__version__)
     found = {}
     while names:
