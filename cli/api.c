@@ -39,8 +39,8 @@ static int unreached(struct cli *c, const struct ptl_error *err)
 static const char *without_title(const char *text)
 {
     static const char *const titles[] = {
-        "Not Found: ",    "Conflict: ",  "Unprocessable Content: ", "Bad Request: ",
-        "Unauthorized: ", "Forbidden: ", "Service Unavailable: "};
+        "Not Found: ",   "Gone: ",         "Conflict: ",  "Unprocessable Content: ",
+        "Bad Request: ", "Unauthorized: ", "Forbidden: ", "Service Unavailable: "};
     for (size_t i = 0; i < PTL_ARRAY_LEN(titles); i++)
         if (ptl_str_starts(text, titles[i]))
             return text + strlen(titles[i]);
@@ -64,6 +64,7 @@ int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error
             "%s\n%s; what it may do: portolan whoami; a token with another role: portolan token create", said,
             origin);
     case 404:
+    case 410:
         return cli_fail(c, CLI_ABSENT, "%s", said);
     case 409:
         return cli_fail(c, CLI_CONFLICT, "%s", said);

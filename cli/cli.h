@@ -260,7 +260,8 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
 /* clang-format off */
 /* the past */
 #define CLI_HANDLERS_HISTORY(X) \
-    X(failures_search) X(failures_show) X(similar)
+    X(failures_search) X(failures_show) X(similar) X(resolution_list) X(resolution_show) \
+    X(resolution_confirm) X(resolution_reject) X(trends)
 #define CLI_HANDLERS(X) \
     X(login) X(whoami) X(project_add) X(project_list) X(project_show) X(project_set) \
     X(project_remove) X(project_secret_set) X(project_secret_list) X(project_secret_remove) \

@@ -1,7 +1,8 @@
 /* cmd_why.c - portolan why RUN: what waits and for what, what is red and which lines say so. */
 #include "cli.h"
+#include "resolution.h"
 
-enum { LIMIT = 500 };
+enum { LIMIT = 500, FIX_MS = 10000 };
 
 static void put_waiting(struct cli *c, const json_t *items)
 {
@@ -18,6 +19,22 @@ static void put_waiting(struct cli *c, const json_t *items)
         ptl_buf_printf(&b, ": %s\n", why);
         cli_print_buf(c, &b);
     }
+}
+
+/* What fixed failures like it before: the likest one. An older server does not know, which is no reason to
+ * fail. */
+static void put_past_fix(struct cli *c, const json_t *stage, struct ptl_buf *b)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_JSON *list = NULL;
+    int status = 0;
+    int64_t attempt = ptl_json_i64(stage, "attempt_id", 0);
+    PTL_FREE char *path = ptl_xasprintf("/api/v1/attempts/%lld/resolutions?limit=1", (long long)attempt);
+    if (attempt <= 0 || ptl_client_json(c->client, "GET", path, NULL, FIX_MS, &status, &list, &err) != 0)
+        return;
+    const json_t *first = json_array_get(json_object_get(list, "items"), 0);
+    if (first)
+        cli_put_resolution(b, first, "  ", c->color);
 }
 
 int cli_cmd_why(struct cli *c)
@@ -59,6 +76,7 @@ int cli_cmd_why(struct cli *c)
         const char *of = ptl_json_str(s, "state", "");
         if (ptl_str_eq(of, "red")) {
             cli_show_red(&b, s, true, c->width, c->color);
+            put_past_fix(c, s, &b);
             told++;
         } else if (ptl_str_eq(of, "skipped") || ptl_str_eq(of, "cancelled")) {
             PTL_FREE char *stage = cli_clean(ptl_json_str(s, "name", "?"));

@@ -126,11 +126,11 @@ CREATE TABLE failure_day (
 );
 CREATE TABLE failure_hours (
     project_id    bigint NOT NULL,
-    week          date NOT NULL,                     -- of the failure; Monday
+    month         date NOT NULL,                     -- of the failure; its first day
     challenge_id  text NOT NULL,
     bucket        smallint NOT NULL,
     n             bigint NOT NULL,
-    PRIMARY KEY (project_id, week, challenge_id, bucket)
+    PRIMARY KEY (project_id, month, challenge_id, bucket)
 );
 CREATE TABLE failure_operator (
     project_id  bigint NOT NULL,
@@ -224,7 +224,7 @@ CREATE TABLE saved_query (
 );
 
 ALTER TABLE attempt ADD COLUMN log_pruned_at timestamptz;      -- retention took its log; diagnosis, template and evidence stay
-CREATE INDEX attempt_log_kept ON attempt (ended_at, id) WHERE log_bytes > 0 AND log_pruned_at IS NULL AND ended_at IS NOT NULL;
+CREATE INDEX attempt_log_kept ON attempt (ended_at, id) INCLUDE (log_bytes) WHERE log_bytes > 0 AND log_pruned_at IS NULL AND ended_at IS NOT NULL;
 
 -- ---------------------------------------------------------------------------------------------- words
 -- Both sides of every word search see letters and digits only: 'tf.nn.conv2d' is three words, whatever a tool wrote around them.
@@ -295,9 +295,9 @@ CREATE FUNCTION challenge_path(wanted text) RETURNS text LANGUAGE sql STABLE PAR
                 SELECT c.id, c.parent, c.title, up.depth + 1 FROM up JOIN challenge c ON c.id = up.parent WHERE up.depth < 5)
             SELECT string_agg(title, ' › ' ORDER BY depth DESC) FROM up);
 
--- Quarter octaves of minutes: 1 is a minute or less, 73 about half a year and more. A median read from them is within a tenth.
+-- Half octaves of minutes: 1 is a minute or less, 37 about half a year and more. A median read from them is within a fifth.
 CREATE FUNCTION hours_bucket(taken interval) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (1 + LEAST(72, GREATEST(0, round(4 * log(2.0, GREATEST(1.0, extract(epoch FROM taken)::numeric / 60))))))::smallint;
+    RETURN (1 + LEAST(36, GREATEST(0, round(2 * log(2.0, GREATEST(1.0, extract(epoch FROM taken)::numeric / 60))))))::smallint;
 
 -- ---------------------------------------------------------------------------------------------- from an attempt to its failure
 -- The framework that stands for an environment: what a model is made with, or what takes it.

@@ -12,6 +12,7 @@ struct ptl_core {
     unsigned char key[32];
     struct ptl_core_counters count;
     struct ptl_core_history *history; /* history.c */
+    bool history_busy;                /* resolve.c: one at a time */
     atomic_bool stopping;
     /* git policy, built once */
     struct ptl_git_policy policy;
@@ -39,6 +40,7 @@ struct ptl_core {
 /* history.c */ void ptl_core_history_new(struct ptl_core *core);
 void ptl_core_history_stop(struct ptl_core *core); /* no new work */
 void ptl_core_history_free(struct ptl_core *core);
+/* resolve.c */ void ptl_core_resolve_tick(struct ptl_core *core, unsigned tick);
 /* diagnose.c */ void ptl_core_diagnose_tick(void *core);
 /* risk.c */ void ptl_core_risk_tick(void *core);
 /* [{name, kind, target, platform, spec}] of a plan, what risk_inputs.sql asks with. New reference. */

@@ -15,15 +15,17 @@
 #include "store.h"
 
 struct ptl_core_options {
-    const char *state_dir;      /* blobs/, mirrors/, uploads/, secret.key; exists */
-    const char *public_url;     /* how people reach this daemon, for links; may be NULL */
-    int64_t lease_ms;           /* of a running attempt between heartbeats; 5000..600000 */
-    int64_t claim_lease_ms;     /* from claim to the first sign of life */
-    int64_t losses_max;         /* times that a stage is queued again after a lost agent or a failed set-up */
-    int64_t log_max_bytes;      /* of one attempt */
-    int64_t event_retention_ms; /* events older than this are forgotten; runs, attempts and logs stay */
-    int64_t prepare_timeout_ms; /* fetch, plan and snapshot of one run */
-    int64_t relabel_rate;       /* attempts of the past diagnosed anew a second, 1..1000 */
+    const char *state_dir;    /* blobs/, mirrors/, uploads/, secret.key; exists */
+    const char *public_url;   /* how people reach this daemon, for links; may be NULL */
+    int64_t lease_ms;         /* of a running attempt between heartbeats; 5000..600000 */
+    int64_t claim_lease_ms;   /* from claim to the first sign of life */
+    int64_t losses_max;       /* times that a stage is queued again after a lost agent or a failed set-up */
+    int64_t log_max_bytes;    /* of one attempt */
+    int64_t log_retention_ms; /* logs of runs that ended so long ago go, diagnoses stay; 0: never */
+    int64_t log_retention_bytes;  /* of all logs together; 0: no limit */
+    int64_t event_retention_ms;   /* events older than this are forgotten; runs, attempts and logs stay */
+    int64_t prepare_timeout_ms;   /* fetch, plan and snapshot of one run */
+    int64_t relabel_rate;         /* attempts of the past diagnosed anew a second, 1..1000 */
     bool allow_private_addresses; /* repositories and forges on loopback and private addresses */
     const char
         *git_local_roots;  /* colon-separated directories that file:// repositories may be in; may be NULL */

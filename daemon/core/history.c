@@ -10,6 +10,9 @@ enum {
     EVERY_MS = 2000,
     FOLD_AT_ONCE = 20000,
     PRINT_AT_ONCE = 50,
+    PRUNE_EVERY_TICKS = 5, /* while there is something to prune: one batch each time */
+    PRUNE_ATTEMPTS = 200,
+    PRUNE_BYTES = 256 << 20,
     PRINT_EVERY_TICKS = 15, /* of the history timer, 2 s each */
 };
 
@@ -89,6 +92,29 @@ static void print_old(struct ptl_core *core)
         ptl_store_query(core->store, PTL_SQL_failure_unprinted, &a, on_unprinted, core) == 0;
 }
 
+/* ---- logs that may go */
+static void on_pruned(void *ctx PTL_UNUSED, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    if (err)
+        ptl_log_warning("history: old logs stay for now: %s", err->text);
+    else if (ptl_row_i64(rows, 0, "pruned") > 0)
+        ptl_log_info("history: %lld logs of %lld bytes let go by retention; their diagnoses stay",
+                     (long long)ptl_row_i64(rows, 0, "pruned"), (long long)ptl_row_i64(rows, 0, "bytes"));
+}
+
+static void prune(struct ptl_core *core)
+{
+    struct ptl_args a;
+    if (core->o.log_retention_ms == 0 && core->o.log_retention_bytes == 0)
+        return;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, core->o.log_retention_ms);
+    ptl_args_i64(&a, core->o.log_retention_bytes);
+    ptl_args_i64(&a, PRUNE_ATTEMPTS);
+    ptl_args_i64(&a, PRUNE_BYTES);
+    (void)!ptl_store_query(core->store, PTL_SQL_log_prune, &a, on_pruned, core);
+}
+
 static void tick(void *ctx)
 {
     struct ptl_core *core = ctx;
@@ -97,6 +123,9 @@ static void tick(void *ctx)
         return;
     if (!h->folding)
         fold(core);
+    ptl_core_resolve_tick(core, h->ticks);
+    if (h->ticks % PRUNE_EVERY_TICKS == 0)
+        prune(core);
     if (h->ticks++ % PRINT_EVERY_TICKS == 0 && !h->printing)
         print_old(core);
 }

@@ -273,6 +273,109 @@ int ptl_git_changed_paths(const struct ptl_git_call *call, const char *mirror_di
     return r;
 }
 
+/* ---- differences ---- */
+
+enum { DIFF_DELTAS_MAX = 10000, DIFF_FILE_MAX = 1 << 20, RANK_NONE = 100 };
+
+struct ranked {
+    size_t delta;
+    int rank;
+    const char *path;
+};
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return x->rank != y->rank ? x->rank - y->rank : strcmp(x->path, y->path);
+}
+
+static int append_patch(git_diff *diff, size_t delta, size_t max_file, size_t max, struct ptl_buf *ret,
+                        size_t *cut)
+{
+    git_patch *patch = NULL;
+    git_buf text = {0};
+    int r = git_patch_from_diff(&patch, diff, delta);
+    if (r == 0 && patch)
+        r = git_patch_to_buf(&text, patch);
+    if (r == 0 && text.ptr) {
+        size_t n = text.size < max_file ? text.size : max_file;
+        if (ret->len >= max || n > max - ret->len)
+            n = ret->len < max ? max - ret->len : 0;
+        *cut += n < text.size;
+        while (n > 0 && n < text.size && text.ptr[n - 1] != '\n') /* whole lines */
+            n--;
+        r = ptl_buf_add(ret, text.ptr, n);
+    }
+    git_buf_dispose(&text);
+    git_patch_free(patch);
+    return r;
+}
+
+static int append_ranked(struct ask *a, git_diff *diff, ptl_git_rank_fn *rank, size_t max_file, size_t max,
+                         struct ptl_buf *ret, size_t *ret_cut, struct ptl_error *err)
+{
+    size_t all = git_diff_num_deltas(diff), n = 0, cut = 0;
+    struct ranked *list = calloc(DIFF_DELTAS_MAX, sizeof(*list));
+    if (!list)
+        return ptl_error_set(err, -ENOMEM, "diff: out of memory");
+    for (size_t i = 0; i < all; i++) {
+        const git_diff_delta *d = git_diff_get_delta(diff, i);
+        const char *path = d->new_file.path ? d->new_file.path : d->old_file.path;
+        int of = path ? rank(path) : RANK_NONE;
+        if (of < RANK_NONE && n < DIFF_DELTAS_MAX)
+            list[n++] = (struct ranked){i, of, path};
+        else
+            cut += of < RANK_NONE;
+    }
+    qsort(list, n, sizeof(*list), by_rank);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (ret->len >= max)
+            cut++;
+        else if ((r = git_op_check(&a->op, "diff", err)) == 0 &&
+                 append_patch(diff, list[i].delta, max_file, max, ret, &cut) < 0)
+            cut++; /* an object that cannot be read: named among what was left out */
+    free(list);
+    if (r == 0 && ret_cut)
+        *ret_cut = cut;
+    return r;
+}
+
+int ptl_git_diff(const struct ptl_git_call *call, const char *mirror_dir, const char *before,
+                 const char *after, ptl_git_rank_fn *rank, size_t max_file, size_t max, struct ptl_buf *ret,
+                 size_t *ret_cut, struct ptl_error *err)
+{
+    struct ask a;
+    git_oid from, to;
+    git_tree *old_tree = NULL, *new_tree = NULL;
+    git_diff *diff = NULL;
+    int r = git_sha_parse(after, &to, err);
+    if (r == 0)
+        r = ask_begin(&a, call, mirror_dir, err);
+    if (r < 0)
+        return r;
+    r = find_base(&a, mirror_dir, before, &from, err);
+    if (r == 0) {
+        git_diff_options options;
+        (void)git_diff_options_init(&options, GIT_DIFF_OPTIONS_VERSION);
+        options.max_size = DIFF_FILE_MAX;
+        r = tree_of(a.rd.repo, &from, &old_tree);
+        if (r == 0)
+            r = tree_of(a.rd.repo, &to, &new_tree);
+        if (r == 0)
+            r = git_diff_tree_to_tree(&diff, a.rd.repo, old_tree, new_tree, &options);
+        if (r < 0)
+            r = read_failed(&a, r, mirror_dir, after, err);
+    }
+    if (r == 0)
+        r = append_ranked(&a, diff, rank, max_file, max, ret, ret_cut, err);
+    git_diff_free(diff);
+    git_tree_free(old_tree);
+    git_tree_free(new_tree);
+    ask_end(&a);
+    return r;
+}
+
 int ptl_git_log_between(const struct ptl_git_call *call, const char *mirror_dir, const char *before,
                         const char *after, size_t max, ptl_git_log_fn *fn, void *ctx, struct ptl_error *err)
 {

@@ -700,7 +700,7 @@ void ptl_on_delete_saved_query(struct ptl_request *q)
                                        .absent = "no such saved search of yours"});
 }
 
-static void on_saved(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static void on_items(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
     if (err) {
@@ -717,6 +717,202 @@ void ptl_on_get_saved_queries(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, ptl_request_identity(q)->name);
     ptl_args_str(&a, confined(q));
-    if (ptl_store_query(store_of(q), PTL_SQL_saved_query_list, &a, on_saved, q) != 0)
+    if (ptl_store_query(store_of(q), PTL_SQL_saved_query_list, &a, on_items, q) != 0)
+        busy(q);
+}
+
+/* ---- what turned it green */
+static const char *const resolution_states[] = {"candidate", "confirmed", "rejected", NULL};
+
+void ptl_on_get_attempt_resolutions(struct ptl_request *q)
+{
+    static const struct of_attempt resolutions = {PTL_SQL_resolution_of, on_items};
+    ask_attempt(q, &resolutions);
+}
+
+static void on_resolutions(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    size_t limit = (size_t)ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX);
+    if (err) {
+        ptl_answer_result(q, 200, err->code, NULL, err);
+        return;
+    }
+    PTL_JSON *items = ptl_rows_array(rows);
+    json_t *next = json_null();
+    if (json_array_size(items) > limit) {
+        json_array_remove(items, limit);
+        next = json_incref(json_object_get(json_array_get(items, limit - 1), "id"));
+    }
+    PTL_JSON *body = json_pack("{s:O,s:o}", "items", items, "next", next);
+    ptl_answer_json(q, 200, body);
+}
+
+static bool one_of(const char *const *choices, const char *value)
+{
+    for (size_t i = 0; choices[i]; i++)
+        if (ptl_str_eq(choices[i], value))
+            return true;
+    return false;
+}
+
+/* The project to look at: the token's, else the query's. False: answered. */
+static bool project_of(struct ptl_request *q, const char **ret)
+{
+    const char *asked = ptl_request_query(q, "project");
+    if (asked && *asked && !ptl_request_may_project(q, asked))
+        return false;
+    *ret = confined(q) ? confined(q) : asked && *asked ? asked : NULL;
+    return true;
+}
+
+void ptl_on_get_resolutions(struct ptl_request *q)
+{
+    const char *project, *state = ptl_request_query(q, "state");
+    if (!project_of(q, &project))
+        return;
+    if (state && !one_of(resolution_states, state)) {
+        ptl_answer_problem(q, 422, "state: expected candidate, confirmed or rejected; got '%.60s'", state);
+        return;
+    }
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_str(&a, project);
+    ptl_args_str(&a, ptl_request_query(q, "challenge"));
+    ptl_args_str(&a, state);
+    ptl_args_i64(&a, ptl_request_query_i64(q, "before", 0, 0, INT64_MAX));
+    ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX) + 1);
+    if (ptl_store_query(store_of(q), PTL_SQL_resolution_list, &a, on_resolutions, q) != 0)
+        busy(q);
+}
+
+static void on_resolution(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    if (err) {
+        ptl_answer_result(q, 200, err->code, NULL, err);
+    } else if (ptl_rows_count(rows) == 0) {
+        ptl_answer_problem(q, 404, "no resolution %s", ptl_request_param(q, "id"));
+    } else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project"))) {
+        PTL_JSON *o = ptl_row_object(rows, 0);
+        ptl_answer_json(q, 200, o);
+    }
+}
+
+void ptl_on_get_resolution(struct ptl_request *q)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
+    if (ptl_store_query(store_of(q), PTL_SQL_resolution_get, &a, on_resolution, q) != 0)
+        busy(q);
+}
+
+void ptl_on_patch_resolution(struct ptl_request *q)
+{
+    static const char *const keys[] = {"state", "note", NULL};
+    const json_t *body = ptl_request_json(q);
+    const char *state, *note = NULL;
+    if (!body || !ptl_body_only(q, body, keys) || !ptl_body_text(q, body, "state", false, 20, &state))
+        return;
+    const json_t *said = json_object_get(body, "note");
+    bool empty = json_is_string(said) && !*json_string_value(said);
+    if (!empty && !ptl_body_text(q, body, "note", false, 4000, &note))
+        return;
+    if (state && !one_of(resolution_states, state)) {
+        ptl_answer_problem(q, 422, "body.state: expected confirmed, rejected or candidate; got '%.60s'",
+                           state);
+        return;
+    }
+    if (!state && !said) {
+        ptl_answer_problem(q, 422, "body: expected a state, a note, or both");
+        return;
+    }
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
+    ptl_args_str(&a, state);
+    ptl_args_bool(&a, said != NULL);
+    ptl_args_str(&a, note);
+    ptl_args_str(&a, ptl_request_identity(q)->name);
+    ptl_args_str(&a, confined(q));
+    ptl_write_one(q, PTL_SQL_resolution_decide, &a,
+                  (struct ptl_writing){.action = state ? ptl_str_eq(state, "confirmed") ? "resolution.confirm"
+                                                         : ptl_str_eq(state, "rejected") ? "resolution.reject"
+                                                                                         : "resolution.reopen"
+                                                       : "resolution.note",
+                                       .object = ptl_xasprintf("resolution %s", ptl_request_param(q, "id")),
+                                       .absent = "there is no such resolution"});
+}
+
+/* ---- trends */
+enum { TREND_DAYS_MAX = 3700, TREND_DAILY_MAX = 400 };
+
+void ptl_on_get_trends(struct ptl_request *q)
+{
+    static const char *const bys[] = {"challenge", "category", NULL}, *const intervals[] = {"day", "week",
+                                                                                            "month", NULL};
+    const char *project, *by = ptl_request_query(q, "by"), *interval = ptl_request_query(q, "interval"),
+                         *since = ptl_request_query(q, "since"), *until = ptl_request_query(q, "until");
+    char from[40], to[40] = "";
+    struct ptl_error err = PTL_ERROR_INIT;
+    int64_t now = ptl_wall_ms();
+    if (!project_of(q, &project))
+        return;
+    by = by ? by : "challenge";
+    interval = interval ? interval : "week";
+    if (!one_of(bys, by) || !one_of(intervals, interval)) {
+        ptl_answer_problem(q, 422, "expected by=challenge|category and interval=day|week|month");
+        return;
+    }
+    if (ptl_failure_time(since ? since : "90d", "since", now, from, &err) < 0 ||
+        (until && *until && ptl_failure_time(until, "until", now, to, &err) < 0)) {
+        ptl_answer_problem(q, 422, "%s", err.text);
+        return;
+    }
+    char oldest[32];
+    ptl_wall_rfc3339(
+        now - (int64_t)(ptl_str_eq(interval, "day") ? TREND_DAILY_MAX : TREND_DAYS_MAX) * 86400000, oldest);
+    if (strcmp(from, oldest) < 0) {
+        ptl_answer_problem(
+            q, 422, "since: %.10s is too long ago for interval=%s; at most since %.10s, or a longer interval",
+            from, interval, oldest);
+        return;
+    }
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_str(&a, project);
+    ptl_args_bool(&a, ptl_str_eq(by, "category"));
+    ptl_args_str(&a, interval);
+    ptl_args_str(&a, from);
+    ptl_args_str(&a, *to ? to : NULL);
+    if (ptl_store_query(store_of(q), PTL_SQL_trend, &a, on_items, q) != 0)
+        busy(q);
+}
+
+void ptl_on_get_trend_operators(struct ptl_request *q)
+{
+    const char *project;
+    if (!project_of(q, &project))
+        return;
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_str(&a, project);
+    ptl_args_str(&a, ptl_request_query(q, "platform"));
+    ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX));
+    if (ptl_store_query(store_of(q), PTL_SQL_trend_operators, &a, on_items, q) != 0)
+        busy(q);
+}
+
+void ptl_on_get_trend_toolchains(struct ptl_request *q)
+{
+    const char *project;
+    if (!project_of(q, &project))
+        return;
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_str(&a, project);
+    ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX));
+    if (ptl_store_query(store_of(q), PTL_SQL_trend_toolchains, &a, on_items, q) != 0)
         busy(q);
 }

@@ -315,6 +315,15 @@ void ptl_on_get_job(struct ptl_request *q)
 
 enum { LOG_PAGE_MAX = 4 << 20, LOG_CHUNKS = 64 };
 
+void ptl_answer_log_gone(struct ptl_request *q)
+{
+    const char *id = ptl_request_param(q, "id");
+    ptl_answer_problem(
+        q, 410,
+        "the log of attempt %s has gone by the retention that this server is set to; what its diagnosis quoted is kept: /api/v1/attempts/%s/failure",
+        id, id);
+}
+
 static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
@@ -328,6 +337,10 @@ static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
     }
     if (!ptl_request_may_project(q, ptl_row_str(rows[0], 0, "project")))
         return;
+    if (!ptl_row_null(rows[0], 0, "log_pruned_at")) {
+        ptl_answer_log_gone(q);
+        return;
+    }
     int64_t at = ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX),
             limit = ptl_request_query_i64(q, "limit", LOG_PAGE_MAX, 1, LOG_PAGE_MAX);
     struct evbuffer *out = evbuffer_new();

@@ -87,6 +87,11 @@ static void on_index(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSE
         (void)ptl_request_may_project(q, project); /* answers */
         return;
     }
+    if (!ptl_row_null(rows[0], 0, "log_pruned_at")) {
+        indexing_end(x);
+        ptl_answer_log_gone(q);
+        return;
+    }
     int places = ptl_rows_count(rows[1]);
     if (places && ptl_row_i64(rows[1], 0, "uncounted") > 0 && x->rounds++ < COUNT_ROUNDS && !x->gone) {
         struct ptl_args a;

@@ -249,6 +249,7 @@ static const char *reason(int status)
         {401, "Unauthorized"          },
         {403, "Forbidden"             },
         {404, "Not Found"             },
+        {410, "Gone"                  },
         {405, "Method Not Allowed"    },
         {409, "Conflict"              },
         {413, "Content Too Large"     },

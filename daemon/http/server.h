@@ -100,6 +100,8 @@ void ptl_answer_result(struct ptl_request *q, int status, int result, const json
 void ptl_answer_header(struct ptl_request *q, const char *name, const char *value); /* before the answer */
 /* ptl_core_fn whose ctx is the request: answers 200. */
 void ptl_answer_core(void *ctx, int result, const json_t *answer, const struct ptl_error *err);
+/* 410: retention took the log of attempt {id}. */
+void ptl_answer_log_gone(struct ptl_request *q);
 /* Streams: start, pieces, end. After the peer hung up `gone` has run and pieces are dropped; end must still
  * be called. */
 void ptl_stream_start(struct ptl_request *q, const char *type);
@@ -150,7 +152,9 @@ json_t *ptl_openapi(void); /* new reference */
 /* routes_history.c */
 #define PTL_HANDLERS_HISTORY(X) \
     X(get_failures) X(get_failures_csv) X(get_failure_facets) X(get_failure) X(get_similar) \
-    X(get_saved_queries) X(post_saved_query) X(delete_saved_query)
+    X(get_saved_queries) X(post_saved_query) X(delete_saved_query) X(get_attempt_resolutions) \
+    X(get_resolutions) X(get_resolution) X(patch_resolution) X(get_trends) X(get_trend_operators) \
+    X(get_trend_toolchains)
 #define PTL_HANDLERS(X) \
     X(get_health) X(get_ready) X(get_version) X(get_metrics) X(get_openapi) X(get_schema) \
     X(get_whoami) X(get_list) X(get_one) X(post_token) X(delete_token) X(post_enrol_token) \

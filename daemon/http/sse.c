@@ -116,7 +116,8 @@ static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
     }
     bool moved = b.len > 0, ended = ptl_rows_count(rows[0]) == 0 || !ptl_row_null(rows[0], 0, "ended_at");
     bool complete =
-        ended && (ptl_rows_count(rows[0]) == 0 || s->offset >= ptl_row_i64(rows[0], 0, "log_bytes"));
+        ended && (ptl_rows_count(rows[0]) == 0 || s->offset >= ptl_row_i64(rows[0], 0, "log_bytes") ||
+                  !ptl_row_null(rows[0], 0, "log_pruned_at"));
     if (complete && !moved)
         ptl_buf_printf(&b, "id: %lld\nevent: end\ndata: {\"next_offset\":%lld}\n\n", (long long)s->offset,
                        (long long)s->offset);

@@ -15,9 +15,9 @@ WITH mine AS MATERIALIZED (
     SELECT p.id, d.day, d.challenge_id, sum(d.n), COALESCE(sum(d.n) FILTER (WHERE d.bucket > 0), 0) FROM d, LATERAL (VALUES (0::bigint), (d.project_id)) AS p (id) GROUP BY 1, 2, 3
     ON CONFLICT (project_id, day, challenge_id) DO UPDATE SET failures = failure_day.failures + excluded.failures, resolved = failure_day.resolved + excluded.resolved
 ), hours AS (
-    INSERT INTO failure_hours (project_id, week, challenge_id, bucket, n)
-    SELECT p.id, date_trunc('week', d.day)::date, d.challenge_id, d.bucket, sum(d.n) FROM d, LATERAL (VALUES (0::bigint), (d.project_id)) AS p (id) WHERE d.bucket > 0 GROUP BY 1, 2, 3, 4
-    ON CONFLICT (project_id, week, challenge_id, bucket) DO UPDATE SET n = failure_hours.n + excluded.n
+    INSERT INTO failure_hours (project_id, month, challenge_id, bucket, n)
+    SELECT p.id, date_trunc('month', d.day)::date, d.challenge_id, d.bucket, sum(d.n) FROM d, LATERAL (VALUES (0::bigint), (d.project_id)) AS p (id) WHERE d.bucket > 0 GROUP BY 1, 2, 3, 4
+    ON CONFLICT (project_id, month, challenge_id, bucket) DO UPDATE SET n = failure_hours.n + excluded.n
 ), operators AS (
     INSERT INTO failure_operator (project_id, operator, platform, tool, challenge_id, failures, resolved, first_day, last_day)
     SELECT project_id, operator, platform, tool, challenge_id, sum(n), COALESCE(sum(n) FILTER (WHERE bucket > 0), 0), min(day), max(day) FROM d WHERE operator IS NOT NULL GROUP BY 1, 2, 3, 4, 5

@@ -1,5 +1,5 @@
 -- relabel_claim: the next attempts of the past to be diagnosed anew, newest first.  $1 text hash of the knowledge in force here, $2 bigint limit, $3 text who asks.
--- One daemon at a time: the advisory lock while it is asked, the lease until it is stored (relabel_store) or its holder is dead. Nothing while fresh failures wait for their diagnosis.
+-- One daemon at a time: the advisory lock while it is asked, the lease until it is stored (relabel_store) or its holder is dead. Nothing while fresh failures wait for their diagnosis. Attempts whose log has gone keep their answer.
 -- Returns no row (nothing to do now); or one row with id null: the end was reached; or rows: job bigint, at_id bigint, and each attempt as diagnosis_claim gives it.
 -- @write
 WITH lock AS MATERIALIZED (
@@ -9,7 +9,7 @@ WITH lock AS MATERIALIZED (
      WHERE lock.got AND j.ended_at IS NULL AND j.kb = $1::text AND (j.lease_until IS NULL OR j.lease_until < now() OR j.holder = $3::text)
        AND NOT EXISTS (SELECT 1 FROM attempt WHERE diagnosis_state = 'pending') ORDER BY j.id DESC LIMIT 1
 ), due AS (
-    SELECT a.* FROM job, LATERAL (SELECT a.* FROM attempt a WHERE a.id < job.at_id AND a.diagnosis_state IN ('done', 'failed') AND (job.forced OR a.diagnosis ->> 'kb' IS DISTINCT FROM job.kb) ORDER BY a.id DESC LIMIT $2::bigint) AS a
+    SELECT a.* FROM job, LATERAL (SELECT a.* FROM attempt a WHERE a.id < job.at_id AND a.diagnosis_state IN ('done', 'failed') AND a.log_pruned_at IS NULL AND (job.forced OR a.diagnosis ->> 'kb' IS DISTINCT FROM job.kb) ORDER BY a.id DESC LIMIT $2::bigint) AS a
 ), held AS (
     UPDATE kb_apply k SET holder = $3::text, lease_until = CASE WHEN EXISTS (SELECT 1 FROM due) THEN now() + interval '30 seconds' END,
            ended_at = CASE WHEN NOT EXISTS (SELECT 1 FROM due) THEN now() END, total = CASE WHEN NOT EXISTS (SELECT 1 FROM due) THEN k.done ELSE k.total END
