@@ -80,14 +80,15 @@ int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error
     }
 }
 
-int cli_call(struct cli *c, const char *method, const char *path, const json_t *body, json_t **ret)
+int cli_call_within(struct cli *c, int64_t timeout_ms, const char *method, const char *path,
+                    const json_t *body, json_t **ret)
 {
     struct ptl_error err = PTL_ERROR_INIT;
     json_t *answer = NULL;
     int status = 0, r = cli_settle(c);
     if (r)
         return r;
-    r = ptl_client_json(c->client, method, path, body, TIMEOUT_MS, &status, &answer, &err);
+    r = ptl_client_json(c->client, method, path, body, timeout_ms, &status, &answer, &err);
     if (r != 0)
         return cli_api_failed(c, r, status, &err);
     if (ret)
@@ -95,6 +96,11 @@ int cli_call(struct cli *c, const char *method, const char *path, const json_t *
     else
         json_decref(answer);
     return 0;
+}
+
+int cli_call(struct cli *c, const char *method, const char *path, const json_t *body, json_t **ret)
+{
+    return cli_call_within(c, TIMEOUT_MS, method, path, body, ret);
 }
 
 int cli_get(struct cli *c, const char *path, json_t **ret)

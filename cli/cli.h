@@ -176,6 +176,9 @@ PTL_NODISCARD int cli_read_secret(struct cli *c, const char *prompt, size_t max,
 char *cli_path(const char *pattern, ...) __attribute__((sentinel));
 PTL_NODISCARD int cli_call(struct cli *c, const char *method, const char *path, const json_t *body,
                            json_t **ret);
+/* The same for calls that may take longer than the usual half minute. */
+PTL_NODISCARD int cli_call_within(struct cli *c, int64_t timeout_ms, const char *method, const char *path,
+                                  const json_t *body, json_t **ret);
 PTL_NODISCARD int cli_get(struct cli *c, const char *path, json_t **ret);
 /* Says an API failure and returns its exit code. */
 int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error *err);

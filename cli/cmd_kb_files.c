@@ -109,7 +109,7 @@ int cli_cmd_kb_import(struct cli *c)
     if (json_array_size(files) == 0)
         return cli_fail(c, CLI_USAGE, "%s holds no .yml file", dir);
     PTL_JSON *body = json_pack("{s:O,s:b}", "files", files, "dry_run", cli_flag(c, "dry-run"));
-    if ((r = cli_call(c, "POST", "/api/v1/kb/import", body, &got)))
+    if ((r = cli_call_within(c, 120000, "POST", "/api/v1/kb/import", body, &got)))
         return r;
     if (c->json)
         return cli_print_json(c, got);

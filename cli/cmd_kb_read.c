@@ -221,7 +221,9 @@ static void show_challenge(struct cli *c, const json_t *o)
             ptl_json_num(o, "unanswered", 0), minutes);
         put_field(&b, "paper", paper, c->color);
     }
-    PTL_FREE char *here = ptl_xasprintf("%lld failures", (long long)ptl_json_i64(o, "failures", 0));
+    PTL_FREE char *here =
+        ptl_xasprintf("%lld failures, %lld resolved", (long long)ptl_json_i64(o, "failures", 0),
+                      (long long)ptl_json_i64(o, "resolved", 0));
     put_field(&b, "here", here, c->color);
     for (i = 0; i < PTL_ARRAY_LEN(texts); i++)
         if (ptl_json_str(entry, texts[i][1], NULL))

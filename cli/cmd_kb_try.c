@@ -2,6 +2,8 @@
 #include "kb.h"
 #include <portolan/fs.h>
 
+enum { TRY_MS = 120000 }; /* a second knowledge base is compiled for it, on a machine that may be busy */
+
 static const char *answer_or(const json_t *m, const char *key)
 {
     return ptl_json_str(m, key, "unclear");
@@ -88,7 +90,7 @@ int cli_cmd_kb_try(struct cli *c)
     json_object_set_new(body, "limit", json_integer(cli_int(c, "limit", 200)));
     if (cli_int(c, "before", 0))
         json_object_set_new(body, "before", json_integer(cli_int(c, "before", 0)));
-    if ((r = cli_call(c, "POST", "/api/v1/kb/try", body, &got)))
+    if ((r = cli_call_within(c, TRY_MS, "POST", "/api/v1/kb/try", body, &got)))
         return r;
     if (c->json)
         return cli_print_json(c, got);

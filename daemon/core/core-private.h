@@ -57,6 +57,8 @@ typedef void ptl_core_diagnosed_fn(void *ctx, int64_t attempt_id, int result, js
                                    const char *why);
 void ptl_core_diagnose_row(struct ptl_core *core, struct ptl_rows *rows, int row, bool whole,
                            ptl_core_diagnosed_fn *fn, void *ctx);
+/* What a diagnosis reads of an attempt's row (diagnosis_claim.sql and its like). New reference. */
+json_t *ptl_core_facts(const json_t *row);
 /* knowledge.c: the knowledge base in force. A reference keeps it while another takes its place. */
 struct ptl_core_kb;
 struct ptl_kb;

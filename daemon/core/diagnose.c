@@ -251,13 +251,25 @@ static void read_more(struct diagnosis *d)
         give_up(d);
 }
 
-void ptl_core_diagnose_row(struct ptl_core *core, struct ptl_rows *rows, int row, bool whole,
-                           ptl_core_diagnosed_fn *fn, void *ctx)
+json_t *ptl_core_facts(const json_t *row)
 {
     static const char *const facts[] = {
         "kind",        "host",      "target", "uses",     "end_reason",  "exit_code",
         "signal",      "message",   "report", "model",    "environment", "export_environment",
         "target_host", "toolchain", "counts", "warnings", "preflight"};
+    static const char *const facts[] = {"kind",        "host",      "target",      "uses",
+                                        "end_reason",  "exit_code", "signal",      "message",
+                                        "report",      "model",     "environment", "export_environment",
+                                        "target_host", "toolchain", "counts",      "warnings"};
+    json_t *j = json_object();
+    for (size_t k = 0; k < PTL_ARRAY_LEN(facts); k++)
+        json_object_set(j, facts[k], json_object_get(row, facts[k]));
+    return j;
+}
+
+void ptl_core_diagnose_row(struct ptl_core *core, struct ptl_rows *rows, int row, bool whole,
+                           ptl_core_diagnosed_fn *fn, void *ctx)
+{
     PTL_JSON *o = ptl_row_object(rows, row);
     struct diagnosis *d = ptl_xcalloc(1, sizeof(*d));
     d->work.run = run;
@@ -270,9 +282,7 @@ void ptl_core_diagnose_row(struct ptl_core *core, struct ptl_rows *rows, int row
     d->whole = whole;
     d->fn = fn;
     d->ctx = ctx;
-    d->facts = json_object();
-    for (size_t k = 0; k < PTL_ARRAY_LEN(facts); k++)
-        json_object_set(d->facts, facts[k], json_object_get(o, facts[k]));
+    d->facts = ptl_core_facts(o);
     read_more(d);
 }
 

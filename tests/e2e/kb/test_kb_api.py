@@ -18,7 +18,7 @@ def widget(**more):
 
 
 def as_curator(site, method, path, body=None, **more):
-    return site.call(method, path, body, token=site.curator, **more)
+    return site.call(method, path, body, token=site.curator, timeout=120, **more)
 
 
 def indicator(site, id):
@@ -50,6 +50,7 @@ def test_the_tree_has_every_node_with_its_path_and_counts(site):
 def test_one_challenge(site):
     got = site.ok("GET", f"/api/v1/kb/challenge?id={ENTRY}")
     assert got["entry"]["remedies"] and got["entry_yaml"].startswith("id: mobile/") and any(i["id"] == "litert/builtin-op-version" for i in got["indicators"])
+    assert (got["failures"], got["resolved"], got["cases"]) == (0, 0, [])
     assert site.call("GET", "/api/v1/kb/challenge?id=no/where").status == 404
     assert site.call("GET", "/api/v1/kb/challenge").status == 422
 
@@ -85,8 +86,7 @@ def test_a_curator_adds_edits_retires_and_restores(site, clean):
     changes = site.ok("GET", "/api/v1/kb/changes?object=local/widget")["items"]
     assert [(c["action"], c["actor"]) for c in changes] == [("restore", "Cora"), ("retire", "Cora"), ("edit", "Cora"), ("add", "Cora")]
     assert "-specificity: 0.95\n+specificity: 0.9\n" in changes[2]["diff"] and changes[3]["diff"].startswith("+id: local/widget\n")
-    audit = [a["action"] for a in site.ok("GET", "/api/v1/audit?limit=20")["items"] if a["object"] == "indicator local/widget"]
-    assert audit[:4] == ["kb.restore", "kb.retire", "kb.edit", "kb.add"]
+    wait_for("the audit log", lambda: [a["action"] for a in site.ok("GET", "/api/v1/audit?limit=20")["items"] if a["object"] == "indicator local/widget"][:4] == ["kb.restore", "kb.retire", "kb.edit", "kb.add"])
 
 
 def test_two_curators_do_not_overwrite_each_other(site, clean):
@@ -143,7 +143,7 @@ def test_an_indicator_is_tried_on_history_before_it_is_saved(site, clean):
     hall = matched["hall"]
     assert hall["attempt_id"] == site.attempts["hall"] and hall["stage"] == "export" and hall["text"] == "WIDGET-77 refuses models today" and hall["speaks"] is True
     assert site.attempt_log(hall["attempt_id"]).splitlines()[hall["line"] - 1] == hall["text"], "the quoted line is the line of that number"
-    assert hall["before"] is None and hall["after"] == NODE and {"attempt_id": hall["attempt_id"], "challenge": NODE} in got["gained"]
+    assert hall["before"] != NODE and hall["after"] == NODE and {"attempt_id": hall["attempt_id"], "challenge": NODE} in got["gained"]
     attic = matched["attic"]
     assert attic["before"] != attic["after"] or attic["same"], attic
     if attic["before"] != attic["after"]:
@@ -161,7 +161,7 @@ def test_an_indicator_is_tried_on_history_before_it_is_saved(site, clean):
 
 def test_a_confined_token_tries_on_its_own_project_only(site, clean):
     confined = site.ok("POST", "/api/v1/tokens", {"name": "Conny", "role": "curator", "project": "hall"})["token"]
-    got = site.call("POST", "/api/v1/kb/try", {"indicator": widget(id="local/tried")}, token=confined)
+    got = site.call("POST", "/api/v1/kb/try", {"indicator": widget(id="local/tried")}, token=confined, timeout=120)
     assert got.status == 200 and {m["project"] for m in got.json["matched"]} == {"hall"}
     assert site.call("POST", "/api/v1/kb/try", {"indicator": widget(id="local/tried"), "project": "attic"}, token=confined).status == 404
     mine = {i["id"]: i["failures"] for i in site.call("GET", "/api/v1/kb/challenges?project=attic", token=confined).json["items"]}
@@ -179,10 +179,10 @@ def test_a_saved_indicator_decides_the_next_answer_and_tried_again_shows_what_it
     attempt = wait_for("the new knowledge in force", in_force, 60)
     got = as_curator(site, "POST", "/api/v1/kb/try", {"id": "local/decides", "limit": 5}).json
     hall = next(m for m in got["matched"] if m["attempt_id"] == attempt)
-    assert hall["before"] is None and hall["after"] == NODE, "without it nothing was known"
+    assert hall["before"] != NODE and hall["after"] == NODE, "it is this one that names it"
     edit = as_curator(site, "POST", "/api/v1/kb/try", {"indicator": widget(id="local/decides", pattern="WIDGET-78 refuses (?<what>[a-z]+)"), "limit": 5}).json
     lost = next(m for m in edit["matched"] if m["attempt_id"] == attempt)
-    assert lost["before"] == NODE and lost["after"] is None and {"attempt_id": attempt, "challenge": NODE} in edit["lost"], "what an edit takes away"
+    assert lost["before"] == NODE and lost["after"] != NODE and {"attempt_id": attempt, "challenge": NODE} in edit["lost"], "what an edit takes away"
 
 
 OWN = f"""# words of this house

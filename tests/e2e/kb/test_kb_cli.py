@@ -10,7 +10,7 @@ import select
 import subprocess
 
 from conftest import Cli
-from portolan import BUILD
+from portolan import BUILD, wait_for
 
 KB = pathlib.Path(__file__).resolve().parents[3] / "migrations" / "kb"
 NODE = "server/model-export/procedure"
@@ -62,7 +62,7 @@ def test_the_tree_and_one_node_and_one_indicator(cli):
 def test_add_try_edit_retire_restore_history(site, cli, tmp_path):
     (tmp_path / "w.yml").write_text(widget("local/cli"))
     tried = cli("kb", "try", "w.yml").stdout
-    assert "WIDGET-77 refuses models today" in tried and "unclear" in tried and NODE in tried and "past failures looked at, it speaks on 2" in tried and "gained: " in tried
+    assert "WIDGET-77 refuses models today" in tried and NODE in tried and "past failures looked at, it speaks on 2" in tried and "gained: " in tried
     cli("kb", "show", "local/cli", code=4)
     assert "local/cli is added" in cli("kb", "add", "w.yml").stdout
     assert "there already" in cli("kb", "add", "-", input=widget("local/cli")).stdout
@@ -153,4 +153,4 @@ def test_a_text_model_of_ones_own_is_put_in_force_and_taken_back(site, cli, tmp_
     Cli(tmp_path, site, site.viewer)("kb", "model", "reset", code=3)
     cli("kb", "model", "reset")
     assert json.loads(cli("kb", "model", "show", "--json").stdout) == {"own": False}
-    assert [a["action"] for a in site.ok("GET", "/api/v1/audit?limit=10")["items"] if a["object"] == "text model"] == ["kb.model.reset", "kb.model.set"]
+    wait_for("the audit log", lambda: [a["action"] for a in site.ok("GET", "/api/v1/audit?limit=10")["items"] if a["object"] == "text model"] == ["kb.model.reset", "kb.model.set"])
