@@ -152,18 +152,6 @@ static int prepare_other(struct trial *t)
     return r;
 }
 
-static json_t *facts_of(const json_t *row)
-{
-    static const char *const facts[] = {
-        "kind",        "host",      "target", "uses",        "end_reason",         "exit_code",
-        "signal",      "message",   "report", "environment", "export_environment", "warnings",
-        "target_host", "toolchain", "counts", "preflight"};
-    json_t *j = json_object();
-    for (size_t k = 0; k < PTL_ARRAY_LEN(facts); k++)
-        json_object_set(j, facts[k], json_object_get(row, facts[k]));
-    return j;
-}
-
 /* A line of a log by its number, as a person may read it. Caller frees. */
 static char *line_of(const struct ptl_buf *log, int64_t number)
 {
