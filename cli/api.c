@@ -108,6 +108,17 @@ int cli_get(struct cli *c, const char *path, json_t **ret)
     return cli_call(c, "GET", path, NULL, ret);
 }
 
+json_t *cli_get_quietly(struct cli *c, const char *path)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    json_t *answer = NULL;
+    int status = 0;
+    if (cli_settle(c) ||
+        ptl_client_json(c->client, "GET", path, NULL, TIMEOUT_MS, &status, &answer, &err) != 0)
+        return NULL;
+    return answer;
+}
+
 int cli_list(struct cli *c, const char *path, const char *cursor, const char *start, int64_t limit,
              json_t **ret)
 {

@@ -180,6 +180,8 @@ PTL_NODISCARD int cli_call(struct cli *c, const char *method, const char *path, 
 PTL_NODISCARD int cli_call_within(struct cli *c, int64_t timeout_ms, const char *method, const char *path,
                                   const json_t *body, json_t **ret);
 PTL_NODISCARD int cli_get(struct cli *c, const char *path, json_t **ret);
+/* What is shown beside the answer when it is there: NULL, and nothing said, when it is not. */
+json_t *cli_get_quietly(struct cli *c, const char *path);
 /* Says an API failure and returns its exit code. */
 int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error *err);
 /* A list over its pages: {"items":[…],"next":…|null} with at most `limit` items. `path` may have a query.
@@ -280,6 +282,10 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
     X(assignment_show) X(assignment_comment) X(assignment_done) X(assignment_due) \
     X(assignment_check) X(assignment_watch) X(assignment_unwatch) X(person_list) X(person_show) \
     X(person_add) X(person_set) X(person_merge)
+/* cmd_feedback.c, cmd_kb_posts.c */
+#define CLI_HANDLERS_FEEDBACK(X) \
+    X(feedback_confirm) X(feedback_correct) X(feedback_reject) X(feedback_list) X(feedback_undo) X(kb_import_posts) \
+    X(kb_cases_list) X(kb_cases_export)
 /* the knowledge base */
 #define CLI_HANDLERS_KB(X) \
     X(kb_list) X(kb_show) X(kb_add) X(kb_edit) X(kb_retire) X(kb_restore) X(kb_try) X(kb_apply) \
@@ -292,5 +298,6 @@ CLI_HANDLERS_HISTORY(X)
 CLI_HANDLERS(X)
 CLI_HANDLERS_RISK(X)
 CLI_HANDLERS_KB(X)
+CLI_HANDLERS_FEEDBACK(X)
 #undef X
 #endif

@@ -2,7 +2,7 @@
 #include "cli.h"
 #include "resolution.h"
 
-enum { LIMIT = 500, FIX_MS = 10000 };
+enum { LIMIT = 500, FIX_MS = 10000, ASKED_MAX = 8 };
 
 static void put_waiting(struct cli *c, const json_t *items)
 {
@@ -37,6 +37,25 @@ static void put_past_fix(struct cli *c, const json_t *stage, struct ptl_buf *b)
         cli_put_resolution(b, first, "  ", c->color);
 }
 
+/* What people said, what others were answered: beside the first red stages. */
+static void ask_more(struct cli *c, json_t *stages)
+{
+    static const char *const members[] = {"feedback", "known_cases"};
+    size_t i, asked = 0;
+    json_t *s;
+    json_array_foreach(stages, i, s)
+    {
+        int64_t id = ptl_json_i64(s, "attempt_id", 0);
+        if (!ptl_str_eq(ptl_json_str(s, "state", ""), "red") || id <= 0 || asked++ == ASKED_MAX)
+            continue;
+        PTL_FREE char *one = ptl_xasprintf("/api/v1/attempts/%lld", (long long)id);
+        PTL_JSON *attempt = cli_get_quietly(c, one);
+        for (size_t k = 0; k < PTL_ARRAY_LEN(members); k++)
+            if (json_object_get(attempt, members[k]))
+                json_object_set(s, members[k], json_object_get(attempt, members[k]));
+    }
+}
+
 int cli_cmd_why(struct cli *c)
 {
     PTL_JSON *run = NULL;
@@ -53,6 +72,7 @@ int cli_cmd_why(struct cli *c)
     if (r)
         return r;
     json_t *items = json_object_get(waiting, "items");
+    ask_more(c, json_object_get(run, "stages"));
     if (c->json) {
         PTL_JSON *red = json_array();
         json_array_foreach(json_object_get(run, "stages"), i,

@@ -306,6 +306,45 @@ static void put_diagnosis(struct ptl_buf *b, const json_t *stage, bool all, int 
     put_words(b, "    not looked at: ", json_object_get(d, "cuts"));
 }
 
+/* What a person said of it: the answer in force, whatever the diagnosis says. */
+static void put_people(struct ptl_buf *b, const json_t *stage)
+{
+    const char *challenge = ptl_json_str(stage, "challenge_id", NULL);
+    const json_t *words = json_object_get(stage, "feedback");
+    size_t i;
+    json_t *f;
+    if (!ptl_str_eq(ptl_json_str(stage, "challenge_by", NULL), "person"))
+        return;
+    json_array_foreach(words, i, f) if (ptl_json_flag(f, "in_force", false)) break;
+    put_clean(b, "  in force: ", challenge ? challenge : "no deployment challenge", ", ");
+    put_clean(b, "said by ", i < json_array_size(words) ? ptl_json_str(f, "by_name", "a person") : "a person",
+              "");
+    if (i < json_array_size(words) && ptl_json_str(f, "comment", NULL))
+        put_clean(b, ": ", ptl_json_str(f, "comment", ""), "");
+    ptl_buf_putc(b, '\n');
+}
+
+static void put_retry(struct ptl_buf *b, const json_t *stage)
+{
+    const char *why = ptl_json_str(json_object_get(stage, "retry"), "why", NULL);
+    if (why)
+        put_clean(b, "  retry: ", why, "\n");
+    else if (ptl_str_eq(ptl_json_str(stage, "state", ""), "deciding"))
+        ptl_buf_puts(b, "  retry: the diagnosis decides\n");
+}
+
+/* What others were answered: only where the caller asked for it. */
+static void put_help(struct ptl_buf *b, const json_t *stage)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach(json_object_get(stage, "known_cases"), i, v)
+    {
+        put_clean(b, "  answered: ", ptl_json_str(v, "title", "?"), "");
+        put_clean(b, "  ", ptl_json_str(v, "url", ""), "\n");
+    }
+}
+
 void cli_show_red(struct ptl_buf *b, const json_t *stage, bool all, int width, bool color)
 {
     const char *message = ptl_json_str(stage, "attempt_message", NULL),
@@ -318,6 +357,9 @@ void cli_show_red(struct ptl_buf *b, const json_t *stage, bool all, int width, b
     cli_styled(b, CLI_RED, color, title);
     put_clean(b, *message ? ": " : "", message, "\n");
     put_diagnosis(b, stage, all, width, color);
+    put_people(b, stage);
+    put_retry(b, stage);
+    put_help(b, stage);
     put_reasons(b, json_object_get(json_object_get(stage, "report"), "reasons"), "  ");
     if (attempt <= 0)
         return;

@@ -117,7 +117,8 @@ CREATE TABLE known_case (
     asked_at      timestamptz,
     imported_at   timestamptz NOT NULL DEFAULT now(),
     imported_by   text NOT NULL,
-    words         tsvector GENERATED ALWAYS AS (setweight(to_tsvector('english', title), 'A') || to_tsvector('english', left(text, 60000))) STORED
+    -- Angle brackets out: the parser would take what stands between them for markup, and leave it out.
+    words         tsvector GENERATED ALWAYS AS (setweight(to_tsvector('english', translate(title, '<>', '  ')), 'A') || to_tsvector('english', translate(left(text, 60000), '<>', '  '))) STORED
 );
 CREATE INDEX known_case_challenge ON known_case (challenge_id, id);
 CREATE INDEX known_case_words ON known_case USING gin (words);

@@ -115,7 +115,8 @@ PTL_NODISCARD int ptl_inventory_read(const json_t *inventory, struct ptl_invento
 /* Puts what the stage's plan says (uses, with, run, expect …) into a job. */
 void ptl_core_job_merge(json_t *job, const json_t *spec);
 /* ---- history under the knowledge in force (relabel.c, knowledge.c): reads the knowledge once more first, so
- * that a change made a moment ago counts. Answers the job, a row of kb_apply. */
+ * that a change made a moment ago counts. Answers the job, a row of kb_apply; its id and kb null: it is still
+ * being compiled (a slow machine), what was asked for begins by itself then. */
 void ptl_core_kb_apply(struct ptl_core *core, const char *who, ptl_core_fn *fn, void *ctx);
 
 /* A sentence for one row of stage_why. Caller frees. */

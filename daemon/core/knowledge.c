@@ -6,9 +6,10 @@
 #include "core-private.h"
 #include "data.h"
 #include "kb.h"
+#include <portolan/hash.h>
 #include <portolan/log.h>
 
-enum { AGAIN_MS = 5000 };
+enum { AGAIN_MS = 5000, ASKERS_WAIT_MS = 5000 };
 
 struct ptl_core_kb {
     int refs;
@@ -31,6 +32,8 @@ struct ptl_core_knowledge {
     bool busy, again;        /* a load is under way; another is wanted behind it */
     uint64_t loads;          /* begun so far: one at a time */
     struct asker *askers;
+    struct ptl_timer *patience; /* of askers */
+    char read[PTL_SHA256_HEX];  /* of what `now` was compiled from; "": of nothing from the database */
 };
 
 /* One step on a worker: the files to a document, or a document to a compiled knowledge base. */
@@ -41,7 +44,8 @@ struct load {
     struct ptl_buf model;
     struct ptl_kb *kb;
     json_t *problems;
-    bool builtin;
+    char read[PTL_SHA256_HEX], known[PTL_SHA256_HEX]; /* of what was read; of what is in force */
+    bool builtin, same;
     struct ptl_error err;
 };
 
@@ -102,13 +106,34 @@ static void run_compile(struct ptl_work *w)
     const struct ptl_kb_file *m = ptl_kb_file_find(&ptl_kb_files_builtin, "model/text.bin");
     const void *model = l->model.len ? ptl_buf_str(&l->model) : m ? m->text : NULL;
     size_t len = l->model.len ? l->model.len : m ? m->len : 0;
-    if (l->builtin)
+    if (l->builtin) {
         read_files(l);
-    if (w->result == 0)
+    } else { /* compiling takes a second of a processor: not for what is in force already */
+        PTL_FREE char *text = json_dumps(l->doc, JSON_COMPACT | JSON_SORT_KEYS);
+        struct ptl_sha256 *h = ptl_sha256_new();
+        ptl_sha256_update(h, text ? text : "", text ? strlen(text) : 0);
+        ptl_sha256_update(h, ptl_buf_str(&l->model), l->model.len);
+        ptl_sha256_hex(h, l->read);
+        ptl_sha256_free(h);
+        l->same = text && strcmp(l->read, l->known) == 0;
+    }
+    if (w->result == 0 && !l->same)
         w->result = ptl_kb_new(l->doc, model, len, &l->kb, &l->err);
 }
 
 static void begin(struct ptl_core_knowledge *k);
+
+/* A person does not wait for a slow machine: what was asked for begins by itself. */
+static void on_patience(void *ctx)
+{
+    struct ptl_core_knowledge *k = ctx;
+    for (struct asker *a = k->askers; a; a = a->next)
+        if (a->fn) {
+            PTL_JSON *job = json_pack("{s:n,s:n,s:s,s:b}", "id", "kb", "asked_by", a->who, "forced", 1);
+            a->fn(a->ctx, 0, job, NULL);
+            a->fn = NULL;
+        }
+}
 
 static void answer_askers(struct ptl_core_knowledge *k)
 {
@@ -160,7 +185,13 @@ static void on_compiled(struct ptl_work *w)
     struct load *l = (struct load *)w;
     struct ptl_core_knowledge *k = l->k;
     bool well = w->result == 0;
+    if (well && l->same) {
+        load_free(l);
+        finished(k, true);
+        return;
+    }
     if (well) {
+        memcpy(k->read, l->read, sizeof(k->read));
         struct ptl_core_kb *now = ptl_xcalloc(1, sizeof(*now));
         now->refs = 1;
         now->kb = PTL_TAKE(l->kb);
@@ -199,6 +230,7 @@ static void on_read(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     size_t len;
     const void *model = ptl_row_bytes(rows, 0, "model", &len);
     l->doc = ptl_row_json(rows, 0, "doc");
+    memcpy(l->known, k->read, sizeof(l->known));
     if (model)
         (void)!ptl_buf_add(&l->model, model, len);
     submit(l);
@@ -284,6 +316,8 @@ void ptl_core_kb_apply(struct ptl_core *core, const char *who, ptl_core_fn *fn, 
     struct asker *a = ptl_xcalloc(1, sizeof(*a));
     *a = (struct asker){k->askers, k->loads + 1, ptl_xstrdup(who), fn, ctx};
     k->askers = a;
+    if (k->patience)
+        ptl_timer_after(k->patience, ASKERS_WAIT_MS);
     begin(k);
 }
 
@@ -293,13 +327,16 @@ int ptl_core_knowledge_new(struct ptl_core *core)
     k->core = core;
     core->knowledge = k;
     k->timer = ptl_timer_new(core->loop, on_timer, k);
+    k->patience = ptl_timer_new(core->loop, on_patience, k);
     return ptl_store_listen(core->store, "ptl_kb", on_changed, k);
 }
 
 void ptl_core_knowledge_stop(struct ptl_core *core)
 {
-    if (core->knowledge)
+    if (core->knowledge) {
         core->knowledge->timer = ptl_timer_free(core->knowledge->timer);
+        core->knowledge->patience = ptl_timer_free(core->knowledge->patience);
+    }
 }
 
 void ptl_core_knowledge_free(struct ptl_core *core)

@@ -139,6 +139,9 @@ const struct ptl_route ptl_routes[] = {
     {"DELETE", "/api/v1/feedback/{id}",                      TRIGGER, H(delete_feedback), "Take a word back; what was in force before is again",        NULL,                          NULL,            "Feedback",   0},
     {"GET",    "/api/v1/attempts/{id}/diagnoses",            READ,    H(get_list),        "Answers it had under earlier knowledge, newest first",       "before,limit",                NULL,            "List",       0},
     {"GET",    "/api/v1/kb/apply",                           READ,    H(get_kb_apply),    "How far labelling history anew is",                          NULL,                          NULL,            "KbApply",    0},
+    {"GET",    "/api/v1/kb/cases",                           READ,    H(get_kb_cases),    "Questions that others asked, by challenge and words",        "challenge,q,after,limit",     NULL,            "List",       0},
+    {"POST",   "/api/v1/kb/cases",                           CURATE,  H(post_kb_cases),   "Take questions in; the same again changes nothing",          NULL,                          "KnownCases",    "KnownCasesAnswer", 8 << 20},
+    {"GET",    "/api/v1/kb/cases/export",                    READ,    H(get_kb_cases_export), "What a text model can be trained on, a JSON object a line; the last is {\"end\":true}", NULL, NULL,       NULL,         0},
     {"POST",   "/api/v1/kb/apply",                           CURATE,  H(post_kb_apply),   "Label history anew under the knowledge as it is now",        NULL,                          NULL,            NULL,         0},
 
     {"HEAD",   "/api/v1/blobs/{sha256}",                     READ | AGENT, H(head_blob),  "Is a blob here, or how much of it",                          NULL,                          NULL,            NULL,         0},

@@ -171,7 +171,8 @@ json_t *ptl_openapi(void); /* new reference */
     X(delete_assignment_watch) X(get_people) X(post_person) X(get_person) X(patch_person)
 /* routes_feedback.c */
 #define PTL_HANDLERS_FEEDBACK(X) \
-    X(get_attempt) X(post_feedback) X(delete_feedback) X(get_kb_apply) X(post_kb_apply)
+    X(get_attempt) X(post_feedback) X(delete_feedback) X(get_kb_apply) X(post_kb_apply) \
+    X(get_kb_cases) X(post_kb_cases) X(get_kb_cases_export)
 /* routes_kb.c */
 #define PTL_HANDLERS_KB(X) \
     X(get_kb_challenges) X(get_kb_challenge) X(put_kb_entry) X(get_kb_indicators) X(post_kb_indicator) \

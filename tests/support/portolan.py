@@ -121,13 +121,13 @@ class Site:
         def in_force() -> int:
             found = re.findall(r"(\d+) indicators in force", (self.dir / f"{name}.log").read_text(errors="replace"))
             return int(found[-1]) if found else 0
-        wait_for("the knowledge that ships", in_force)
+        wait_for("the knowledge that ships", in_force, 180)
         data = {"id": f"local/{slug}", "summary": f"the log says {slug}", "pattern": pattern, "flags": [], "also": [], "unless": [], "scope": {},
                 "weights": {"any": {challenge: 1}}, "specificity": 1, "role": "cause", "transient": transient, "remedy": {"text": f"mend {slug}", "commands": [f"mend --{slug}"]}, "sources": ["a test"]}
         text = json.dumps(data).replace("'", "''")
         self.sql(f"INSERT INTO indicator (id, data, origin, updated_by) VALUES ('local/{slug}', '{text}', 'local', 'test')")
         count = int(self.sql("SELECT count(*) FROM indicator WHERE retired_at IS NULL"))
-        wait_for(f"indicator {slug} in force", lambda: in_force() == count)
+        wait_for(f"indicator {slug} in force", lambda: in_force() == count, 180)
 
     # -- repositories
     def repo(self, name: str, pipeline: str | None, files: dict[str, str] | None = None) -> pathlib.Path:

@@ -2,7 +2,7 @@
 -- Nearest: by the words that the quoted lines, the template and the question have in common (the first 80 words of ours, the newest 1000 questions of theirs).
 -- @read
 WITH mine AS (
-    SELECT a.challenge_id, to_tsvector('english', left(COALESCE(a.template, '') || ' ' || COALESCE((SELECT string_agg(e.value ->> 'text', ' ' ORDER BY e.ordinality) FROM jsonb_array_elements(a.diagnosis -> 'evidence') WITH ORDINALITY AS e), ''), 6000)) AS words
+    SELECT a.challenge_id, to_tsvector('english', translate(left(COALESCE(a.template, '') || ' ' || COALESCE((SELECT string_agg(e.value ->> 'text', ' ' ORDER BY e.ordinality) FROM jsonb_array_elements(a.diagnosis -> 'evidence') WITH ORDINALITY AS e), ''), 6000), '<>', '  ')) AS words
       FROM attempt a WHERE a.id = $1::bigint AND a.challenge_id IS NOT NULL
 ), asked AS (
     SELECT mine.challenge_id, (SELECT string_agg('''' || replace(replace(l.lexeme, '\', '\\'), '''', '''''') || '''', ' | ') FROM (SELECT lexeme FROM unnest(mine.words) ORDER BY positions[1] LIMIT 80) AS l)::tsquery AS query FROM mine
