@@ -634,3 +634,58 @@ CREATE FUNCTION risk_base_run(of_project bigint, of_ref text, before_run bigint)
         (SELECT id FROM run WHERE project_id = $1 AND plan IS NOT NULL AND ($3 = 0 OR id < $3) ORDER BY id DESC LIMIT 1))
 $$;
 CREATE INDEX run_ref ON run (project_id, ref, id) WHERE plan IS NOT NULL;
+
+-- May this token see and change a channel? Its own person's; all of them when it manages, within its project when it is confined to one.
+CREATE FUNCTION notify_channel_seen(c notify_channel, actor text, manages boolean, only_project text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT COALESCE(c.person_id = person_of_token_found(actor), false)
+        OR (manages AND (only_project IS NULL OR COALESCE(c.project_id = (SELECT id FROM project WHERE name = only_project), false)))
+$$;
+CREATE FUNCTION notify_channel_put(change boolean, of_name text, of_kind text, handle text, of_project text, shown text, sealed_url bytea, sealed_secret bytea, form text, kinds text[], how text, at_hour bigint, q_from bigint, q_to bigint, zone text,
+    actor text, manages boolean, only_project text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    whom bigint;
+    where_in bigint;
+    c notify_channel;
+BEGIN
+    IF zone IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = zone) THEN
+        RAISE EXCEPTION 'time_zone: there is no zone %; expected one such as Europe/Vienna or UTC', zone USING ERRCODE = 'PT422';
+    END IF;
+    IF change THEN
+        SELECT * INTO c FROM notify_channel x WHERE x.name = of_name AND notify_channel_seen(x, actor, manages, only_project) FOR UPDATE;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'no channel % of yours', of_name USING ERRCODE = 'PT404';
+        END IF;
+        UPDATE notify_channel x SET address = COALESCE(shown, x.address), url = COALESCE(sealed_url, x.url), template = CASE WHEN form = '' THEN NULL ELSE COALESCE(form, x.template) END, events = COALESCE(kinds, x.events),
+               digest = COALESCE(how, x.digest), digest_hour = COALESCE(at_hour, x.digest_hour), quiet_from = CASE WHEN q_from = -1 THEN NULL ELSE COALESCE(q_from, x.quiet_from) END,
+               quiet_to = CASE WHEN q_from = -1 THEN NULL ELSE COALESCE(q_to, x.quiet_to) END, time_zone = COALESCE(zone, x.time_zone)
+         WHERE x.id = c.id;
+        RETURN c.id;
+    END IF;
+    IF handle = 'me' THEN
+        whom := person_of_token(actor);
+    ELSIF handle IS NOT NULL THEN
+        whom := person_find(handle);
+        IF whom IS NULL THEN
+            RAISE EXCEPTION 'there is no person called %; portolan person list shows who there is', handle USING ERRCODE = 'PT422';
+        END IF;
+    END IF;
+    IF NOT manages AND whom IS DISTINCT FROM person_of_token_found(actor) THEN
+        RAISE EXCEPTION 'a channel of others, or one that all share, takes role manager or admin' USING ERRCODE = 'PT403';
+    END IF;
+    IF of_project IS NOT NULL OR only_project IS NOT NULL THEN
+        SELECT id INTO where_in FROM project WHERE name = COALESCE(only_project, of_project);
+        IF where_in IS NULL OR (only_project IS NOT NULL AND of_project IS NOT NULL AND of_project <> only_project) THEN
+            RAISE EXCEPTION 'no project %', of_project USING ERRCODE = 'PT422';
+        END IF;
+    END IF;
+    IF EXISTS (SELECT 1 FROM notify_channel WHERE name = of_name) THEN
+        RAISE EXCEPTION 'there is a channel % already', of_name USING ERRCODE = 'PT409';
+    END IF;
+    IF (SELECT count(*) FROM notify_channel x WHERE x.person_id IS NOT DISTINCT FROM whom) >= 100 THEN
+        RAISE EXCEPTION 'a hundred channels are enough; remove one first' USING ERRCODE = 'PT409';
+    END IF;
+    INSERT INTO notify_channel (name, kind, person_id, project_id, address, url, secret, template, events, digest, digest_hour, quiet_from, quiet_to, time_zone, created_by)
+    VALUES (of_name, of_kind, whom, where_in, shown, sealed_url, sealed_secret, form, COALESCE(kinds, '{}'), COALESCE(how, 'none'), COALESCE(at_hour, 9), NULLIF(q_from, -1), NULLIF(q_to, -1), COALESCE(zone, 'UTC'), actor)
+    RETURNING id INTO whom;
+    RETURN whom;
+END $$;
