@@ -119,7 +119,7 @@ ALTER TABLE stage
     ADD COLUMN approvers   text[] NOT NULL DEFAULT '{}';  -- handles of those who may open its gate; empty: whoever may approve
 UPDATE stage s SET platform = COALESCE(CASE WHEN s.kind = 'export' THEN 'server' END,
     (SELECT v.host FROM stage v WHERE v.run_id = s.run_id AND v.target = s.target AND v.kind = 'verify' LIMIT 1), s.host);
-CREATE INDEX stage_open ON stage (id) WHERE state IN ('waiting', 'gated', 'queued', 'claimed', 'running');
+CREATE INDEX stage_open ON stage (id) WHERE state IN ('waiting', 'gated', 'queued', 'claimed', 'running', 'deciding');
 
 -- Every end of a stage that work led to, in order: what risk is weighed with and played back against. Bits and prediction are as of planning.
 CREATE TABLE risk_outcome (
@@ -288,11 +288,12 @@ BEGIN
         SELECT over.id, 'portoland', 'closed', over.person_id, 'the stage turned green in run ' || NEW.run_id FROM over;
     ELSE
         UPDATE assignment SET attempt_id = NEW.attempt_id WHERE stage_id = NEW.id AND attempt_id IS NULL AND state IN ('assigned', 'taken', 'free');
+        PERFORM stage_failed_tell(NEW.id);
     END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER stage_ended AFTER UPDATE OF state ON stage
-    FOR EACH ROW WHEN (OLD.state IN ('claimed', 'running') AND NEW.state IN ('green', 'red')) EXECUTE FUNCTION stage_ended();
+    FOR EACH ROW WHEN (OLD.state IN ('claimed', 'running', 'deciding') AND NEW.state IN ('green', 'red')) EXECUTE FUNCTION stage_ended();
 
 -- Who resolved one of these challenges here: whoever committed to the run that turned a red stage green, and whoever was given it and it was done.
 -- Newest 300 failures of a challenge; within one project when limit_project says so.
@@ -303,7 +304,8 @@ CREATE FUNCTION people_resolved(challenges text[], limit_project bigint) RETURNS
       JOIN risk_outcome red ON red.attempt_id = a.id AND red.fixed_by IS NOT NULL
       JOIN risk_outcome o ON o.id = red.fixed_by AND o.run_id <> red.run_id
       JOIN run_author w ON w.run_id = o.run_id JOIN stage s ON s.id = o.stage_id
-     WHERE $2 IS NULL OR o.project_id = $2
+     WHERE ($2 IS NULL OR o.project_id = $2)
+       AND NOT EXISTS (SELECT 1 FROM resolution x WHERE x.green_attempt_id = o.attempt_id AND (x.state = 'rejected' OR x.change = 'nothing'))   -- a person said it was not that; nobody changed anything
     UNION ALL
     SELECT g.person_id, g.challenge_id, g.project_id, g.ended_at, g.run_id, s.uses, 'assignment'
       FROM assignment g JOIN stage s ON s.id = g.stage_id
@@ -595,23 +597,29 @@ BEGIN
 END $$;
 CREATE TRIGGER assignment_told AFTER INSERT ON assignment_event FOR EACH ROW EXECUTE FUNCTION assignment_told();
 
--- A stage that is red for good, once it is known why (or known that it is not).
-CREATE FUNCTION attempt_told() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A stage that is red for good, once it is known why (or known that it is not): whichever of the two comes last.
+CREATE FUNCTION stage_failed_tell(of_stage bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     s record;
 BEGIN
-    SELECT s0.id, s0.run_id, r.project_id INTO s FROM stage s0 JOIN run r ON r.id = s0.run_id WHERE s0.id = NEW.stage_id AND s0.attempt_id = NEW.id AND s0.state = 'red';
-    IF FOUND THEN
-        -- What was given out before it failed is now about what it failed of; ticks that were made stay.
-        UPDATE assignment g SET challenge_id = NEW.challenge_id, checklist = assignment_checklist(NEW.challenge_id, x.platform) FROM stage x
-         WHERE g.stage_id = s.id AND x.id = s.id AND g.state IN ('assigned', 'taken', 'free') AND NEW.challenge_id IS NOT NULL AND g.challenge_id IS DISTINCT FROM NEW.challenge_id
-           AND NOT jsonb_path_exists(g.checklist, '$[*] ? (@.done == true)');
-        PERFORM notify_tell('failed', 'attempt ' || NEW.id, s.project_id,
-            ARRAY(SELECT person_id FROM run_author WHERE run_id = s.run_id
-                  UNION SELECT person_id FROM assignment WHERE stage_id = s.id AND state IN ('assigned', 'taken')
-                  UNION SELECT w.person_id FROM assignment_watch w JOIN assignment g ON g.id = w.assignment_id WHERE g.stage_id = s.id AND g.state IN ('assigned', 'taken', 'free')),
-            NULL, notify_stage(s.id));
+    SELECT x.id, x.run_id, x.platform, r.project_id, a.id AS attempt_id, a.challenge_id INTO s FROM stage x JOIN run r ON r.id = x.run_id JOIN attempt a ON a.id = x.attempt_id
+     WHERE x.id = of_stage AND x.state = 'red' AND a.diagnosis_state IN ('done', 'failed');
+    IF NOT FOUND THEN
+        RETURN;
     END IF;
+    -- What was given out before it failed is now about what it failed of; ticks that were made stay.
+    UPDATE assignment g SET challenge_id = s.challenge_id, checklist = assignment_checklist(s.challenge_id, s.platform)
+     WHERE g.stage_id = s.id AND g.state IN ('assigned', 'taken', 'free') AND s.challenge_id IS NOT NULL AND g.challenge_id IS DISTINCT FROM s.challenge_id
+       AND NOT jsonb_path_exists(g.checklist, '$[*] ? (@.done == true)');
+    PERFORM notify_tell('failed', 'attempt ' || s.attempt_id, s.project_id,
+        ARRAY(SELECT person_id FROM run_author WHERE run_id = s.run_id
+              UNION SELECT person_id FROM assignment WHERE stage_id = s.id AND state IN ('assigned', 'taken')
+              UNION SELECT w.person_id FROM assignment_watch w JOIN assignment g ON g.id = w.assignment_id WHERE g.stage_id = s.id AND g.state IN ('assigned', 'taken', 'free')),
+        NULL, notify_stage(s.id));
+END $$;
+CREATE FUNCTION attempt_told() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM stage_failed_tell(s.id) FROM stage s WHERE s.id = NEW.stage_id AND s.attempt_id = NEW.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER attempt_told AFTER UPDATE OF diagnosis_state ON attempt
