@@ -276,7 +276,7 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
     X(artifacts_get) X(agent_list) X(agent_enrol) X(agent_drain) X(agent_activate) X(agent_remove) \
     X(token_create) X(token_list) X(token_revoke) X(lint) X(preflight) X(init) X(schema) X(events) X(audit) \
     X(reproduce) X(exec) X(completion) X(help) X(diagnose)
-/* cmd_risk.c, cmd_assignment.c, cmd_person.c */
+/* cmd_risk.c, cmd_assignment.c, cmd_person.c, cmd_notify.c */
 #define CLI_HANDLERS_RISK(X) \
     X(risk) X(risk_backtest) X(board) X(assign) X(take) X(handback) X(assignment_list) \
     X(assignment_show) X(assignment_comment) X(assignment_done) X(assignment_due) \
@@ -285,7 +285,7 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
 /* cmd_feedback.c, cmd_kb_posts.c */
 #define CLI_HANDLERS_FEEDBACK(X) \
     X(feedback_confirm) X(feedback_correct) X(feedback_reject) X(feedback_list) X(feedback_undo) X(kb_import_posts) \
-    X(kb_cases_list) X(kb_cases_export)
+    X(kb_cases_list) X(kb_cases_export) X(notify_channel_add) X(notify_channel_list) X(notify_channel_set) X(notify_channel_remove) X(notify_channel_test) X(notify_deliveries)
 /* the knowledge base */
 #define CLI_HANDLERS_KB(X) \
     X(kb_list) X(kb_show) X(kb_add) X(kb_edit) X(kb_retire) X(kb_restore) X(kb_try) X(kb_apply) \

@@ -36,6 +36,13 @@
 #define PERSON_OPTIONS \
     {"display-name", 0, CLI_TEXT, "TEXT", "as people call them"}, {"forge-login", 0, CLI_TEXT, "LOGIN", "as the forge calls them"}, \
     {"add-email", 0, CLI_TEXT, "ADDRESS", "an address they commit with", .many = true}, {"add-token", 0, CLI_TEXT, "TOKEN", "the name of a token of theirs", .many = true}
+#define CHANNEL_OPTIONS \
+    {"address", 0, CLI_TEXT, "ADDRESS", "where mails go"}, {"url-file", 0, CLI_FILE, "FILE", "file with the URL of a chat or webhook; - reads standard input"}, \
+    {"template", 0, CLI_TEXT, "JSON", "chat: JSON in whose strings {text} stands for the message"}, \
+    {"event", 0, CLI_CHOICE, "all|assigned|reassigned|due_soon|overdue|comment|failed|resolved|gate", "only these (default all)", .many = true}, \
+    {"digest", 0, CLI_CHOICE, "none|hourly|daily", "gather, and tell at once"}, {"digest-hour", 0, CLI_INT, "H", "o'clock of a daily one (default 9)", .min = 0, .max = 23}, \
+    {"quiet-from", 0, CLI_TEXT, "HH:MM", "nothing from then on; off: never quiet"}, {"quiet-to", 0, CLI_TEXT, "HH:MM", "until then"}, \
+    {"time-zone", 0, CLI_TEXT, "ZONE", "of these clocks, such as Europe/Vienna (default UTC)"}
 #define PROJECT_OPTIONS \
     {"default-branch", 0, CLI_TEXT, "BRANCH", "the branch that runs start from (default main)"}, \
     {"poll", 0, CLI_TEXT, "TIME", "look for pushes that often, 5s to 1d; 0: never"}, \
@@ -157,6 +164,19 @@ const struct cli_command cli_commands[] = {
              {"suggestions", 0, CLI_CHOICE, "on|off", "whether they are suggested for what failed; anyone may say off for themselves"}),
      "change a person", NULL},
     {"person merge", H(person_merge), {{"PERSON", CLI_TEXT}, {"INTO", CLI_TEXT}}, NULL, "two entries are one person", "The addresses, tokens, commits and assignments of PERSON go to INTO; PERSON stays as another name of it."},
+
+    {"notify channel add", H(notify_channel_add), {{"NAME", CLI_TEXT}},
+     OPTIONS(OPT_PROJECT, {"kind", 0, CLI_CHOICE, "email|chat|webhook", "default email"}, {"person", 0, CLI_TEXT, "NAME", "whose it is (default: you)"},
+             {"shared", 0, CLI_FLAG, NULL, "nobody's own: hears all of its project, or of all projects"}, CHANNEL_OPTIONS),
+     "a channel to be told through",
+     "Told are: assigned, reassigned, due_soon, overdue, comment, failed (with its diagnosis), resolved, gate. A person's channel hears what concerns the person; a shared one everything. chat takes what Slack's webhooks take, {\"text\": ...}, or a --template with {text} in it for others. webhook is signed after the Standard Webhooks; its secret is printed once."},
+    {"notify channel list", H(notify_channel_list), {{0}}, OPTIONS(OPT_LIMIT, {"after", 0, CLI_TEXT, "NAME", "go on behind this one"}), "channels, and whether they work", NULL},
+    {"notify channel set", H(notify_channel_set), {{"NAME", CLI_TEXT}}, OPTIONS(CHANNEL_OPTIONS), "change what is told through a channel, and when", NULL},
+    {"notify channel remove", H(notify_channel_remove), {{"NAME", CLI_TEXT}}, NULL, "nothing more through this channel", NULL},
+    {"notify channel test", H(notify_channel_test), {{"NAME", CLI_TEXT}}, NULL, "send a message through it and wait for what the other side says", NULL},
+    {"notify deliveries", H(notify_deliveries), {{0}},
+     OPTIONS({"channel", 0, CLI_TEXT, "NAME", "only of this channel"}, {"state", 0, CLI_CHOICE, "open|sent|gave_up", "only those"}, OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this one"}),
+     "what was told, newest first, and what went wrong", NULL},
 
     {"logs", H(logs), {{"ATTEMPT", CLI_TEXT}},
      OPTIONS(OPT_PROJECT, {"follow", 'f', CLI_FLAG, NULL, "go on until the attempt has ended"}, {"offset", 0, CLI_INT, "BYTES", "begin there", .min = 0, .max = INT64_MAX},
@@ -308,6 +328,8 @@ const char *cli_noun_summary(const char *noun)
         {"risk",           "how likely stages are to fail"                      },
         {"assignment",     "what was given to whom"                             },
         {"person",         "who is who: addresses, tokens, suggestions"         },
+        {"notify",         "who is told what, and how"                          },
+        {"notify channel", "mail, chat and webhooks that people are told through"},
         {"token",          "tokens of people and programs"                      },
         {"kb",             "the knowledge base: what failures mean"             },
         {"kb model",       "the text model that the server diagnoses with"      },

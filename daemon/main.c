@@ -7,6 +7,7 @@
 #include "git.h"
 #ifdef PTL_WITH_NOTIFY
 #include "status.h"
+#include "tell.h"
 #endif
 #include <portolan/clock.h>
 #include <portolan/fs.h>
@@ -19,7 +20,8 @@
 
 struct settings {
     char *state_dir, *dsn, *listen, *tls_cert, *tls_key, *public_url, *metrics_token, *bootstrap_file,
-        *git_roots, *git_hosts, *git_schemes, *known_hosts, *ready_file;
+        *git_roots, *git_hosts, *git_schemes, *known_hosts, *ready_file, *smtp_url, *smtp_from, *smtp_login,
+        *smtp_ca;
     int64_t db_connections, workers, lease, claim_lease, losses, log_max, log_retention, log_retention_size,
         event_retention, prepare_timeout, relabel_rate, allow_private, sse_heartbeat;
 };
@@ -70,6 +72,13 @@ static const struct ptl_setting table[] = {
      "host keys of ssh repositories; default /etc/ssh/ssh_known_hosts"                                                                                                       },
     {"allow-private-addresses", PTL_SET_BOOL,     S(allow_private),      "false",             0,       0,              false,
      "repositories and forges on loopback and private networks"                                                                                                              },
+    {"smtp-url",                PTL_SET_STRING,   S(smtp_url),           NULL,                0,       0,              false,
+     "server that mails to people go through, smtp://HOST[:PORT] (TLS by STARTTLS, but on loopback) or smtps://…; none: no mail"                                           },
+    {"smtp-from",               PTL_SET_STRING,   S(smtp_from),          NULL,                0,       0,              false, "address that mails come from"                 },
+    {"smtp-credentials-file",   PTL_SET_STRING,   S(smtp_login),         NULL,                0,       0,              false,
+     "one line USER:PASSWORD for it, mode 0600"                                                                                                                              },
+    {"smtp-ca-file",            PTL_SET_STRING,   S(smtp_ca),            NULL,                0,       0,              false,
+     "PEM of the authority that signed its certificate"                                                                                                                      },
     {"sse-heartbeat",           PTL_SET_DURATION, S(sse_heartbeat),      "15s",               1000,    60000,          false,
      "comment lines on silent event streams"                                                                                                                                 },
 };
@@ -83,6 +92,7 @@ struct daemon {
     struct ptl_server *server;
 #ifdef PTL_WITH_NOTIFY
     struct ptl_notify *notify;
+    struct ptl_tell *tell;
 #endif
     struct ptl_timer *watchdog;
     char *token;
@@ -212,6 +222,12 @@ static int start(struct daemon *d, struct ptl_error *err)
         return r;
 #ifdef PTL_WITH_NOTIFY
     d->notify = ptl_notify_new(d->core);
+    struct ptl_tell_options to = {.smtp_url = s->smtp_url,
+                                  .smtp_from = s->smtp_from,
+                                  .smtp_credentials_file = s->smtp_login,
+                                  .smtp_ca_file = s->smtp_ca};
+    if ((r = ptl_tell_new(d->core, &to, &d->tell, err)) < 0)
+        return r;
 #endif
     ptl_loop_on_term(d->loop, on_term, d);
     const char *usec = getenv("WATCHDOG_USEC");
@@ -229,6 +245,7 @@ static void stop(struct daemon *d)
 {
     ptl_timer_free(d->watchdog);
 #ifdef PTL_WITH_NOTIFY
+    ptl_tell_free(d->tell);
     ptl_notify_free(d->notify);
 #endif
     if (d->core)

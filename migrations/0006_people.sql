@@ -119,7 +119,7 @@ ALTER TABLE stage
     ADD COLUMN approvers   text[] NOT NULL DEFAULT '{}';  -- handles of those who may open its gate; empty: whoever may approve
 UPDATE stage s SET platform = COALESCE(CASE WHEN s.kind = 'export' THEN 'server' END,
     (SELECT v.host FROM stage v WHERE v.run_id = s.run_id AND v.target = s.target AND v.kind = 'verify' LIMIT 1), s.host);
-CREATE INDEX stage_open ON stage (id) WHERE state IN ('waiting', 'gated', 'queued', 'claimed', 'running');
+CREATE INDEX stage_open ON stage (id) WHERE state IN ('waiting', 'gated', 'queued', 'claimed', 'running', 'deciding');
 
 -- Every end of a stage that work led to, in order: what risk is weighed with and played back against. Bits and prediction are as of planning.
 CREATE TABLE risk_outcome (
@@ -288,11 +288,12 @@ BEGIN
         SELECT over.id, 'portoland', 'closed', over.person_id, 'the stage turned green in run ' || NEW.run_id FROM over;
     ELSE
         UPDATE assignment SET attempt_id = NEW.attempt_id WHERE stage_id = NEW.id AND attempt_id IS NULL AND state IN ('assigned', 'taken', 'free');
+        PERFORM stage_failed_tell(NEW.id);
     END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER stage_ended AFTER UPDATE OF state ON stage
-    FOR EACH ROW WHEN (OLD.state IN ('claimed', 'running') AND NEW.state IN ('green', 'red')) EXECUTE FUNCTION stage_ended();
+    FOR EACH ROW WHEN (OLD.state IN ('claimed', 'running', 'deciding') AND NEW.state IN ('green', 'red')) EXECUTE FUNCTION stage_ended();
 
 -- Who resolved one of these challenges here: whoever committed to the run that turned a red stage green, and whoever was given it and it was done.
 -- Newest 300 failures of a challenge; within one project when limit_project says so.
@@ -303,7 +304,8 @@ CREATE FUNCTION people_resolved(challenges text[], limit_project bigint) RETURNS
       JOIN risk_outcome red ON red.attempt_id = a.id AND red.fixed_by IS NOT NULL
       JOIN risk_outcome o ON o.id = red.fixed_by AND o.run_id <> red.run_id
       JOIN run_author w ON w.run_id = o.run_id JOIN stage s ON s.id = o.stage_id
-     WHERE $2 IS NULL OR o.project_id = $2
+     WHERE ($2 IS NULL OR o.project_id = $2)
+       AND NOT EXISTS (SELECT 1 FROM resolution x WHERE x.green_attempt_id = o.attempt_id AND (x.state = 'rejected' OR x.change = 'nothing'))   -- a person said it was not that; nobody changed anything
     UNION ALL
     SELECT g.person_id, g.challenge_id, g.project_id, g.ended_at, g.run_id, s.uses, 'assignment'
       FROM assignment g JOIN stage s ON s.id = g.stage_id
@@ -595,23 +597,29 @@ BEGIN
 END $$;
 CREATE TRIGGER assignment_told AFTER INSERT ON assignment_event FOR EACH ROW EXECUTE FUNCTION assignment_told();
 
--- A stage that is red for good, once it is known why (or known that it is not).
-CREATE FUNCTION attempt_told() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A stage that is red for good, once it is known why (or known that it is not): whichever of the two comes last.
+CREATE FUNCTION stage_failed_tell(of_stage bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     s record;
 BEGIN
-    SELECT s0.id, s0.run_id, r.project_id INTO s FROM stage s0 JOIN run r ON r.id = s0.run_id WHERE s0.id = NEW.stage_id AND s0.attempt_id = NEW.id AND s0.state = 'red';
-    IF FOUND THEN
-        -- What was given out before it failed is now about what it failed of; ticks that were made stay.
-        UPDATE assignment g SET challenge_id = NEW.challenge_id, checklist = assignment_checklist(NEW.challenge_id, x.platform) FROM stage x
-         WHERE g.stage_id = s.id AND x.id = s.id AND g.state IN ('assigned', 'taken', 'free') AND NEW.challenge_id IS NOT NULL AND g.challenge_id IS DISTINCT FROM NEW.challenge_id
-           AND NOT jsonb_path_exists(g.checklist, '$[*] ? (@.done == true)');
-        PERFORM notify_tell('failed', 'attempt ' || NEW.id, s.project_id,
-            ARRAY(SELECT person_id FROM run_author WHERE run_id = s.run_id
-                  UNION SELECT person_id FROM assignment WHERE stage_id = s.id AND state IN ('assigned', 'taken')
-                  UNION SELECT w.person_id FROM assignment_watch w JOIN assignment g ON g.id = w.assignment_id WHERE g.stage_id = s.id AND g.state IN ('assigned', 'taken', 'free')),
-            NULL, notify_stage(s.id));
+    SELECT x.id, x.run_id, x.platform, r.project_id, a.id AS attempt_id, a.challenge_id INTO s FROM stage x JOIN run r ON r.id = x.run_id JOIN attempt a ON a.id = x.attempt_id
+     WHERE x.id = of_stage AND x.state = 'red' AND a.diagnosis_state IN ('done', 'failed');
+    IF NOT FOUND THEN
+        RETURN;
     END IF;
+    -- What was given out before it failed is now about what it failed of; ticks that were made stay.
+    UPDATE assignment g SET challenge_id = s.challenge_id, checklist = assignment_checklist(s.challenge_id, s.platform)
+     WHERE g.stage_id = s.id AND g.state IN ('assigned', 'taken', 'free') AND s.challenge_id IS NOT NULL AND g.challenge_id IS DISTINCT FROM s.challenge_id
+       AND NOT jsonb_path_exists(g.checklist, '$[*] ? (@.done == true)');
+    PERFORM notify_tell('failed', 'attempt ' || s.attempt_id, s.project_id,
+        ARRAY(SELECT person_id FROM run_author WHERE run_id = s.run_id
+              UNION SELECT person_id FROM assignment WHERE stage_id = s.id AND state IN ('assigned', 'taken')
+              UNION SELECT w.person_id FROM assignment_watch w JOIN assignment g ON g.id = w.assignment_id WHERE g.stage_id = s.id AND g.state IN ('assigned', 'taken', 'free')),
+        NULL, notify_stage(s.id));
+END $$;
+CREATE FUNCTION attempt_told() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM stage_failed_tell(s.id) FROM stage s WHERE s.id = NEW.stage_id AND s.attempt_id = NEW.id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER attempt_told AFTER UPDATE OF diagnosis_state ON attempt
@@ -634,3 +642,58 @@ CREATE FUNCTION risk_base_run(of_project bigint, of_ref text, before_run bigint)
         (SELECT id FROM run WHERE project_id = $1 AND plan IS NOT NULL AND ($3 = 0 OR id < $3) ORDER BY id DESC LIMIT 1))
 $$;
 CREATE INDEX run_ref ON run (project_id, ref, id) WHERE plan IS NOT NULL;
+
+-- May this token see and change a channel? Its own person's; all of them when it manages, within its project when it is confined to one.
+CREATE FUNCTION notify_channel_seen(c notify_channel, actor text, manages boolean, only_project text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT COALESCE(c.person_id = person_of_token_found(actor), false)
+        OR (manages AND (only_project IS NULL OR COALESCE(c.project_id = (SELECT id FROM project WHERE name = only_project), false)))
+$$;
+CREATE FUNCTION notify_channel_put(change boolean, of_name text, of_kind text, handle text, of_project text, shown text, sealed_url bytea, sealed_secret bytea, form text, kinds text[], how text, at_hour bigint, q_from bigint, q_to bigint, zone text,
+    actor text, manages boolean, only_project text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    whom bigint;
+    where_in bigint;
+    c notify_channel;
+BEGIN
+    IF zone IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = zone) THEN
+        RAISE EXCEPTION 'time_zone: there is no zone %; expected one such as Europe/Vienna or UTC', zone USING ERRCODE = 'PT422';
+    END IF;
+    IF change THEN
+        SELECT * INTO c FROM notify_channel x WHERE x.name = of_name AND notify_channel_seen(x, actor, manages, only_project) FOR UPDATE;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'no channel % of yours', of_name USING ERRCODE = 'PT404';
+        END IF;
+        UPDATE notify_channel x SET address = COALESCE(shown, x.address), url = COALESCE(sealed_url, x.url), template = CASE WHEN form = '' THEN NULL ELSE COALESCE(form, x.template) END, events = COALESCE(kinds, x.events),
+               digest = COALESCE(how, x.digest), digest_hour = COALESCE(at_hour, x.digest_hour), quiet_from = CASE WHEN q_from = -1 THEN NULL ELSE COALESCE(q_from, x.quiet_from) END,
+               quiet_to = CASE WHEN q_from = -1 THEN NULL ELSE COALESCE(q_to, x.quiet_to) END, time_zone = COALESCE(zone, x.time_zone)
+         WHERE x.id = c.id;
+        RETURN c.id;
+    END IF;
+    IF handle = 'me' THEN
+        whom := person_of_token(actor);
+    ELSIF handle IS NOT NULL THEN
+        whom := person_find(handle);
+        IF whom IS NULL THEN
+            RAISE EXCEPTION 'there is no person called %; portolan person list shows who there is', handle USING ERRCODE = 'PT422';
+        END IF;
+    END IF;
+    IF NOT manages AND whom IS DISTINCT FROM person_of_token_found(actor) THEN
+        RAISE EXCEPTION 'a channel of others, or one that all share, takes role manager or admin' USING ERRCODE = 'PT403';
+    END IF;
+    IF of_project IS NOT NULL OR only_project IS NOT NULL THEN
+        SELECT id INTO where_in FROM project WHERE name = COALESCE(only_project, of_project);
+        IF where_in IS NULL OR (only_project IS NOT NULL AND of_project IS NOT NULL AND of_project <> only_project) THEN
+            RAISE EXCEPTION 'no project %', of_project USING ERRCODE = 'PT422';
+        END IF;
+    END IF;
+    IF EXISTS (SELECT 1 FROM notify_channel WHERE name = of_name) THEN
+        RAISE EXCEPTION 'there is a channel % already', of_name USING ERRCODE = 'PT409';
+    END IF;
+    IF (SELECT count(*) FROM notify_channel x WHERE x.person_id IS NOT DISTINCT FROM whom) >= 100 THEN
+        RAISE EXCEPTION 'a hundred channels are enough; remove one first' USING ERRCODE = 'PT409';
+    END IF;
+    INSERT INTO notify_channel (name, kind, person_id, project_id, address, url, secret, template, events, digest, digest_hour, quiet_from, quiet_to, time_zone, created_by)
+    VALUES (of_name, of_kind, whom, where_in, shown, sealed_url, sealed_secret, form, COALESCE(kinds, '{}'), COALESCE(how, 'none'), COALESCE(at_hour, 9), NULLIF(q_from, -1), NULLIF(q_to, -1), COALESCE(zone, 'UTC'), actor)
+    RETURNING id INTO whom;
+    RETURN whom;
+END $$;

@@ -114,6 +114,12 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/people",                             MANAGE,  H(post_person),     "A person who has not committed yet",                         NULL,                          "PersonRequest", "Person",     0},
     {"GET",    "/api/v1/people/{name}",                      READ,    H(get_person),      "One person",                                                 NULL,                          NULL,            "Person",     0},
     {"PATCH",  "/api/v1/people/{name}",                      TRIGGER | MANAGE, H(patch_person), "Change a person, or put two into one; suggestions may be switched off by oneself", NULL, "PersonChange", "Person", 0},
+    {"GET",    "/api/v1/notify/channels",                    READ,    H(get_channels),    "Channels that people are told through; one's own, all for managers", "after,limit",         NULL,            "List",       0},
+    {"POST",   "/api/v1/notify/channels",                    TRIGGER | MANAGE, H(post_channel), "A new channel: e-mail, chat or webhook; a webhook's secret is shown once", NULL,    "ChannelRequest", "Channel",   0},
+    {"PATCH",  "/api/v1/notify/channels/{name}",             TRIGGER | MANAGE, H(patch_channel), "Change a channel: which events, digest, quiet hours",    NULL,                          "ChannelRequest", "Channel",   0},
+    {"DELETE", "/api/v1/notify/channels/{name}",             TRIGGER | MANAGE, H(delete_channel), "Remove a channel",                                      NULL,                          NULL,            NULL,         0},
+    {"POST",   "/api/v1/notify/channels/{name}/test",        TRIGGER | MANAGE, H(post_channel_test), "Send a message through it to see whether it arrives", NULL,                         NULL,            NULL,         0},
+    {"GET",    "/api/v1/notify/deliveries",                  READ,    H(get_notify_deliveries), "What was told through which channel, with the last error, newest first", "channel,state,before,limit", NULL, "List",  0},
     {"GET",    "/api/v1/matrix",                             READ,    H(get_matrix),      "Models by targets by stages, each with its newest attempts",  "project,ref,runs,after,limit", NULL,          "List",       0},
 
     /* the knowledge base (routes_kb.c) */

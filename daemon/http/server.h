@@ -164,11 +164,13 @@ json_t *ptl_openapi(void); /* new reference */
     X(get_log_stream) X(get_badge) X(get_badge_json) X(get_cctray) X(post_lint) X(agent_enrol) \
     X(agent_claim) X(agent_heartbeat) X(agent_start) X(agent_log) X(agent_finish) X(head_blob) \
     X(put_blob) X(get_blob) X(post_session) X(get_session) X(delete_session) X(get_log_index)
-/* routes_risk.c */
+/* routes_risk.c, routes_notify.c */
 #define PTL_HANDLERS_RISK(X) \
     X(get_risk) X(get_backtest) X(get_board) X(get_assignments) X(post_assignment) X(get_assignment) \
     X(patch_assignment) X(post_assignment_comment) X(put_assignment_check) X(put_assignment_watch) \
-    X(delete_assignment_watch) X(get_people) X(post_person) X(get_person) X(patch_person)
+    X(delete_assignment_watch) X(get_people) X(post_person) X(get_person) X(patch_person) \
+    X(get_channels) X(post_channel) X(patch_channel) X(delete_channel) X(post_channel_test) \
+    X(get_notify_deliveries)
 /* routes_feedback.c */
 #define PTL_HANDLERS_FEEDBACK(X) \
     X(get_attempt) X(post_feedback) X(delete_feedback) X(get_kb_apply) X(post_kb_apply) \

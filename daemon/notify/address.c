@@ -89,29 +89,44 @@ static const char *split_host(const char *at, char ret[HOST_MAX + 1], bool *ret_
     return *rest == '\0' || *rest == '/' ? rest : NULL;
 }
 
-int ptl_notify_url_check(const char *url, bool allow_private, struct ptl_error *err)
+static int check(const char *what, const char *url, bool allow_query, bool allow_private,
+                 struct ptl_error *err)
 {
     bool https = strncasecmp(url, "https://", 8) == 0, http = strncasecmp(url, "http://", 7) == 0;
+    size_t shown = allow_query ? strcspn(url, "?") : strlen(url); /* a query may hold a secret */
+    if (shown > 200)
+        shown = 200;
     if (!https && !(http && allow_private))
-        return ptl_error_set(
-            err, http ? -EPERM : -EINVAL,
-            "status_url '%.200s': expected https://…, the token must not cross a network in clear%s", url,
-            http ? " (http is possible where the setting allow-private-addresses is on)" : "");
+        return ptl_error_set(err, http ? -EPERM : -EINVAL,
+                             "%s '%.*s': expected https://…, %s must not cross a network in clear%s", what,
+                             (int)shown, url, allow_query ? "what is told" : "the token",
+                             http ? " (http is possible where the setting allow-private-addresses is on)"
+                                  : "");
     char host[HOST_MAX + 1];
     bool bracketed;
     const char *rest = split_host(url + (https ? 8 : 7), host, &bracketed);
     for (const char *p = url; *p && rest; p++)
-        if ((unsigned char)*p < 0x21 || (unsigned char)*p > 0x7e || strchr("\\?#@\"<>", *p))
+        if ((unsigned char)*p < 0x21 || (unsigned char)*p > 0x7e ||
+            strchr(allow_query ? "\\#\"<>" : "\\?#@\"<>", *p))
             rest = NULL;
     if (!rest || strlen(url) > URL_MAX)
-        return ptl_error_set(
-            err, -EINVAL,
-            "status_url '%.200s': expected https://HOST[:PORT][/PATH], without user, query and fragment",
-            url);
+        return ptl_error_set(err, -EINVAL,
+                             "%s '%.*s': expected https://HOST[:PORT][/PATH], without user%s and fragment",
+                             what, (int)shown, url, allow_query ? "" : ", query");
     if (!allow_private && host_is_private(host, bracketed))
         return ptl_error_set(
             err, -EPERM,
-            "status_url '%.200s': %s is a loopback or private address; the setting allow-private-addresses would permit it",
-            url, host);
+            "%s '%.*s': %s is a loopback or private address; the setting allow-private-addresses would permit it",
+            what, (int)shown, url, host);
     return 0;
+}
+
+int ptl_notify_url_check(const char *url, bool allow_private, struct ptl_error *err)
+{
+    return check("status_url", url, false, allow_private, err);
+}
+
+int ptl_notify_hook_check(const char *url, bool allow_private, struct ptl_error *err)
+{
+    return check("url", url, true, allow_private, err);
 }

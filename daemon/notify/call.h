@@ -46,6 +46,9 @@ void ptl_status_call_done(struct ptl_status_call *c);
  * spelled out. */
 PTL_NODISCARD int ptl_notify_url_check(const char *url, bool allow_private, struct ptl_error *err);
 
+/* The same for where people want to be told: a query is fine, since chat services put their secret there. */
+PTL_NODISCARD int ptl_notify_hook_check(const char *url, bool allow_private, struct ptl_error *err);
+
 enum ptl_status_verdict { PTL_STATUS_SENT, PTL_STATUS_RETRY, PTL_STATUS_GIVE_UP };
 struct ptl_status_outcome {
     enum ptl_status_verdict verdict;

@@ -5,7 +5,7 @@
 WITH who AS (
     SELECT CASE WHEN $4::text = 'me' THEN person_of_token_found($11::text) ELSE person_find($4::text) END AS id
 ), shown AS (
-    SELECT id FROM stage WHERE state IN ('waiting', 'gated', 'queued', 'claimed', 'running')
+    SELECT id FROM stage WHERE state IN ('waiting', 'gated', 'queued', 'claimed', 'running', 'deciding')
     UNION ALL
     SELECT l.stage_id FROM stage_line l WHERE NOT l.ok AND l.at > now() - interval '90 days'
 ), item AS (
@@ -14,10 +14,10 @@ WITH who AS (
            COALESCE(s.ended_at, s.queued_at, r.created_at) AS since, g.id AS assignment_id, g.person_id, g.state AS assignment_state, g.due_at
       FROM shown JOIN stage s ON s.id = shown.id JOIN run r ON r.id = s.run_id JOIN project p ON p.id = r.project_id
       LEFT JOIN assignment g ON g.stage_id = s.id AND g.state IN ('assigned', 'taken', 'free')
-     WHERE s.state IN ('waiting', 'gated', 'queued', 'claimed', 'running', 'red') AND p.archived_at IS NULL
+     WHERE s.state IN ('waiting', 'gated', 'queued', 'claimed', 'running', 'deciding', 'red') AND p.archived_at IS NULL
        AND ($12::text IS NULL OR p.name = $12::text) AND ($1::text IS NULL OR p.name = $1::text) AND ($2::text IS NULL OR s.platform = $2::text) AND ($3::text IS NULL OR s.target = $3::text)
        AND ($4::text IS NULL OR CASE WHEN $4::text = 'none' THEN g.person_id IS NULL ELSE g.person_id = (SELECT id FROM who) END)
-       AND ($5::text IS NULL OR s.state = $5::text OR ($5::text = 'upcoming' AND s.state IN ('waiting', 'gated', 'queued')) OR ($5::text = 'running' AND s.state = 'claimed'))
+       AND ($5::text IS NULL OR s.state = $5::text OR ($5::text = 'upcoming' AND s.state IN ('waiting', 'gated', 'queued')) OR ($5::text = 'running' AND s.state IN ('claimed', 'deciding')))
 ), keyed AS (
     SELECT item.*, CASE $7::text WHEN 'due' THEN -COALESCE(extract(epoch FROM due_at), 1e11) WHEN 'age' THEN -extract(epoch FROM since)
                    ELSE COALESCE(cost, 0) + CASE WHEN person_id IS NULL THEN 1e6 ELSE 0 END END::double precision AS key
