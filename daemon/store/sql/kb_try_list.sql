@@ -8,6 +8,6 @@ SELECT a.id, a.end_reason, a.exit_code, a.signal, a.message, a.report, a.environ
        (SELECT jsonb_object_agg(n.challenge_id, n.failures) FROM challenge_count n WHERE n.project_id = r.project_id AND n.failures > 0) AS counts,
        preflight_of(s.run_id, s.name) AS preflight
   FROM attempt a JOIN stage s ON s.id = a.stage_id JOIN run r ON r.id = s.run_id JOIN project p ON p.id = r.project_id
- WHERE a.diagnosis_state IN ('done', 'failed') AND ($1::bigint IS NULL OR a.id < $1::bigint) AND ($3::text IS NULL OR p.name = $3::text)
+ WHERE a.diagnosis_state IN ('done', 'failed') AND a.log_pruned_at IS NULL AND ($1::bigint IS NULL OR a.id < $1::bigint) AND ($3::text IS NULL OR p.name = $3::text)
    AND (cardinality($4::text[]) = 0 OR s.host = ANY ($4::text[]) OR (SELECT v.host FROM stage v WHERE v.run_id = s.run_id AND v.target = s.target AND v.kind = 'verify' LIMIT 1) = ANY ($4::text[]))
  ORDER BY a.id DESC LIMIT $2::bigint;
