@@ -135,7 +135,7 @@ const pages = {
     "knowledge": "/knowledge", "knowledge-inner": "/knowledge?id=mobile/model-conversion", "knowledge-entry": "/knowledge?id=server/model-export/export-of-unsupported-models", "indicators": "/knowledge/indicators?q=select",
     "indicator": "/knowledge/indicator?id=tflite-converter/select-ops-needed", "indicator-new": "/knowledge/indicator", "changes": "/knowledge/changes",
     "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people",
-    "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/agents/../nowhere",
+    "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/nowhere",
 };
 for (const [name, options] of Object.entries({"desk-light": {}, "desk-dark": {dark: true}, "phone-light": {width: 390, height: 844}, "phone-dark": {width: 390, height: 844, dark: true}}))
     await test(`every page, ${name}: drawn, no wider than the screen, axe finds nothing serious`, async () => {
@@ -147,7 +147,7 @@ for (const [name, options] of Object.entries({"desk-light": {}, "desk-dark": {da
         await logIn(page, site);
         for (const [id, path] of Object.entries(pages)) {
             await page.goto(site.url + path);
-            await page.waitForSelector("#main");
+            await page.waitForSelector("main");
             await settled(page);
             const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
             if (over > 0)
@@ -346,10 +346,10 @@ await test("projects: register, change, secrets, start a run, deliveries and the
     await page.getByRole("link", {name: "Secrets"}).click();
     await press(page, "Set a secret");
     await page.getByLabel("Name").fill("TOKEN");
-    await page.getByLabel("Value").fill("hidden");
+    await page.getByLabel("Value").fill("Zx81-kept-from-all");
     await press(page, "Set");
     await page.waitForSelector("td:has-text('TOKEN')");
-    assert.ok(!(await page.content()).includes("hidden"), "a value is never shown again");
+    assert.ok(!(await page.content()).includes("Zx81"), "a value is never shown again");
     await press(page, "Forget");
     await page.locator("dialog").getByRole("button", {name: "Forget"}).click();
     await until("it to be gone", async () => await page.locator("td:has-text('TOKEN')").count() === 0);
@@ -407,10 +407,10 @@ await test("knowledge: walk the map, edit an entry, add an indicator, try it on 
     await page.waitForSelector("dialog >> text=edit");
     await page.keyboard.press("Escape");
     await page.goto(`${site.url}/knowledge/indicator`);
-    await page.getByLabel("YAML").fill(`id: local/folded\nsummary: "node {n} is said to be folded"\npattern: 'node (?<n>\\d+): folded'\nspecificity: 0.9\nweights:\n  any: {server/model-export/model-export-procedure-of-nothing: 0.9}\ntransient: false\nremedy:\n  text: "do not fold"\n`);
+    await page.getByLabel("YAML").fill(`id: local/folded\nsummary: "node {n} is said to be folded"\npattern: 'node (?<n>\\d+): folded'\nspecificity: 0.9\nweights:\n  any: {server/model-export/model-export-procedure-of-nothing: 0.9}\ntransient: false\nremedy:\n  text: "do not fold"\nsources: ["ourselves"]\n`);
     await press(page, "Save");
     await page.waitForSelector(".failed");
-    await page.getByLabel("YAML").fill(`id: local/folded\nsummary: "node {n} is said to be folded"\npattern: 'node (?<n>\\d+): folded'\nspecificity: 0.9\nweights:\n  any: {server/model-export/export-of-unsupported-models: 0.9}\ntransient: false\nremedy:\n  text: "do not fold"\n`);
+    await page.getByLabel("YAML").fill(`id: local/folded\nsummary: "node {n} is said to be folded"\npattern: 'node (?<n>\\d+): folded'\nspecificity: 0.9\nweights:\n  any: {server/model-export/export-of-unsupported-models: 0.9}\ntransient: false\nremedy:\n  text: "do not fold"\nsources: ["ourselves"]\n`);
     await press(page, "Try");
     await page.waitForSelector("text=logs were read", {timeout: 60000});
     await press(page, "Save");
@@ -432,6 +432,8 @@ await test("risk: take, tick, comment, hand back, give, watch, done; people: add
     await page.getByRole("link", {name: "Grace"}).click();
     await press(page, "Do not suggest");
     await page.waitForSelector("dd:has-text('opted out')");
+    const again = (await site.ok("POST", "/api/v1/projects/harbour/runs", {commit: (await site.ok("GET", `/api/v1/runs/${runs.red}`)).commit_sha})).run_id;
+    await site.until(again, "red");
     await page.goto(`${site.url}/risk?state=red`);
     const row = page.locator(".risk", {hasText: "convert/other"}).first();
     await row.getByText("Why this number").click();

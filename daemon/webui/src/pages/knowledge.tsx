@@ -149,6 +149,7 @@ weights:
 transient: false
 remedy:
   text: "what to do"
+sources: ["where that is written"]
 `;
 function Indicator() {
     const id = query.value.get("id"), one = useGet<IndicatorFull>(id ? `/api/v1/kb/indicator?id=${encodeURIComponent(id)}` : null), i = one.data;
@@ -182,7 +183,7 @@ function Indicator() {
                 <section><h3>Speaks for</h3><table class="narrow"><thead><tr><th>Where</th><th>Challenge</th><th class="right">Of 100 such failures</th></tr></thead><tbody>{Object.entries(i.indicator.weights ?? {}).flatMap(([where, m]) => Object.entries(m).map(([c, w]) => <tr key={where + c}><td>{where}</td><td><a href={`/knowledge?id=${encodeURIComponent(c)}`}>{idWords(c)}</a></td><td class="right num">{Math.round(w * 100)}</td></tr>))}</tbody></table></section>
                 {i.indicator.remedy?.text && <section><h3>Remedy</h3><p>{i.indicator.remedy.text}</p>{i.indicator.remedy.commands?.map((c) => <Command text={c} />)}</section>}
                 <details><summary>As YAML</summary><pre class="block">{i.yaml}</pre></details></>}
-            {yaml !== null && <form class="stack" onSubmit={(e) => { e.preventDefault(); void save(); }}><Field label="YAML" hint={<>One's own are called <code>local/…</code>. Try it on history before it is saved.</>}>{(f) => <textarea id={f} class="mono" rows={18} spellcheck={false} value={yaml} onInput={(e) => setYaml(e.currentTarget.value)} />}</Field>
+            {yaml !== null && <form class="stack" onSubmit={(e) => { e.preventDefault(); void save(); }}><Field label="YAML" hint={<>One's own are called <code>local/…</code>. Try it on history before it is saved.</>}>{(f) => <textarea id={f} class="mono" rows={18} spellcheck={false} value={yaml} onInput={(e) => { setYaml(e.currentTarget.value); setError(undefined); }} />}</Field>
                 {error && <Failed problem={error} />}<div class="row end">{id && <button type="button" class="button" onClick={() => setYaml(null)}>Leave it</button>}<button type="submit" class="button primary">Save</button></div></form>}
             <Try id={id} yaml={yaml} />
         </div><aside class="right">
