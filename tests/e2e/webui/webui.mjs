@@ -135,7 +135,7 @@ const pages = {
     "knowledge": "/knowledge", "knowledge-inner": "/knowledge?id=mobile/model-conversion", "knowledge-entry": "/knowledge?id=server/model-export/export-of-unsupported-models", "indicators": "/knowledge/indicators?q=select",
     "indicator": "/knowledge/indicator?id=tflite-converter/select-ops-needed", "indicator-new": "/knowledge/indicator", "changes": "/knowledge/changes",
     "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people",
-    "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/nowhere",
+    "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "person": "/people/ada", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/nowhere",
 };
 for (const [name, options] of Object.entries({"desk-light": {}, "desk-dark": {dark: true}, "phone-light": {width: 390, height: 844}, "phone-dark": {width: 390, height: 844, dark: true}}))
     await test(`every page, ${name}: drawn, no wider than the screen, axe finds nothing serious`, async () => {
@@ -420,6 +420,63 @@ await test("knowledge: walk the map, edit an entry, add an indicator, try it on 
     await page.waitForSelector("text=Retired: it says nothing");
     await press(page, "Restore");
     await until("it to speak", async () => await page.locator("text=Retired: it says nothing").count() === 0);
+    return page;
+});
+await test("a word on a diagnosis: confirm, correct, take back", async () => {
+    const page = await fresh();
+    await page.goto(`${site.url}/runs/${runs.red}?stage=convert/other`);
+    await press(page, "Yes");
+    await page.waitForSelector(".feedback:has-text('said yes')");
+    await press(page, "No, it is …");
+    await page.getByLabel("Challenge").first().fill("saving models");
+    await page.locator(".picker label").first().click();
+    await page.getByLabel("Why (optional)").fill("it was saved wrongly");
+    await press(page, "Say so");
+    await page.waitForSelector(".feedback:has-text('it was saved wrongly')");
+    await page.waitForSelector(".diagnosis:has-text('A person said')");
+    await press(page, "Take back");
+    await until("one word less", async () => await page.locator(".feedback .sub").count() === 1);
+    await press(page, "Take back");
+    await until("none left", async () => await page.locator(".feedback .sub").count() === 0);
+    return page;
+});
+await test("failures: words, facets, chips, a saved search, CSV, a hit leads to its attempt", async () => {
+    const page = await fresh();
+    await page.goto(`${site.url}/failures`);
+    await page.waitForSelector(".hitrow");
+    await page.getByLabel("Words").fill("GridSample");
+    await page.keyboard.press("Enter");
+    await until("the address", () => page.url().includes("q=GridSample"));
+    await page.waitForSelector(".hitrow:has-text('GridSample')");
+    await page.locator(".facet a", {hasText: "harbour"}).first().click();
+    await page.waitForSelector(".chip:has-text('project')");
+    await page.reload();
+    await page.waitForSelector(".chip:has-text('project')");
+    await press(page, "Save this search");
+    await page.getByLabel("Name").fill("grid sampling");
+    await press(page, "Save");
+    await said(page, "Saved");
+    const csv = await page.evaluate(() => fetch(document.querySelector("a[download]").href).then((r) => r.text()));
+    assert.match(csv.split("\n")[0], /attempt_id/);
+    assert.ok(csv.split("\n").length >= 2);
+    await page.goto(`${site.url}/failures`);
+    await press(page, "Saved searches");
+    await page.locator("dialog").getByRole("link", {name: "grid sampling"}).click();
+    await until("its address", () => page.url().includes("q=GridSample") && page.url().includes("project=harbour"));
+    await press(page, "Saved searches");
+    await page.locator("dialog").getByRole("button", {name: "Forget"}).click();
+    await said(page, "Forgotten");
+    await page.keyboard.press("Escape");
+    await page.locator(".hitrow a.main").first().click();
+    await page.waitForSelector(".diagnosis");
+    return page;
+});
+await test("history is labelled anew", async () => {
+    const page = await fresh();
+    await page.goto(`${site.url}/knowledge/changes`);
+    await press(page, "Label history anew");
+    await page.locator("dialog").getByRole("button", {name: "Label history anew"}).click();
+    await page.waitForSelector(".apply:has-text('Labelled:')", {timeout: 60000});
     return page;
 });
 await test("risk: take, tick, comment, hand back, give, watch, done; people: add, opt out", async () => {

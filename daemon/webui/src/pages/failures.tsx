@@ -2,7 +2,7 @@
 // beside the paper's numbers, operators that are wanted, toolchain pairs that break.
 import {useEffect, useMemo, useState} from "preact/hooks";
 import {api, useGet, useList, type Page} from "../lib/api.ts";
-import {count, idWords, number, percent, shortRef, span} from "../lib/format.ts";
+import {about, count, idWords, number, percent, shortRef, span} from "../lib/format.ts";
 import {query, setQuery, withQuery} from "../lib/router.ts";
 import {Act, Dialog, Empty, Failed, Field, Loading, More, Time, Title} from "../ui/basics.tsx";
 import {Chart} from "../ui/chart.tsx";
@@ -34,7 +34,7 @@ export function Failures() {
         {view === "trends" ? <Trends /> : view === "operators" ? <Operators /> : view === "toolchains" ? <Toolchains /> : <Search />}</>;
 }
 
-interface Facets { total: number; capped: boolean; facets: Record<string, {value: string; count: number}[]> }
+interface Facets { total: number; capped: boolean; note?: string | null; facets: Record<string, {value: string; count: number}[]> }
 function Search() {
     const q = query.value, sort = q.get("sort") ?? "time";
     const list = useList<Failure>("/api/v1/failures?" + asked({sort, limit: "40"}), "cursor", (f) => f.attempt_id);
@@ -58,7 +58,7 @@ function Search() {
             <a href={"/api/v1/failures.csv?" + asked({sort})} download="failures.csv">CSV</a></div>
         <aside class="facets" aria-label="Counts">
             {facets.error && facets.error.status !== 404 && <p class="bad">{facets.error.message}</p>}
-            <details open={innerWidth > 820}><summary>{seen ? <><b class="num">{count(seen.total)}{seen.capped ? "+" : ""}</b> failures</> : "Counting …"}</summary>
+            <details open={innerWidth > 820}><summary>{seen ? <><b class="num">{count(seen.total)}{seen.capped ? "+" : ""}</b> failures</> : "Counting …"}</summary>{seen?.note && <p class="hint">{seen.note}</p>}
             {seen && facetTitles.map(([key, title]) => {
                 const values = seen.facets[key] ?? [], most = Math.max(1, ...values.map((v) => v.count));
                 return values.length > 0 && <div class="facet" key={key}><h3>{title}</h3><ul>{values.slice(0, 8).map((v) => {
@@ -76,7 +76,7 @@ function Search() {
                         <span class="dim">{f.platform} · {shortRef(f.branch)} {f.author && `· ${f.author.replace(/ <.*>$/, "")}`} · <Time at={f.at} /></span></p>
                     <p>{f.summary ?? "not diagnosed"}</p>
                     {f.key_line && <p class="cut"><code>{f.key_line}</code></p>}
-                    <p class="sub">{f.challenge_id ? <a href={withQuery({challenge: f.challenge_id})} title={f.challenge_path ?? ""}>{f.challenge_path ?? idWords(f.challenge_id)}</a> : "no challenge"} {f.probability !== null && f.challenge_id && percent(f.probability)} · cost {span(f.cost_minutes * 60000)}</p></li>)}</ol>}
+                    <p class="sub">{f.challenge_id ? <a href={withQuery({challenge: f.challenge_id})} title={f.challenge_path ?? ""}>{f.challenge_path ?? idWords(f.challenge_id)}</a> : "no challenge"} {f.probability !== null && f.challenge_id && percent(f.probability)}{f.cost_minutes >= 1 && ` · cost ${about(f.cost_minutes * 60000)}`}</p></li>)}</ol>}
             <More more={list.more} busy={list.busy} />
         </div>
         {saving && <Save close={() => setSaving(false)} />}
