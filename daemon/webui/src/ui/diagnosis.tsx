@@ -48,12 +48,12 @@ function Quotes({evidence, run}: {evidence: Evidence[]; run: Run}) {
         const at = e.stage && run.stages.some((s) => s.name === e.stage) ? withQuery({stage: e.stage, attempt: "", view: ""}) : withQuery({view: ""});
         return <li title={e.why ?? ""}>{e.line > 0 ? <a href={`${at}#L${e.line}`}><span class="num">{e.stage && `${e.stage} `}{e.line}</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></a> : <span><span class="num">fact</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></span>}
             {e.why && e.indicator && <span class="sub">{e.why}</span>}</li>;
-    })}</ul>{evidence.length > 4 && <button type="button" class="link" onClick={() => setAll(!all)}>{all ? "Fewer" : `${evidence.length - 4} more lines`}</button>}</div>;
+    })}</ul>{evidence.length > 4 && <button type="button" class="link" onClick={() => setAll(!all)}>{all ? "Fewer" : `${evidence.length - 4} more line${evidence.length > 5 ? "s" : ""}`}</button>}</div>;
 }
 
 function Retry({attempt}: {attempt: Attempt}) {
     const r = attempt.retry;
-    return r && <div><h3>{r.retry ? "Tried again" : "Not tried again"}</h3><p>{r.why.replace(/^(not )?tried (again|once more): /, "")}{r.saved_ms ? <span class="good"> About {about(r.saved_ms)} saved.</span> : null}</p></div>;
+    return r && <div><h3>{r.retry ? "Tried again" : "Not tried again"}</h3><p>{r.why.replace(/^(not )?tried (again|once more): /, "")}</p></div>;
 }
 
 interface Resolution {
