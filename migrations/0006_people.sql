@@ -292,7 +292,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER stage_ended AFTER UPDATE OF state ON stage
-    FOR EACH ROW WHEN (OLD.state IN ('claimed', 'running') AND NEW.state IN ('green', 'red')) EXECUTE FUNCTION stage_ended();
+    FOR EACH ROW WHEN (OLD.state IN ('claimed', 'running', 'deciding') AND NEW.state IN ('green', 'red')) EXECUTE FUNCTION stage_ended();
 
 -- Who resolved one of these challenges here: whoever committed to the run that turned a red stage green, and whoever was given it and it was done.
 -- Newest 300 failures of a challenge; within one project when limit_project says so.
