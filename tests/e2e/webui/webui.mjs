@@ -131,7 +131,7 @@ await test("the first page weighs less than 150 kB, cold", async () => {
 const pages = {
     "runs": "/runs", "runs-none": "/runs?state=waiting&project=harbour", "run-red": `/runs/${runs.red}`, "run-green": `/runs/${runs.green}`, "run-report": `/runs/${runs.parity}?view=report`, "run-compare": `/runs/${runs.red}?view=compare`,
     "run-published": `/runs/${runs.green}?stage=export&view=artifacts`, "run-plan": `/runs/${runs.red}?view=plan`, "run-gated": `/runs/${runs.gated}`, "run-invalid": `/runs/${runs.invalid}`, "run-absent": "/runs/99999",
-    "failures": "/failures", "failures-none": "/failures?q=zzzznothing", "trends": "/failures?view=trends", "operators": "/failures?view=operators", "toolchains": "/failures?view=toolchains",
+    "failures": "/failures", "failures-none": "/failures?q=zzzznothing", "trends": "/failures?view=trends", "operators": "/failures?view=operators", "toolchains": "/failures?view=toolchains", "fixes": "/failures?view=fixes",
     "knowledge": "/knowledge", "knowledge-inner": "/knowledge?id=mobile/model-conversion", "knowledge-entry": "/knowledge?id=server/model-export/export-of-unsupported-models", "indicators": "/knowledge/indicators?q=select",
     "indicator": "/knowledge/indicator?id=tflite-converter/select-ops-needed", "indicator-new": "/knowledge/indicator", "changes": "/knowledge/changes",
     "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people",
@@ -469,6 +469,20 @@ await test("failures: words, facets, chips, a saved search, CSV, a hit leads to 
     await page.keyboard.press("Escape");
     await page.locator(".hitrow a.main").first().click();
     await page.waitForSelector(".diagnosis");
+    return page;
+});
+await test("what turned a stage green is shown, confirmed, and stands beside the next failure of its kind", async () => {
+    const page = await fresh();
+    await until("a candidate", async () => (await site.ok("GET", "/api/v1/resolutions")).items.length > 0, 60000);
+    await page.goto(`${site.url}/failures?view=fixes`);
+    await page.waitForSelector("button:has-text('That was it')");
+    await page.getByText("The change").first().click();
+    await press(page, "That was it");
+    await page.getByLabel("In your own words (optional)").fill("put the old sampling back");
+    await press(page, "Say so");
+    await said(page, "Confirmed");
+    await page.getByLabel("State").selectOption("confirmed");
+    await page.waitForSelector("text=put the old sampling back");
     return page;
 });
 await test("history is labelled anew", async () => {

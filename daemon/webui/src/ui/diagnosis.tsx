@@ -2,11 +2,12 @@
 // like it, and a person's word about it. Parts whose route the daemon does not have are left out.
 import {useState} from "preact/hooks";
 import {api, may, useGet, type Page} from "../lib/api.ts";
-import {about, idWords, percent} from "../lib/format.ts";
+import {idWords, percent} from "../lib/format.ts";
 import {withQuery} from "../lib/router.ts";
 import type {Attempt, Challenge, Evidence, Run} from "../lib/types.ts";
 import {Act, Command, Dialog, Field, Time} from "./basics.tsx";
 import {ChallengePicker} from "./picker.tsx";
+import {Fix, type Resolution} from "./fix.tsx";
 
 export function DiagnosisPanel({attempt, run, reload}: {attempt: Attempt; run: Run; reload: () => void}) {
     const d = attempt.diagnosis, first = d?.challenges?.[0];
@@ -56,34 +57,11 @@ function Retry({attempt}: {attempt: Attempt}) {
     return r && <div><h3>{r.retry ? "Tried again" : "Not tried again"}</h3><p>{r.why.replace(/^(not )?tried (again|once more): /, "")}</p></div>;
 }
 
-interface Resolution {
-    id: number; project: string; stage: string; ref?: string; state: string; summary?: string | null; note?: string | null; why?: string; minutes?: number | null; green_at?: string | null; red_attempt_id?: number; green_attempt_id?: number; decided_by?: string | null;
-    commits?: {sha?: string; id?: string; subject?: string; summary?: string; message?: string; author?: string}[] | null; files?: unknown; diff?: string | {path?: string; diff?: string; text?: string}[] | null; environment?: unknown; cuts?: string[] | null;
-}
 function Resolutions({attempt}: {attempt: number}) {
-    const list = useGet<Page<Resolution>>(`/api/v1/attempts/${attempt}/resolutions`), [rejecting, setRejecting] = useState<Resolution | null>(null);
+    const list = useGet<Page<Resolution>>(`/api/v1/attempts/${attempt}/resolutions?limit=4`);
     if (list.error || !list.data?.items.length)
         return null;
-    const decide = (r: Resolution, state: string, note?: string) => api("PATCH", `/api/v1/resolutions/${r.id}`, {state, ...(note ? {note} : {})}).then(list.reload);
-    return <div><h3>What fixed it before</h3><ul class="plainlist fixes">{list.data.items.slice(0, 4).map((r) => <li key={r.id}>
-        <p>{r.state === "confirmed" && <span class="tag good">confirmed</span>} {r.note ?? r.summary ?? "a change"}</p>
-        <p class="sub wrap">{r.why}{r.minutes != null && `, after ${about(r.minutes * 60000)}`}. {r.green_attempt_id && <a href={`/attempts/${r.green_attempt_id}`}>{r.project} {r.stage}</a>} <Time at={r.green_at} /></p>
-        <Change r={r} />
-        {may("trigger") && r.state !== "confirmed" && <p class="row"><Act kind="small" run={() => decide(r, "confirmed")} done="Confirmed: it is shown first from now on.">That was it</Act><button type="button" class="button small" onClick={() => setRejecting(r)}>It was not</button></p>}</li>)}</ul>
-        {rejecting && <Note title="It was not that?" label="What it was (optional)" close={() => setRejecting(null)} send={(note) => decide(rejecting, "rejected", note).then(() => setRejecting(null))} />}</div>;
-}
-function Change({r}: {r: Resolution}) {
-    const commits = r.commits ?? [], diff = typeof r.diff === "string" ? r.diff : Array.isArray(r.diff) ? r.diff.map((d) => `${d.path ?? ""}\n${d.diff ?? d.text ?? ""}`).join("\n") : "";
-    if (commits.length === 0 && !diff)
-        return null;
-    return <details><summary class="dim">the change{commits.length > 0 && `: ${commits.length} commit${commits.length > 1 ? "s" : ""}`}</summary>
-        {commits.map((c) => <p class="sub wrap"><code>{(c.sha ?? c.id ?? "").slice(0, 10)}</code> {c.subject ?? c.summary ?? c.message?.split("\n")[0]} {c.author && <span class="dim">{c.author.replace(/ <.*>$/, "")}</span>}</p>)}
-        {diff && <pre class="block diff" tabIndex={0}>{diff.split("\n").slice(0, 400).map((l) => <span class={/^\+(?!\+\+)/.test(l) ? "good" : /^-(?!--)/.test(l) ? "bad" : "dim"}>{l}{"\n"}</span>)}</pre>}</details>;
-}
-function Note({title, label, close, send}: {title: string; label: string; close: () => void; send: (text: string) => Promise<unknown>}) {
-    const [text, setText] = useState("");
-    return <Dialog title={title} close={close}><Field label={label}>{(f) => <textarea id={f} rows={3} maxLength={4000} value={text} onInput={(e) => setText(e.currentTarget.value)} />}</Field>
-        <div class="row end"><button type="button" class="button" onClick={close}>Leave it</button><Act kind="primary" run={() => send(text.trim())} done="Noted.">Say so</Act></div></Dialog>;
+    return <div><h3>What fixed it before</h3><ul class="plainlist fixes">{list.data.items.map((r) => <li key={r.id}><Fix r={r} reload={list.reload} /></li>)}</ul></div>;
 }
 
 interface SimilarRow { attempt_id: number; run_id: number; run_number: number; project: string; stage: string; at: string; summary?: string | null; key_line?: string | null; resolved_at?: string | null; score: number; why: (string | {text?: string})[] }
