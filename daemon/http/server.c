@@ -426,9 +426,10 @@ static bool match(struct ptl_request *q, const char *pattern, const char *path)
     while (*pattern) {
         if (*pattern == '{') {
             const char *end = strchr(pattern, '}');
-            size_t len = strcspn(path, "/");
-            if (len == 0 || n == PARAMS_MAX)
+            size_t len = strcspn(path, "/"), suffix = strcspn(end + 1, "/{"); /* "{project}.svg" */
+            if (len <= suffix || n == PARAMS_MAX || memcmp(path + len - suffix, end + 1, suffix) != 0)
                 return false;
+            len -= suffix;
             q->param_names[n] = pattern + 1;
             q->param_name_lens[n] = (size_t)(end - pattern - 1);
             values[n] = path;
@@ -577,7 +578,7 @@ static void on_request(struct evhttp_request *req, void *arg)
         }
     }
     if (!q->route && (ptl_str_eq(method, "GET") || ptl_str_eq(method, "HEAD")) &&
-        ptl_web_serve(q, path, *method == 'H'))
+        ptl_web_serve(q, path, *method == 'H', other_method))
         return;
     if (!q->route) {
         ptl_answer_problem(q, other_method ? 405 : 404,

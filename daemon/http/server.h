@@ -135,8 +135,9 @@ void ptl_session_csrf(const char *cookie, char ret_hex[33]);
 void ptl_on_get_matrix(struct ptl_request *q);
 void ptl_on_post_replay(struct ptl_request *q);
 
-/* web.c: the UI's files. True: `path` is one of them, or a page of the UI, and it has been answered. */
-bool ptl_web_serve(struct ptl_request *q, const char *path, bool head);
+/* web.c: the UI's files. True: `path` is one of them or a page of the UI, or, for somebody with a browser and
+ * unless it is `taken` by a route, the UI's page that says that there is nothing; it has been answered. */
+bool ptl_web_serve(struct ptl_request *q, const char *path, bool head, bool taken);
 
 /* sse.c */
 struct ptl_sse;

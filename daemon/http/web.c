@@ -37,7 +37,7 @@ static bool takes_gzip(struct ptl_request *q)
     return at && !ptl_str_starts(at, "gzip;q=0,") && !ptl_str_eq(at, "gzip;q=0");
 }
 
-static void answer(struct ptl_request *q, const struct ptl_webui_file *f, bool page, bool head)
+static void answer(struct ptl_request *q, const struct ptl_webui_file *f, bool page, bool head, int status)
 {
     const char *known = ptl_request_header(q, "If-None-Match");
     ptl_answer_header(q, "ETag", f->etag);
@@ -59,7 +59,7 @@ static void answer(struct ptl_request *q, const struct ptl_webui_file *f, bool p
         ptl_answer_header(q, "Cross-Origin-Resource-Policy", "same-origin");
     }
     struct evbuffer *b = evbuffer_new();
-    if (known && strstr(known, f->etag)) {
+    if (status == 200 && known && strstr(known, f->etag)) {
         ptl_answer_buffer(q, 304, NULL, b);
     } else {
         bool gz = f->gz_len > 0 && takes_gzip(q);
@@ -74,18 +74,18 @@ static void answer(struct ptl_request *q, const struct ptl_webui_file *f, bool p
         } else {
             evbuffer_add_reference(b, data, len, NULL, NULL);
         }
-        ptl_answer_buffer(q, 200, f->type, b);
+        ptl_answer_buffer(q, status, f->type, b);
     }
     evbuffer_free(b);
 }
 
-bool ptl_web_serve(struct ptl_request *q, const char *path, bool head)
+bool ptl_web_serve(struct ptl_request *q, const char *path, bool head, bool taken)
 {
     const struct ptl_webui_file *f;
     if (is_page(path)) {
         f = find("/index.html");
         if (f)
-            answer(q, f, true, head);
+            answer(q, f, true, head, 200);
         else if (ptl_str_eq(path, "/"))
             ptl_answer_text(q, 200, "text/plain; charset=utf-8",
                             "portoland " PTL_VERSION ": built without its web UI (PTL_WEBUI=OFF), so here is "
@@ -95,8 +95,14 @@ bool ptl_web_serve(struct ptl_request *q, const char *path, bool head)
         return true;
     }
     f = find(path);
-    if (!f || ptl_str_eq(path, "/index.html"))
+    if (f && !ptl_str_eq(path, "/index.html")) {
+        answer(q, f, false, head, 200);
+        return true;
+    }
+    const char *accept = ptl_request_header(q, "Accept");
+    f = find("/index.html");
+    if (taken || !f || !accept || !strstr(accept, "text/html") || ptl_str_starts(path, "/api/"))
         return false;
-    answer(q, f, false, head);
+    answer(q, f, true, head, 404);
     return true;
 }

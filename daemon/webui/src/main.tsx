@@ -18,6 +18,7 @@ const pages: Record<string, {title: string; load: () => Promise<PageOf>; shown?:
     knowledge: {title: "Knowledge", load: () => import("./pages/knowledge.tsx").then((m) => m.Knowledge)},
     risk: {title: "Risk", load: () => import("./pages/risk.tsx").then((m) => m.RiskPages)},
     people: {title: "People", load: () => import("./pages/people.tsx").then((m) => m.People)},
+    attempts: {title: "Attempt", load: () => import("./pages/attempt.tsx").then((m) => m.AttemptOf)},
     matrix: {title: "Matrix", load: () => import("./pages/matrix.tsx").then((m) => m.Matrix)},
     agents: {title: "Agents", load: () => import("./pages/agents.tsx").then((m) => m.Agents)},
     projects: {title: "Projects", load: () => import("./pages/projects.tsx").then((m) => m.Projects)},

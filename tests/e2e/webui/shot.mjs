@@ -1,5 +1,5 @@
 // shot.mjs - pictures of pages while one works on them:  node shot.mjs SITE.json OUT_DIR [PATH…]   (widths 1280 and 390, light and dark)
-import {chromium} from "playwright-core";
+import {chromium} from "./lib.mjs";
 import {readFileSync, mkdirSync} from "node:fs";
 const [,, siteFile, out, ...paths] = process.argv;
 const site = JSON.parse(readFileSync(siteFile, "utf8"));

@@ -117,6 +117,8 @@ def main() -> None:
         site.until_stage(gated, "verify/server", "gated")
         made["runs"]["gated"] = gated
 
+        site.project("slow", 'version: 1\nmodel: slow\nexport: {run: ["mkdir -p $PORTOLAN_OUTPUTS/model; : > $PORTOLAN_OUTPUTS/model/m; for i in $(seq 1 14); do echo tick $i; sleep 0.3; done"], outputs: [model/**]}\n'
+                     'targets: {server: {host: server, verify: {run: ["sh verify.sh"]}}}\n', {"verify.sh": verify()})
         site.project("broken", "version: 1\nmodell: x\n")
         invalid = site.run("broken")
         site.until(invalid, "invalid")

@@ -5,7 +5,7 @@ import {useEffect, useRef} from "preact/hooks";
 
 export interface LiveEvent { kind: string; at?: string; project?: string; run_id?: number; stage_id?: number; attempt_id?: number; data?: Record<string, unknown> }
 export const connected = signal<boolean | null>(null);     // null: no stream wanted
-const kinds = ["hello", "run", "stage", "log", "diagnosis", "feedback", "assignment", "resolution", "agent", "preflight", "risk", "kb"];
+const kinds = ["hello", "run", "stage", "log", "diagnosis", "feedback", "assignment", "resolution", "agent", "preflight", "risk", "kb", "retry"];
 
 /** Calls `fn` for every event at `url` while the component is shown. `back` runs when events may have been missed. */
 export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: () => void) {

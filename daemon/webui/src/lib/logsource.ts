@@ -5,6 +5,7 @@
 // A piece owns the lines that begin in it. It is fetched from one byte earlier (is that a newline? then a line begins at its first byte) to some way
 // beyond its end, so that its last line is whole; what is longer than that is cut, and the line says so.
 import {raw} from "./api.ts";
+import {bare} from "./ansi.ts";
 
 interface Index { bytes: number; newlines: number; complete: boolean; ended: boolean; places: [number, number][] }
 export interface Line { text: string; offset: number }
@@ -202,7 +203,7 @@ export class LogSource {
             rest = text.slice(cut);
             if (rest.length > 1 << 20)
                 rest = "";                                  // one endless line: its head is lost to the search, not the browser's memory
-            text = text.slice(0, cut);
+            text = bare(text.slice(0, cut));
             const hay = opts.caseless ? text.toLowerCase() : text, hits: number[] = [];
             let at = 0, n = line;
             for (let i = hay.indexOf(what); i >= 0; i = hay.indexOf(what, i + 1)) {

@@ -18,7 +18,7 @@ export interface Stage {
     approved_by: string | null; allow_failure: boolean; fence: number; retries: number; losses: number; retry_max: number; queued_at: string | null; started_at: string | null; ended_at: string | null; timeout_ms: number;
     agent: string | null; needs: string[]; attempt_id: number | null; ok: boolean | null; end_reason: string | null; exit_code: number | null; signal: number | null; attempt_message: string | null; duration_ms: number | null;
     peak_memory_bytes: number | null; report: Report | null; diagnosis: Diagnosis | null; diagnosis_state: string | null; log_bytes: number | null; sandbox: string | null; agent_name: string | null; model_bytes: number;
-    retry_decision?: {retry?: boolean; why?: string; saved_minutes?: number} | null; challenge_id?: string | null; challenge_by?: string | null;
+    risk_p?: number | null; risk_hours?: number | null; gate_why?: string | null; approvers?: string[]; challenge_id?: string | null; challenge_by?: string | null;
 }
 export interface Run {
     id: number; project: string; number: number | null; ref: string; commit_sha: string | null; commit_message: string | null; commit_author: string | null; commit_at: string | null; state: string; message: string | null;
@@ -28,5 +28,7 @@ export interface Attempt {
     id: number; stage_id: number; stage: string; run_id: number; run_number: number | null; project: string; fence: number; agent_name: string | null; claimed_at: string; started_at: string | null; ended_at: string | null; ok: boolean | null;
     end_reason: string | null; exit_code: number | null; signal: number | null; message: string | null; duration_ms: number | null; peak_memory_bytes: number | null; sandbox: string | null; environment: Record<string, unknown>;
     warnings: string[]; report: Report | null; log_bytes: number; log_complete: boolean; diagnosis: Diagnosis | null; diagnosis_state: string; challenge_id?: string | null; challenge_by?: string | null;
+    retry?: {retry: boolean; verdict: string; why: string; saved_ms?: number | null} | null; known_cases?: {url: string; title: string; answered: boolean}[];
+    feedback?: {id: number; verdict: string; challenge_id: string | null; comment: string | null; by_name: string; at: string; undone_at: string | null}[];
 }
-export const open = (state: string) => ["waiting", "gated", "queued", "claimed", "running", "cancelling", "preparing"].includes(state);
+export const open = (state: string) => ["waiting", "gated", "queued", "claimed", "running", "cancelling", "deciding", "preparing"].includes(state);

@@ -24,7 +24,7 @@ function Lines() {
         {list.error && <Failed problem={list.error} retry={list.reload} />}
         {!shown ? !list.error && <Loading what="Loading the audit log" /> : shown.length === 0 ? <Empty title="Nothing here"><p>{words ? "No loaded line has these words; load more below, or clear them." : "Nobody has changed anything yet."}</p></Empty>
             : <table class="list"><thead><tr><th>When</th><th>Who</th><th>Did</th><th>To</th></tr></thead><tbody>{shown.map((l) => <tr key={l.id} data-row>
-                <td><Time at={l.at} /></td><td>{l.actor}</td><td><code>{l.action}</code></td><td class="grow wrap">{l.object}{Boolean(l.detail) && JSON.stringify(l.detail) !== "{}" && <details><summary class="dim">detail</summary><pre class="block">{JSON.stringify(l.detail, null, 1)}</pre></details>}</td></tr>)}</tbody></table>}
+                <td><Time at={l.at} /></td><td>{l.actor}</td><td><code>{l.action}</code></td><td class="grow wrap">{l.object}{Boolean(l.detail) && JSON.stringify(l.detail) !== "{}" && <details><summary class="dim">detail</summary><pre class="block" tabIndex={0}>{JSON.stringify(l.detail, null, 1)}</pre></details>}</td></tr>)}</tbody></table>}
         <More more={list.more} busy={list.busy} />
     </>;
 }

@@ -2,10 +2,11 @@
 // beside the paper's numbers, operators that are wanted, toolchain pairs that break.
 import {useEffect, useMemo, useState} from "preact/hooks";
 import {api, useGet, useList, type Page} from "../lib/api.ts";
-import {count, idWords, number, percent, shortRef, span} from "../lib/format.ts";
+import {about, count, idWords, number, percent, shortRef} from "../lib/format.ts";
 import {query, setQuery, withQuery} from "../lib/router.ts";
 import {Act, Dialog, Empty, Failed, Field, Loading, More, Time, Title} from "../ui/basics.tsx";
 import {Chart} from "../ui/chart.tsx";
+import {Fix, type Resolution} from "../ui/fix.tsx";
 
 interface Failure {
     attempt_id: number; run_id: number; run_number: number; project: string; stage: string; kind: string; target: string | null; platform: string; tool?: string; at: string; challenge_id: string | null; challenge_path: string | null;
@@ -26,15 +27,15 @@ function asked(extra: Record<string, string> = {}): URLSearchParams {
     return p;
 }
 
-const views = [["", "Search"], ["trends", "Trends"], ["operators", "Operators wanted"], ["toolchains", "Toolchain pairs"]];
+const views = [["", "Search"], ["trends", "Trends"], ["operators", "Operators wanted"], ["toolchains", "Toolchain pairs"], ["fixes", "What fixed it"]];
 export function Failures() {
     const view = query.value.get("view") ?? "";
     return <><Title>Failures</Title>
         <div class="tabs" role="navigation" aria-label="Views">{views.map(([id, title]) => <a key={id} href={id ? `/failures?view=${id}` : "/failures"} aria-current={view === id ? "page" : undefined}>{title}</a>)}</div>
-        {view === "trends" ? <Trends /> : view === "operators" ? <Operators /> : view === "toolchains" ? <Toolchains /> : <Search />}</>;
+        {view === "trends" ? <Trends /> : view === "operators" ? <Operators /> : view === "toolchains" ? <Toolchains /> : view === "fixes" ? <Fixes /> : <Search />}</>;
 }
 
-interface Facets { total: number; capped: boolean; facets: Record<string, {value: string; count: number}[]> }
+interface Facets { total: number; capped: boolean; note?: string | null; facets: Record<string, {value: string; count: number}[]> }
 function Search() {
     const q = query.value, sort = q.get("sort") ?? "time";
     const list = useList<Failure>("/api/v1/failures?" + asked({sort, limit: "40"}), "cursor", (f) => f.attempt_id);
@@ -58,7 +59,7 @@ function Search() {
             <a href={"/api/v1/failures.csv?" + asked({sort})} download="failures.csv">CSV</a></div>
         <aside class="facets" aria-label="Counts">
             {facets.error && facets.error.status !== 404 && <p class="bad">{facets.error.message}</p>}
-            <details open={innerWidth > 820}><summary>{seen ? <><b class="num">{count(seen.total)}{seen.capped ? "+" : ""}</b> failures</> : "Counting …"}</summary>
+            <details open={innerWidth > 820}><summary>{seen ? <><b class="num">{count(seen.total)}{seen.capped ? "+" : ""}</b> failures</> : "Counting …"}</summary>{seen?.note && <p class="hint">{seen.note}</p>}
             {seen && facetTitles.map(([key, title]) => {
                 const values = seen.facets[key] ?? [], most = Math.max(1, ...values.map((v) => v.count));
                 return values.length > 0 && <div class="facet" key={key}><h3>{title}</h3><ul>{values.slice(0, 8).map((v) => {
@@ -76,7 +77,7 @@ function Search() {
                         <span class="dim">{f.platform} · {shortRef(f.branch)} {f.author && `· ${f.author.replace(/ <.*>$/, "")}`} · <Time at={f.at} /></span></p>
                     <p>{f.summary ?? "not diagnosed"}</p>
                     {f.key_line && <p class="cut"><code>{f.key_line}</code></p>}
-                    <p class="sub">{f.challenge_id ? <a href={withQuery({challenge: f.challenge_id})} title={f.challenge_path ?? ""}>{f.challenge_path ?? idWords(f.challenge_id)}</a> : "no challenge"} {f.probability !== null && f.challenge_id && percent(f.probability)} · cost {span(f.cost_minutes * 60000)}</p></li>)}</ol>}
+                    <p class="sub">{f.challenge_id ? <a href={withQuery({challenge: f.challenge_id})} title={f.challenge_path ?? ""}>{f.challenge_path ?? idWords(f.challenge_id)}</a> : "no challenge"} {f.probability !== null && f.challenge_id && percent(f.probability)}{f.cost_minutes >= 1 && ` · cost ${about(f.cost_minutes * 60000)}`}</p></li>)}</ol>}
             <More more={list.more} busy={list.busy} />
         </div>
         {saving && <Save close={() => setSaving(false)} />}
@@ -102,38 +103,36 @@ function Save({close}: {close: () => void}) {
 }
 
 // ---- trends: one's own numbers beside the paper's
-interface Trend { challenge_id?: string; challenge?: string; id?: string; category?: string; title?: string; path?: string; failures?: number; count?: number; resolved?: number; unresolved_share?: number | null; median_hours?: number | null; share?: number | null; paper?: {share?: number | null; unanswered?: number | null; median_minutes?: number | null; hours?: number | null} | null; paper_share?: number | null; paper_unanswered?: number | null; paper_hours?: number | null; series?: ({at?: string; day?: string; bucket?: string; failures?: number; count?: number; n?: number})[] }
-interface Trends { items: Trend[]; series?: {at: string; failures: number; resolved?: number}[]; total?: number }
+interface Trend { id: string; title: string | null; path: string | null; failures: number; resolved: number; share: number; share_of_platform: number; unresolved_share: number; median_hours: number | null; series: {at: string; failures: number; resolved: number}[]; paper: {share: number | null; questions: number | null; unanswered: number | null; median_hours: number | null} | null }
+const sea = (id: string) => id === "none" ? "unclear" : idWords(id);
 function Trends() {
-    const q = query.value, by = q.get("by") ?? "category", interval = q.get("interval") ?? "week", project = q.get("project") ?? "";
+    const q = query.value, by = q.get("by") ?? "category", interval = q.get("interval") ?? "week", project = q.get("project") ?? "", since = q.get("since") ?? "90d";
     const projects = useGet<Page<{name: string}>>("/api/v1/projects?limit=500");
-    const trends = useGet<Trends>(`/api/v1/trends?by=${by}&interval=${interval}${project ? `&project=${encodeURIComponent(project)}` : ""}${q.get("since") ? `&since=${encodeURIComponent(q.get("since")!)}` : ""}`);
-    const rows = (trends.data?.items ?? []).map((t) => ({...t, n: t.failures ?? t.count ?? 0, key: t.challenge_id ?? t.challenge ?? t.category ?? t.id ?? ""})).sort((a, b) => b.n - a.n);
-    const all = rows.reduce((s, t) => s + t.n, 0);
+    const trends = useGet<{items: Trend[]}>("/api/v1/trends?" + new URLSearchParams({by, interval, since, ...(project ? {project} : {})}));
+    const rows = trends.data?.items ?? [];
     const plot = useMemo(() => {
-        const at = (p: {at?: string; day?: string; bucket?: string}) => Date.parse(p.at ?? p.day ?? p.bucket ?? "") / 1000;
-        const top = rows.filter((r) => r.series?.length).slice(0, 5), x = [...new Set(top.flatMap((r) => r.series!.map(at)))].sort((a, b) => a - b);
-        return {x, series: top.map((r) => { const m = new Map(r.series!.map((p) => [at(p), p.failures ?? p.count ?? p.n ?? 0])); return {label: r.title ?? idWords(r.key), values: x.map((t) => m.get(t) ?? 0)}; })};
+        const top = rows.slice(0, 5), x = [...new Set(top.flatMap((r) => r.series.map((p) => Date.parse(p.at) / 1000)))].sort((a, b) => a - b);
+        return {x, series: top.map((r) => { const m = new Map(r.series.map((p) => [Date.parse(p.at) / 1000, p.failures])); return {label: r.title ?? sea(r.id), values: x.map((t) => m.get(t) ?? 0)}; })};
     }, [trends.data]);
     return <div class="stack wide">
         <form class="filters" onSubmit={(e) => e.preventDefault()}>
             <label>By <select value={by} onChange={(e) => setQuery({by: e.currentTarget.value})}><option value="category">category</option><option value="challenge">challenge</option></select></label>
             <label>Per <select value={interval} onChange={(e) => setQuery({interval: e.currentTarget.value})}>{["day", "week", "month"].map((i) => <option key={i}>{i}</option>)}</select></label>
             <label>Project <select value={project} onChange={(e) => setQuery({project: e.currentTarget.value})}><option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>
-            <label>Since <select value={q.get("since") ?? ""} onChange={(e) => setQuery({since: e.currentTarget.value})}><option value="">always</option><option value="30d">30 days</option><option value="90d">90 days</option><option value="365d">a year</option></select></label>
+            <label>Since <select value={since} onChange={(e) => setQuery({since: e.currentTarget.value})}><option value="30d">30 days</option><option value="90d">90 days</option><option value="365d">a year</option><option value="3650d">always</option></select></label>
         </form>
         {trends.error && <Failed problem={trends.error} retry={trends.reload} />}
         {!trends.data ? !trends.error && <Loading what="Counting" /> : rows.length === 0 ? <Empty title="No failures in this time"><p>Choose a longer one.</p></Empty> : <>
-            {plot.x.length > 0 && <div class="card"><h3>Failures per {interval}</h3><Chart x={plot.x} series={plot.series} title={`Failures per ${interval} of the most frequent`} height={220} /></div>}
-            <div class="scroll" tabIndex={0} role="region" aria-label="Numbers beside the paper's"><table class="list"><thead><tr><th>{by === "challenge" ? "Challenge" : "Category"}</th><th class="right">Failures</th><th>Share here</th><th>Share in the paper</th><th class="right">Unresolved</th><th class="right">No accepted answer (paper)</th><th class="right">Median to resolve</th><th class="right">Median (paper)</th></tr></thead>
-                <tbody>{rows.map((t) => { const share = t.share ?? (all ? 100 * t.n / all : 0), paper = t.paper?.share ?? t.paper_share, un = t.unresolved_share ?? (t.resolved !== undefined && t.n ? (t.n - t.resolved) / t.n : null), ph = t.paper_hours ?? t.paper?.hours ?? (t.paper?.median_minutes != null ? t.paper.median_minutes / 60 : null), pu = t.paper_unanswered ?? t.paper?.unanswered; return <tr key={t.key} data-row>
-                    <td><a class="main" href={`/failures?challenge=${encodeURIComponent(t.key)}`}>{t.path ?? t.title ?? (t.key ? idWords(t.key) : "unclear")}</a></td><td class="right num">{count(t.n)}</td>
-                    <td><Share v={share} /></td><td>{paper != null ? <Share v={paper} hazard /> : <span class="dim">–</span>}</td><td class="right num">{un != null ? percent(un > 1 ? un / 100 : un) : "–"}</td><td class="right num">{pu != null ? `${number(pu)} %` : "–"}</td><td class="right num">{t.median_hours != null ? span(t.median_hours * 3600000) : "–"}</td><td class="right num">{ph != null ? span(ph * 3600000) : "–"}</td></tr>; })}</tbody></table></div></>}
+            {plot.x.length > 1 && <div class="card"><h3>Failures per {interval}</h3><Chart x={plot.x} series={plot.series} title={`Failures per ${interval} of the most frequent`} height={220} /></div>}
+            <div class="scroll" tabIndex={0} role="region" aria-label="Numbers beside the paper's"><table class="list trends"><thead><tr><th>{by === "challenge" ? "Challenge" : "Category"}</th><th class="right">Failures</th><th>Share of its platform</th><th>In the paper</th><th class="right">Unresolved</th><th class="right">No answer (paper)</th><th class="right">Median to resolve</th><th class="right">Paper</th></tr></thead>
+                <tbody>{rows.map((t) => <tr key={t.id} data-row>
+                    <td><a class="main" href={`/failures?challenge=${encodeURIComponent(t.id)}`} title={t.path ?? ""}>{t.title ?? sea(t.id)}</a>{t.path && <span class="sub">{t.path.split(" › ")[0]}</span>}</td><td class="right num">{count(t.failures)}</td>
+                    <td><Share v={t.share_of_platform} /></td><td>{t.paper?.share != null ? <Share v={t.paper.share} hazard /> : <span class="dim">–</span>}</td><td class="right num">{number(t.unresolved_share)} %</td><td class="right num">{t.paper?.unanswered != null ? `${number(t.paper.unanswered)} %` : "–"}</td><td class="right num">{t.median_hours != null ? about(t.median_hours * 3600000) : "–"}</td><td class="right num">{t.paper?.median_hours != null ? about(t.paper.median_hours * 3600000) : "–"}</td></tr>)}</tbody></table></div></>}
     </div>;
 }
 const Share = ({v, hazard}: {v: number; hazard?: boolean}) => <span class="meter"><span class={`bar ${hazard ? "hazard" : "sea"}`} aria-hidden="true"><i style={{width: `${Math.min(100, v)}%`}} /></span><span class="num">{number(v, 2)} %</span></span>;
 
-interface Op { operator: string; platform: string; tool: string; failures: number; resolved?: number; projects?: number; first_day?: string; last_day?: string; last_at?: string; challenge_id?: string }
+interface Op { operator: string; failures: number; unresolved: number; projects: number; first_day: string; last_day: string; places: {platform: string; tool: string; failures: number; unresolved: number; challenge_id: string | null}[] }
 function Operators() {
     const list = useGet<Page<Op>>("/api/v1/trends/operators");
     if (list.error)
@@ -142,10 +141,10 @@ function Operators() {
         return <Loading what="Counting" />;
     if (list.data.items.length === 0)
         return <Empty title="No operator was missed yet"><p>When a converter or runtime lacks an operator, it is counted here by platform and tool: a list that a framework's vendor could act on.</p></Empty>;
-    return <table class="list"><thead><tr><th>Operator</th><th>Platform</th><th>Tool</th><th class="right">Failures</th><th class="right">Resolved</th><th>Last</th></tr></thead><tbody>{list.data.items.map((o) => <tr key={o.operator + o.platform + o.tool} data-row>
-        <td><a class="main mono" href={`/failures?operator=${encodeURIComponent(o.operator)}`}>{o.operator}</a></td><td>{o.platform}</td><td>{o.tool}</td><td class="right num">{count(o.failures)}</td><td class="right num">{o.resolved ?? "–"}</td><td><Time at={o.last_at ?? o.last_day} /></td></tr>)}</tbody></table>;
+    return <table class="list"><thead><tr><th>Operator</th><th>Where</th><th class="right">Projects</th><th class="right">Failures</th><th class="right">Unresolved</th><th>Last</th></tr></thead><tbody>{list.data.items.map((o) => <tr key={o.operator} data-row>
+        <td><a class="main mono" href={`/failures?operator=${encodeURIComponent(o.operator)}`}>{o.operator}</a></td><td class="grow wrap">{o.places.map((p) => `${p.tool} for ${p.platform} (${p.failures})`).join(", ")}</td><td class="right num">{o.projects}</td><td class="right num">{count(o.failures)}</td><td class="right num">{count(o.unresolved)}</td><td><Time at={o.last_day} /></td></tr>)}</tbody></table>;
 }
-interface Pair { made_with: string; used_with: string; kind?: string; ok?: number; failed?: number; failures?: number; runs?: number; first_day?: string; last_day?: string; since?: string }
+interface Pair { made_with: string; used_with: string; kind: string; ok: number; failed: number; failed_share: number; projects: number; never_green: boolean; last_day: string; last_green_day: string | null }
 function Toolchains() {
     const list = useGet<Page<Pair>>("/api/v1/trends/toolchains");
     if (list.error)
@@ -153,7 +152,18 @@ function Toolchains() {
     if (!list.data)
         return <Loading what="Counting" />;
     if (list.data.items.length === 0)
-        return <Empty title="Nothing to compare yet"><p>Pairs of what a model was exported with and what took it are counted here.</p></Empty>;
-    return <table class="list"><thead><tr><th>Exported with</th><th>Taken by</th><th>Stage</th><th>Good</th><th class="right">Failed</th><th class="right">Of</th></tr></thead><tbody>{list.data.items.map((p) => { const bad = p.failed ?? p.failures ?? 0, all = p.runs ?? bad + (p.ok ?? 0); return <tr key={p.made_with + p.used_with + p.kind} data-row>
-        <td>{p.made_with}</td><td>{p.used_with}</td><td>{p.kind}</td><td><span class="bar bad" aria-hidden="true"><i style={{width: `${all ? 100 * bad / all : 0}%`}} /></span> <span class="num">{all ? percent(1 - bad / all) : "–"}</span></td><td class="right num">{bad}</td><td class="right num">{all}</td></tr>; })}</tbody></table>;
+        return <Empty title="No pair of toolchains has failed"><p>What a model was exported with and what took it are counted here, worst pairs first.</p></Empty>;
+    return <table class="list"><thead><tr><th>Exported with</th><th>Taken by</th><th>Stage</th><th>Failed</th><th class="right">Of</th><th>Last green</th></tr></thead><tbody>{list.data.items.map((p) => <tr key={p.made_with + p.used_with + p.kind} data-row>
+        <td>{p.made_with}</td><td>{p.used_with}</td><td>{p.kind}</td><td><span class="meter"><span class="bar bad" aria-hidden="true"><i style={{width: `${p.failed_share}%`}} /></span><span class="num">{number(p.failed_share, 2)} %</span></span>{p.never_green && <span class="tag bad">never green</span>}</td><td class="right num">{count(p.ok + p.failed)}</td><td>{p.last_green_day ? <Time at={p.last_green_day} /> : <span class="dim">never</span>}</td></tr>)}</tbody></table>;
+}
+
+// ---- what turned stages green, to confirm or to reject
+function Fixes() {
+    const q = query.value, state = q.get("state") ?? "candidate";
+    const list = useList<Resolution>("/api/v1/resolutions?" + new URLSearchParams({limit: "30", ...(state !== "all" ? {state} : {}), ...(q.get("project") ? {project: q.get("project")!} : {}), ...(q.get("challenge") ? {challenge: q.get("challenge")!} : {})}), "before");
+    return <><form class="filters" onSubmit={(e) => e.preventDefault()}><label>State <select value={state} onChange={(e) => setQuery({state: e.currentTarget.value})}><option value="candidate">to be confirmed</option><option value="confirmed">confirmed</option><option value="rejected">rejected</option><option value="all">all</option></select></label></form>
+        {list.error && <Failed problem={list.error} retry={list.reload} />}
+        {!list.items ? !list.error && <Loading /> : list.items.length === 0 ? <Empty title="Nothing to show"><p>When a stage that was red turns green, what changed between is kept here as a candidate; once confirmed, later failures of that challenge show it first.</p></Empty>
+            : <ul class="stack">{list.items.map((r) => <li key={r.id} class="card" data-row><p class="row"><a class="main" href={`/attempts/${r.red_attempt_id}`}>{r.project} {r.stage}</a><span class="tag">{r.state}</span>{r.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(r.challenge_id)}`}>{idWords(r.challenge_id)}</a>}<span class="dim"><Time at={r.green_at} /></span></p><Fix r={r} reload={list.reload} /></li>)}</ul>}
+        <More more={list.more} busy={list.busy} /></>;
 }

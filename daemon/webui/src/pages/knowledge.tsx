@@ -71,7 +71,7 @@ function Chart({nodes, children, by, own}: {nodes: Node[]; children: Node[]; by:
         })}</div>}
         <div class="scroll" tabIndex={0} role="region" aria-label="The same as numbers"><table class="list"><thead><tr><th>Challenge</th><th>Paper</th><th>Here</th><th class="right">No accepted answer</th><th class="right">Median to an answer</th><th class="right">Indicators</th></tr></thead><tbody>{children.map((n) => <tr key={n.id} data-row>
             <td><a class="main" href={go1(n)}>{n.title}</a></td><td>{n.share !== null ? <Bar v={n.share} hazard /> : <span class="dim">–</span>}</td><td>{n.failures > 0 ? <><Bar v={own ? 100 * n.failures / own : 0} /> <span class="dim num">{count(n.failures)}</span></> : <span class="dim">none</span>}</td>
-            <td class="right num">{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</td><td class="right num">{n.median_minutes !== null ? span(n.median_minutes * 60000) : "–"}</td><td class="right num">{n.indicators}</td></tr>)}</tbody></table></div>
+            <td class="right num">{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</td><td class="right num">{n.median_minutes !== null ? span(n.median_minutes * 60000) : "–"}</td><td class="right num">{nodes.reduce((s, c) => s + (c.id === n.id || c.id.startsWith(n.id + "/") ? c.indicators : 0), 0)}</td></tr>)}</tbody></table></div>
     </section>;
 }
 const Bar = ({v, hazard}: {v: number; hazard?: boolean}) => <span class="meter"><span class={`bar ${hazard ? "hazard" : "sea"}`} aria-hidden="true"><i style={{width: `${Math.min(100, v)}%`}} /></span><span class="num">{number(v, 2)} %</span></span>;
@@ -86,7 +86,7 @@ function Entry({id, own}: {id: string; own: number}) {
         return node.error ? <Failed problem={node.error} retry={node.reload} /> : <Loading />;
     const e = n.entry ?? {}, web = (s: string) => /^https?:\/\//.test(s);
     return <article class="entry" aria-label={n.title}>
-        <header class="row apart"><h2>{n.title}</h2><div class="row"><a class="button small" href={`/failures?challenge=${encodeURIComponent(id)}`}>{count(n.failures)} failures here</a><button type="button" class="button small" onClick={() => setPast(true)}>History</button>{curates() && <button type="button" class="button small" onClick={() => setEditing(true)}>Edit</button>}</div></header>
+        <header class="row apart"><h2>{n.title}</h2><div class="row"><a class="button small" href={`/failures?challenge=${encodeURIComponent(id)}`}>{count(n.failures)} {n.failures === 1 ? "failure" : "failures"} here</a><button type="button" class="button small" onClick={() => setPast(true)}>History</button>{curates() && <button type="button" class="button small" onClick={() => setEditing(true)}>Edit</button>}</div></header>
         <div class="beside"><div class="left stack wide">
             {(e.about ?? n.about) && <p class="lead">{e.about ?? n.about}</p>}
             {e.remedies && e.remedies.length > 0 && <section><h3>What helps</h3><ul class="stack">{e.remedies.map((r) => <li class="remedy"><p>{(r.tool || r.versions) && <span class="tag">{r.tool} {r.versions}</span>} {r.text}</p>{r.commands?.map((c) => <Command text={c} />)}</li>)}</ul></section>}
@@ -149,6 +149,7 @@ weights:
 transient: false
 remedy:
   text: "what to do"
+sources: ["where that is written"]
 `;
 function Indicator() {
     const id = query.value.get("id"), one = useGet<IndicatorFull>(id ? `/api/v1/kb/indicator?id=${encodeURIComponent(id)}` : null), i = one.data;
@@ -178,11 +179,11 @@ function Indicator() {
         <div class="beside"><div class="left stack wide">
             {i && yaml === null && <>
                 <p class="lead">{i.indicator.summary}</p>{i.retired && <p class="note warn">Retired: it says nothing.</p>}
-                <section><h3>Pattern</h3><pre class="block">{i.indicator.pattern}</pre></section>
-                <section><h3>Speaks for</h3><table class="narrow"><thead><tr><th>Where</th><th>Challenge</th><th class="right">Of 100 such failures</th></tr></thead><tbody>{Object.entries(i.indicator.weights ?? {}).flatMap(([where, m]) => Object.entries(m).map(([c, w]) => <tr key={where + c}><td>{where}</td><td><a href={`/knowledge?id=${encodeURIComponent(c)}`}>{idWords(c)}</a></td><td class="right num">{Math.round(w * 100)}</td></tr>))}</tbody></table></section>
+                <section><h3>Pattern</h3><pre class="block" tabIndex={0}>{i.indicator.pattern}</pre></section>
+                <section><h3>Speaks for</h3><div class="scroll" tabIndex={0} role="region" aria-label="Challenges it speaks for"><table class="narrow"><thead><tr><th>Where</th><th>Challenge</th><th class="right">Of 100 such failures</th></tr></thead><tbody>{Object.entries(i.indicator.weights ?? {}).flatMap(([where, m]) => Object.entries(m).map(([c, w]) => <tr key={where + c}><td>{where}</td><td><a href={`/knowledge?id=${encodeURIComponent(c)}`}>{idWords(c)}</a></td><td class="right num">{Math.round(w * 100)}</td></tr>))}</tbody></table></div></section>
                 {i.indicator.remedy?.text && <section><h3>Remedy</h3><p>{i.indicator.remedy.text}</p>{i.indicator.remedy.commands?.map((c) => <Command text={c} />)}</section>}
-                <details><summary>As YAML</summary><pre class="block">{i.yaml}</pre></details></>}
-            {yaml !== null && <form class="stack" onSubmit={(e) => { e.preventDefault(); void save(); }}><Field label="YAML" hint={<>One's own are called <code>local/…</code>. Try it on history before it is saved.</>}>{(f) => <textarea id={f} class="mono" rows={18} spellcheck={false} value={yaml} onInput={(e) => setYaml(e.currentTarget.value)} />}</Field>
+                <details><summary>As YAML</summary><pre class="block" tabIndex={0}>{i.yaml}</pre></details></>}
+            {yaml !== null && <form class="stack" onSubmit={(e) => { e.preventDefault(); void save(); }}><Field label="YAML" hint={<>One's own are called <code>local/…</code>. Try it on history before it is saved.</>}>{(f) => <textarea id={f} class="mono" rows={18} spellcheck={false} value={yaml} onInput={(e) => { setYaml(e.currentTarget.value); setError(undefined); }} />}</Field>
                 {error && <Failed problem={error} />}<div class="row end">{id && <button type="button" class="button" onClick={() => setYaml(null)}>Leave it</button>}<button type="submit" class="button primary">Save</button></div></form>}
             <Try id={id} yaml={yaml} />
         </div><aside class="right">
@@ -215,8 +216,23 @@ function ChangeList({object}: {object: string}) {
     if (list.items.length === 0)
         return <p class="dim">Nobody has changed it.</p>;
     return <><ul class="stack">{list.items.map((c) => <li key={c.id}><p><b>{c.action}</b> {!object && <a class="mono" href={c.object.startsWith("indicator ") ? `/knowledge/indicator?id=${encodeURIComponent(c.object.slice(10))}` : `/knowledge?id=${encodeURIComponent(c.object.replace(/^entry /, ""))}`}>{c.object}</a>} <span class="dim">by {c.actor}, <Time at={c.at} /></span></p>
-        {c.diff && <details><summary class="dim">difference</summary><pre class="block diff">{c.diff.split("\n").map((l) => <span class={l.startsWith("+") ? "good" : l.startsWith("-") ? "bad" : "dim"}>{l}{"\n"}</span>)}</pre></details>}</li>)}</ul><More more={list.more} busy={list.busy} /></>;
+        {c.diff && <details><summary class="dim">difference</summary><pre class="block diff" tabIndex={0}>{c.diff.split("\n").map((l) => <span class={l.startsWith("+") ? "good" : l.startsWith("-") ? "bad" : "dim"}>{l}{"\n"}</span>)}</pre></details>}</li>)}</ul><More more={list.more} busy={list.busy} /></>;
 }
 function Changes() {
-    return <><Title aside={<a class="button" href="/knowledge">Map</a>}>Changes of the knowledge</Title><ChangeList object="" /></>;
+    return <><Title aside={<a class="button" href="/knowledge">Map</a>}>Changes of the knowledge</Title><Apply /><ChangeList object="" /></>;
+}
+
+interface Job { state: string; total: number | null; done: number | null; changed: number | null; kb?: string | null; started_at?: string; ended_at?: string | null; asked_by?: string | null }
+/** History under the knowledge as it is now: how far that is, and asking for it. */
+function Apply() {
+    const job = useGet<Job>("/api/v1/kb/apply"), j = job.data, running = j?.state === "running";
+    useEffect(() => {
+        const t = setInterval(() => { if (running && !document.hidden) job.reload(); }, 1500);
+        return () => clearInterval(t);
+    }, [running, job.reload]);
+    if (!j)
+        return null;
+    return <section class="card apply"><header class="row apart"><h2>History under this knowledge</h2>{curates() && <Act kind="small" disabled={running} confirm="Diagnose every past failure anew? It goes on in the background; old answers are kept." run={() => api("POST", "/api/v1/kb/apply", {}).then(job.reload)} done="It has begun.">Label history anew</Act>}</header>
+        <p class="dim" aria-live="polite">{j.state === "none" ? "Past failures keep the answers that they got; new knowledge can be applied to them." : <>{running ? "Being labelled" : j.state === "superseded" ? "Ended by newer knowledge" : "Labelled"}: {j.total !== null && <>{count(j.done ?? 0)} of {count(j.total)}, {count(j.changed ?? 0)} changed. </>}<Time at={j.ended_at ?? j.started_at} /></>}</p>
+        {running && j.total ? <span class="bar sea" aria-hidden="true"><i style={{width: `${100 * (j.done ?? 0) / j.total}%`}} /></span> : null}</section>;
 }

@@ -23,13 +23,18 @@ export function Login() {
     };
     useEffect(() => {
         document.title = "Log in · Portolan";
-        const given = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
-        if (given) {
-            history.replaceState(null, "", location.pathname + location.search);
-            void enter(given);
-        } else if (session.value && path.value === "/login") {
-            go("/runs", {replace: true});
-        }
+        const look = () => {
+            const given = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
+            if (given) {
+                history.replaceState(null, "", location.pathname + location.search);
+                void enter(given);
+            } else if (session.value && path.value === "/login") {
+                go("/runs", {replace: true});
+            }
+        };
+        look();
+        addEventListener("hashchange", look);       // a link opened in the tab that shows this page already
+        return () => removeEventListener("hashchange", look);
     }, []);
     return <main class="alone login">
         <Rose size={180} />

@@ -5,6 +5,7 @@ import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
 import {about, count, idWords, number, percent, shortRef} from "../lib/format.ts";
 import {useLive, useSoon} from "../lib/live.ts";
 import {query, setQuery} from "../lib/router.ts";
+import {Terms} from "../ui/terms.tsx";
 import {Act, Dialog, Empty, Failed, Field, Loading, More, State, Time, Title} from "../ui/basics.tsx";
 
 interface Term { name: string; value: number; why: string }
@@ -71,10 +72,6 @@ function Row({i, give, reload}: {i: Item; give: () => void; reload: () => void})
                 {manages() && <button type="button" class="button small" onClick={give}>{a ? "Give to …" : "Assign …"}</button>}</div>}
             {!a && i.suggested.length > 0 && <p class="sub wrap" title={i.suggested[0].reasons.join("; ")}>perhaps {i.suggested[0].display_name ?? i.suggested[0].person}: {i.suggested[0].reasons[0]}</p>}
         </div></li>;
-}
-
-export function Terms({terms}: {terms: Term[]}) {
-    return <dl class="terms">{terms.map((t) => <div key={t.name}><dt>{t.name.replace(/_/g, " ")}</dt><dd class="num">{number(t.value)}</dd><dd class="why">{t.why}</dd></div>)}</dl>;
 }
 
 const soonest = () => { const d = new Date(Date.now() + 3 * 86400000); d.setHours(17, 0, 0, 0); return new Date(d.getTime() - d.getTimezoneOffset() * 60000).toISOString().slice(0, 16); };

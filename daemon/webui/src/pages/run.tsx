@@ -3,7 +3,7 @@
 import {useEffect, useMemo} from "preact/hooks";
 import {api, may, useGet, type Page} from "../lib/api.ts";
 import {useLive, useSoon} from "../lib/live.ts";
-import {bytes, shortRef, shortSha, span} from "../lib/format.ts";
+import {about, bytes, idWords, percent, shortRef, shortSha, span} from "../lib/format.ts";
 import {go, query, withQuery} from "../lib/router.ts";
 import {open, type Attempt, type Run as RunData, type Stage} from "../lib/types.ts";
 import {Act, Command, Empty, Failed, Loading, State, Time, Title, Took} from "../ui/basics.tsx";
@@ -13,6 +13,7 @@ import {useKeys} from "../ui/keys.tsx";
 import {DiagnosisPanel} from "../ui/diagnosis.tsx";
 import {ReportView} from "../ui/report.tsx";
 import {Compare} from "../ui/compare.tsx";
+import {Terms} from "../ui/terms.tsx";
 
 /** The stage to show when none is named: the first that is red for its own reasons, else what runs, else the last one. */
 function telling(stages: Stage[]): Stage | undefined {
@@ -61,9 +62,10 @@ export function Run({parts}: {parts: string[]}) {
             <span><Took from={r.started_at} to={r.ended_at} /></span>
         </div>
         {r.message && <p class={`note ${r.state === "invalid" ? "hazard" : ""}`}>{r.message}</p>}
-        {r.state === "invalid" && r.pipeline_text && <pre class="block">{r.pipeline_text}</pre>}
+        {r.state === "invalid" && r.pipeline_text && <pre class="block" tabIndex={0}>{r.pipeline_text}</pre>}
         {r.stages.length > 0 && <Graph stages={r.stages} chosen={stage?.name} href={(s) => withQuery({stage: s.name, attempt: "", view: ""})} />}
         {r.stages.length === 0 && isOpen && <Loading what="Fetching the commit and planning its stages" />}
+        <Preflight run={r} />
         {stage && <StageView key={stage.name} run={r} stage={stage} reload={soon} />}
     </>;
 }
@@ -94,6 +96,7 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
                 <Act kind="primary" run={() => api("POST", `/api/v1/stages/${stage.id}/approve`, {}).then(reload)} done="The gate is open.">Approve</Act>
                 <Act kind="danger" run={() => api("POST", `/api/v1/stages/${stage.id}/decline`, {}).then(reload)} done="Declined: the stage is red." confirm={`Decline ${stage.name}? It turns red, and what needs it is skipped.`}>Decline</Act></span>}
         </header>
+        {stage.gate_why && stage.state === "gated" && <p class="note warn">{stage.gate_why}{stage.approvers && stage.approvers.length > 0 && `; may open it: ${stage.approvers.join(", ")}`}</p>}
         {(reason || stage.message) && <p class={`note ${stage.state === "gated" ? "warn" : ""}`}>{reason ?? stage.message}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
         {chosen ? <div class="beside">
             <div class="left">
@@ -106,12 +109,44 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
                 {view === "plan" && <Plan stage={stage} run={run} />}
             </div>
             <aside class="right" aria-label="Diagnosis and facts">
-                {a && a.ok === false && <DiagnosisPanel attempt={a} stage={stage} run={run} reload={() => { attempt.reload(); reload(); }} />}
+                {a && a.ok === false && <DiagnosisPanel attempt={a} run={run} reload={() => { attempt.reload(); reload(); }} />}
+                {a && a.ok === false && latest && may("trigger") && <Owner stage={stage} />}
                 {a && <Facts a={a} stage={stage} />}
+                <Weighed stage={stage} />
                 {a && a.ended_at && <div class="card"><h2>Reproduce</h2><p class="dim">The same stage, inputs and toolchain on your machine:</p><Command text={`portolan reproduce ${chosen}`} /></div>}
             </aside>
-        </div> : !reason && !stage.message && <p class="dim pad">This stage has not begun.</p>}
+        </div> : <div class="beside"><div class="left"><div class="stack">{!reason && !stage.message && <p class="dim pad">This stage has not begun.</p>}<Plan stage={stage} run={run} /></div></div><aside class="right" aria-label="Risk"><Weighed stage={stage} /></aside></div>}
     </section>;
+}
+
+interface Finding { rule: string; severity: string; challenge_id: string | null; target: string | null; stage: string | null; path: string | null; message: string; remedy: string | {text?: string} | null; stage_state?: string | null }
+interface Look { id: number; state: string; stage: string | null; message?: string | null; memory: {stage?: string; target?: string; estimated_bytes?: number; estimate_bytes?: number; bytes?: number; measured_bytes?: number | null}[] | null }
+/** What was found before the stages ran; open while there is something to heed. */
+function Preflight({run}: {run: RunData}) {
+    const seen = useGet<{items: Finding[]; looks: Look[]}>(`/api/v1/runs/${run.id}/preflight`);
+    useEffect(() => { seen.reload(); }, [run.state]);
+    const list = seen.data?.items ?? [], errors = list.filter((f) => f.severity === "error").length, memory = (seen.data?.looks ?? []).flatMap((l) => l.memory ?? []);
+    if (list.length === 0 && memory.length === 0)
+        return null;
+    return <details class="card preflight" open={errors > 0}><summary><b>Pre-flight</b> <span class="dim">{list.length === 0 ? "found nothing" : `${list.length} finding${list.length > 1 ? "s" : ""}${errors ? `, ${errors} that will fail` : ""}`}</span></summary>
+        <ul class="plainlist">{list.map((f) => <li><span class={`tag ${f.severity === "error" ? "bad" : f.severity === "warning" ? "warn" : ""}`}>{f.severity}</span> {f.message} {f.path && <code class="dim">{f.path}</code>}
+            <span class="sub wrap">{f.stage && <a href={withQuery({stage: f.stage, attempt: "", view: ""})}>{f.stage}</a>} {f.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(f.challenge_id)}`}>{idWords(f.challenge_id)}</a>} {f.remedy && (typeof f.remedy === "string" ? f.remedy : f.remedy.text)}</span></li>)}</ul>
+        {memory.length > 0 && <table class="narrow"><caption>Memory: estimated beside measured</caption><thead><tr><th>Stage</th><th class="right">Estimated</th><th class="right">Measured</th></tr></thead><tbody>{memory.map((m) => <tr><td>{m.stage ?? m.target}</td><td class="right num">{bytes(m.estimated_bytes ?? m.estimate_bytes ?? m.bytes)}</td><td class="right num">{bytes(m.measured_bytes)}</td></tr>)}</tbody></table>}
+    </details>;
+}
+
+interface Risk { p: number | null; hours: number | null; terms: {name: string; value: number; why: string}[] }
+function Weighed({stage}: {stage: Stage}) {
+    const risk = useGet<Risk>(stage.risk_p !== null && stage.risk_p !== undefined ? `/api/v1/stages/${stage.id}/risk` : null), r = risk.data;
+    return r?.p != null ? <details class="card"><summary><b>Risk as weighed before</b> <span class="num">{percent(r.p)}{r.hours != null && ` × ${about(r.hours * 3600000)}`}</span></summary><Terms terms={r.terms} /></details> : null;
+}
+function Owner({stage}: {stage: Stage}) {
+    const list = useGet<Page<{stage_id: number; assignment: {id: number; person: string | null; display_name?: string | null; state: string} | null; suggested: {person: string; display_name?: string; reasons: string[]}[]}>>(`/api/v1/board?limit=200&state=red&target=${encodeURIComponent(stage.target ?? "")}`);
+    const mine = list.data?.items.find((i) => i.stage_id === stage.id);
+    if (!mine)
+        return null;
+    const a = mine.assignment, s = mine.suggested[0];
+    return <div class="card"><h2>Who takes it</h2>{a ? <p><a href={`/risk/${a.id}`}>{a.display_name ?? a.person ?? "nobody now"}</a> <span class="tag">{a.state}</span></p> : <><p class="row"><Act kind="small" run={() => api("POST", "/api/v1/assignments", {stage_id: stage.id}).then(list.reload)} done="It is yours.">Take it</Act><a class="button small" href={`/risk?state=red&person=none`}>On the board</a></p>{s && <p class="sub wrap">perhaps {s.display_name ?? s.person}: {s.reasons[0]}</p>}</>}</div>;
 }
 
 function Facts({a, stage}: {a: Attempt; stage: Stage}) {
@@ -140,6 +175,6 @@ function Artifacts({attempt}: {attempt: number}) {
 
 function Plan({stage, run}: {stage: Stage; run: RunData}) {
     const plan = useGet<Record<string, unknown>>(`/api/v1/stages/${stage.id}`);
-    return <div class="stack">{plan.error ? <Failed problem={plan.error} retry={plan.reload} /> : plan.data ? <pre class="block">{JSON.stringify(plan.data.spec ?? plan.data, null, 2)}</pre> : <Loading />}
-        {run.pipeline_text && <><h3>.portolan.yml of this commit</h3><pre class="block">{run.pipeline_text}</pre></>}</div>;
+    return <div class="stack">{plan.error ? <Failed problem={plan.error} retry={plan.reload} /> : plan.data ? <pre class="block" tabIndex={0}>{JSON.stringify(plan.data.spec ?? plan.data, null, 2)}</pre> : <Loading />}
+        {run.pipeline_text && <><h3>.portolan.yml of this commit</h3><pre class="block" tabIndex={0}>{run.pipeline_text}</pre></>}</div>;
 }

@@ -16,8 +16,8 @@ const shapes: Record<string, JSX.Element> = {
     skipped: <path d="M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1zm0 1.8a5.2 5.2 0 1 0 0 10.4A5.2 5.2 0 0 0 8 2.8zM5 7.2h6v1.6H5z" fill-rule="evenodd" />,
     cancelled: <path d="M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1zm3.9 3.1A5.2 5.2 0 0 0 4.4 11.6zM11.6 4.4 4.1 11.9A5.2 5.2 0 0 0 11.6 4.4z" fill-rule="evenodd" />,
 };
-const alias: Record<string, string> = {claimed: "running", preparing: "running", cancelling: "cancelled", invalid: "red", active: "green", draining: "gated", offline: "red"};
-const tones: Record<string, string> = {green: "good", active: "good", draining: "warn", offline: "bad", red: "bad", invalid: "bad", running: "busy", claimed: "busy", preparing: "busy", gated: "warn", queued: "idle", cancelling: "idle"};
+const alias: Record<string, string> = {claimed: "running", deciding: "running", preparing: "running", cancelling: "cancelled", invalid: "red", active: "green", draining: "gated", offline: "red"};
+const tones: Record<string, string> = {green: "good", active: "good", draining: "warn", offline: "bad", red: "bad", invalid: "bad", running: "busy", claimed: "busy", deciding: "busy", preparing: "busy", gated: "warn", queued: "idle", cancelling: "idle"};
 export const tone = (state: string) => tones[state] ?? "idle";
 
 export function Mark({state, size = 14}: {state: string; size?: number}) {

@@ -39,7 +39,7 @@ export function Compare({run, stage, attempt}: {run: Run; stage: Stage; attempt:
         <p>Beside <a href={`/runs/${goodId}?stage=${encodeURIComponent(stage.name)}`}>#{good.data.number}</a>, green <Time at={good.data.ended_at} />: <code>{shortSha(good.data.commit_sha)}</code> {good.data.commit_message?.split("\n")[0]}. What differs:</p>
         <div><h3>Commit</h3>{good.data.commit_sha === run.commit_sha ? <p class="dim">The same commit.</p> : <><p><code>{shortSha(good.data.commit_sha)}</code> → <code>{shortSha(run.commit_sha)}</code> {run.commit_message?.split("\n")[0]} <span class="dim">{run.commit_author?.replace(/ <.*>$/, "")}</span></p></>}</div>
         <div><h3>Environment</h3>{env.length ? <Changes rows={env} /> : <p class="dim">Nothing: same agent, same tools, same versions.</p>}</div>
-        <div><h3>Pipeline file</h3>{spec === null ? <p class="dim">It differs, and is too long to show here.</p> : spec.length ? <pre class="block diff">{spec.map((r, i) => (r.kind !== " " || spec.slice(Math.max(0, i - 2), i + 3).some((x) => x.kind !== " ")) && <span class={r.kind === "+" ? "good" : r.kind === "-" ? "bad" : "dim"}>{r.kind} {r.text}{"\n"}</span>)}</pre> : <p class="dim">The same.</p>}</div>
+        <div><h3>Pipeline file</h3>{spec === null ? <p class="dim">It differs, and is too long to show here.</p> : spec.length ? <pre class="block diff" tabIndex={0}>{spec.map((r, i) => (r.kind !== " " || spec.slice(Math.max(0, i - 2), i + 3).some((x) => x.kind !== " ")) && <span class={r.kind === "+" ? "good" : r.kind === "-" ? "bad" : "dim"}>{r.kind} {r.text}{"\n"}</span>)}</pre> : <p class="dim">The same.</p>}</div>
         {figures.length > 0 && <div><h3>Numbers</h3><Changes rows={figures} /></div>}
     </div>;
 }

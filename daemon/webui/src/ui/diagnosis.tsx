@@ -2,13 +2,14 @@
 // like it, and a person's word about it. Parts whose route the daemon does not have are left out.
 import {useState} from "preact/hooks";
 import {api, may, useGet, type Page} from "../lib/api.ts";
-import {idWords, percent, span} from "../lib/format.ts";
+import {idWords, percent} from "../lib/format.ts";
 import {withQuery} from "../lib/router.ts";
-import type {Attempt, Challenge, Evidence, Run, Stage} from "../lib/types.ts";
+import type {Attempt, Challenge, Evidence, Run} from "../lib/types.ts";
 import {Act, Command, Dialog, Field, Time} from "./basics.tsx";
 import {ChallengePicker} from "./picker.tsx";
+import {Fix, type Resolution} from "./fix.tsx";
 
-export function DiagnosisPanel({attempt, stage, run, reload}: {attempt: Attempt; stage: Stage; run: Run; reload: () => void}) {
+export function DiagnosisPanel({attempt, run, reload}: {attempt: Attempt; run: Run; reload: () => void}) {
     const d = attempt.diagnosis, first = d?.challenges?.[0];
     const told = d?.state === "diagnosed" && first;
     return <section class="card diagnosis" aria-label="Diagnosis">
@@ -28,9 +29,11 @@ export function DiagnosisPanel({attempt, stage, run, reload}: {attempt: Attempt;
             {first?.about && !first.remedy && <div><h3>What it is</h3><p>{first.about}</p></div>}
         </>}
         <Resolutions attempt={attempt.id} />
-        <Retry stage={stage} />
+        <Retry attempt={attempt} />
         {d && may("trigger") && <Feedback attempt={attempt} first={first} reload={reload} />}
+        {attempt.known_cases && attempt.known_cases.length > 0 && <Cases cases={attempt.known_cases} />}
         <Similar attempt={attempt.id} />
+        <Before attempt={attempt.id} />
         {d?.cuts && d.cuts.length > 0 && <details class="dim"><summary>Not looked at</summary><ul class="plainlist">{d.cuts.map((c) => <li>{c}</li>)}</ul></details>}
     </section>;
 }
@@ -46,25 +49,19 @@ function Quotes({evidence, run}: {evidence: Evidence[]; run: Run}) {
         const at = e.stage && run.stages.some((s) => s.name === e.stage) ? withQuery({stage: e.stage, attempt: "", view: ""}) : withQuery({view: ""});
         return <li title={e.why ?? ""}>{e.line > 0 ? <a href={`${at}#L${e.line}`}><span class="num">{e.stage && `${e.stage} `}{e.line}</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></a> : <span><span class="num">fact</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></span>}
             {e.why && e.indicator && <span class="sub">{e.why}</span>}</li>;
-    })}</ul>{evidence.length > 4 && <button type="button" class="link" onClick={() => setAll(!all)}>{all ? "Fewer" : `${evidence.length - 4} more lines`}</button>}</div>;
+    })}</ul>{evidence.length > 4 && <button type="button" class="link" onClick={() => setAll(!all)}>{all ? "Fewer" : `${evidence.length - 4} more line${evidence.length > 5 ? "s" : ""}`}</button>}</div>;
 }
 
-function Retry({stage}: {stage: Stage}) {
-    const r = stage.retry_decision;
-    if (!r && !stage.retries)
-        return null;
-    return <div><h3>Tried again?</h3><p>{r?.why ?? `${stage.retries} of ${stage.retry_max} retries were spent.`}{r?.saved_minutes ? <span class="good"> About {span(r.saved_minutes * 60000)} saved.</span> : null}</p></div>;
+function Retry({attempt}: {attempt: Attempt}) {
+    const r = attempt.retry;
+    return r && <div><h3>{r.retry ? "Tried again" : "Not tried again"}</h3><p>{r.why.replace(/^(not )?tried (again|once more): /, "")}</p></div>;
 }
 
-interface Resolution { id: number; state: string; summary?: string; note?: string | null; run_id?: number; run_number?: number; project?: string; at?: string; commits?: {sha: string; subject?: string; message?: string; author?: string}[]; author?: string }
 function Resolutions({attempt}: {attempt: number}) {
-    const list = useGet<Page<Resolution>>(`/api/v1/attempts/${attempt}/resolutions`);
+    const list = useGet<Page<Resolution>>(`/api/v1/attempts/${attempt}/resolutions?limit=4`);
     if (list.error || !list.data?.items.length)
         return null;
-    return <div><h3>What fixed it before</h3><ul class="plainlist fixes">{list.data.items.slice(0, 4).map((r) => <li key={r.id}>
-        <span class={`tag ${r.state === "confirmed" ? "good" : ""}`}>{r.state}</span> {r.note ?? r.summary ?? r.commits?.[0]?.subject ?? r.commits?.[0]?.message?.split("\n")[0] ?? "a change"}
-        <span class="sub">{r.run_id && <a href={`/runs/${r.run_id}`}>{r.project} {r.run_number ? `#${r.run_number}` : ""}</a>} <Time at={r.at} />
-            {may("trigger") && r.state !== "confirmed" && <> · <Act kind="link" run={() => api("PATCH", `/api/v1/resolutions/${r.id}`, {state: "confirmed"}).then(list.reload)} done="Confirmed: it is shown first from now on.">That was it</Act> · <Act kind="link" run={() => api("PATCH", `/api/v1/resolutions/${r.id}`, {state: "rejected"}).then(list.reload)} done="Noted.">No</Act></>}</span></li>)}</ul></div>;
+    return <div><h3>What fixed it before</h3><ul class="plainlist fixes">{list.data.items.map((r) => <li key={r.id}><Fix r={r} reload={list.reload} /></li>)}</ul></div>;
 }
 
 interface SimilarRow { attempt_id: number; run_id: number; run_number: number; project: string; stage: string; at: string; summary?: string | null; key_line?: string | null; resolved_at?: string | null; score: number; why: (string | {text?: string})[] }
@@ -73,19 +70,27 @@ function Similar({attempt}: {attempt: number}) {
     if (list.error || !list.data?.items.length)
         return null;
     return <div><h3>Looked like it</h3><ul class="plainlist">{list.data.items.slice(0, 5).map((s) => <li key={s.attempt_id}>
-        <a href={`/runs/${s.run_id}?stage=${encodeURIComponent(s.stage)}&attempt=${s.attempt_id}`}>{s.project} #{s.run_number} {s.stage}</a> {s.resolved_at && <span class="tag good">resolved</span>}
-        <span class="sub">{s.why.map((w) => typeof w === "string" ? w : w.text).filter(Boolean).join(", ")} · <Time at={s.at} /></span></li>)}</ul></div>;
+        <a href={`/runs/${s.run_id}?stage=${encodeURIComponent(s.stage)}&attempt=${s.attempt_id}`}>{s.project} #{s.run_number} {s.stage}</a> {s.resolved_at && <span class="tag good">resolved</span>} <span class="dim"><Time at={s.at} /></span>
+        <span class="sub wrap">{s.why.map((w) => typeof w === "string" ? w : w.text).filter(Boolean).join("; ")}</span></li>)}</ul></div>;
 }
 
-interface Said { id: number; verdict: string; challenge?: string | null; challenge_id?: string | null; comment?: string | null; person?: string; actor?: string; created_by?: string; at?: string; created_at?: string }
-function Feedback({attempt, first, reload}: {attempt: Attempt; first?: Challenge; reload: () => void}) {
-    const url = `/api/v1/attempts/${attempt.id}/feedback`, said = useGet<Page<Said>>(url);
-    const [correcting, setCorrecting] = useState(false);
-    if (said.error?.status === 404 || said.error?.status === 405)
+function Cases({cases}: {cases: NonNullable<Attempt["known_cases"]>}) {
+    return <div><h3>Others asked</h3><ul class="plainlist">{cases.map((c) => <li key={c.url}>{/^https?:\/\//.test(c.url) ? <a href={c.url} target="_blank" rel="noreferrer noopener">{c.title}</a> : c.title}{c.answered && <span class="tag good">answered</span>}</li>)}</ul></div>;
+}
+
+interface Earlier { id: number; diagnosed_at: string | null; replaced_at: string; challenge_id: string | null; diagnosis?: {summary?: string} }
+function Before({attempt}: {attempt: number}) {
+    const list = useGet<Page<Earlier>>(`/api/v1/attempts/${attempt}/diagnoses?limit=10`);
+    if (!list.data?.items.length)
         return null;
-    const send = (body: unknown) => api("POST", url, body).then(() => { said.reload(); reload(); });
+    return <details class="dim"><summary>{list.data.items.length} earlier answer{list.data.items.length > 1 ? "s" : ""}</summary><ul class="plainlist">{list.data.items.map((d) => <li key={d.id}>{d.challenge_id ? idWords(d.challenge_id) : "unclear"}: {d.diagnosis?.summary} <Time at={d.replaced_at} /></li>)}</ul></details>;
+}
+
+function Feedback({attempt, first, reload}: {attempt: Attempt; first?: Challenge; reload: () => void}) {
+    const url = `/api/v1/attempts/${attempt.id}/feedback`, [correcting, setCorrecting] = useState(false);
+    const send = (body: unknown) => api("POST", url, body).then(reload), words = (attempt.feedback ?? []).filter((f) => !f.undone_at);
     return <div class="feedback"><h3>Is that right?</h3>
-        {said.data?.items.map((s) => <p key={s.id} class="sub">{s.person ?? s.actor ?? s.created_by}: {s.verdict.replace(/_/g, " ")} {(s.challenge ?? s.challenge_id) && <>as {idWords((s.challenge ?? s.challenge_id)!)}</>} {s.comment} <Time at={s.at ?? s.created_at} /> · <Act kind="link" run={() => api("DELETE", `/api/v1/feedback/${s.id}`).then(() => { said.reload(); reload(); })} done="Taken back.">Undo</Act></p>)}
+        {words.map((f) => <p key={f.id} class="sub wrap">{f.by_name} said {f.verdict === "confirm" ? "yes" : f.verdict === "correct" ? `it is ${idWords(f.challenge_id ?? "")}` : "not a challenge"}{f.comment && `: ${f.comment}`} <Time at={f.at} /> · <Act kind="link" run={() => api("DELETE", `/api/v1/feedback/${f.id}`).then(reload)} done="Taken back.">Take back</Act></p>)}
         <div class="row">{first && <Act kind="small" run={() => send({verdict: "confirm"})} done="Thank you: it weighs more from now on.">Yes</Act>}
             <button type="button" class="button small" onClick={() => setCorrecting(true)}>No, it is …</button>
             <Act kind="small" run={() => send({verdict: "not_a_challenge"})} done="Noted.">Not a challenge</Act></div>

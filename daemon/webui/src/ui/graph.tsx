@@ -44,10 +44,10 @@ export function Graph({stages, chosen, href}: {stages: Stage[]; chosen?: string;
                 const p = at.get(s.name)!, r = s.report;
                 const worst = r?.outputs?.length ? r.outputs.map((o) => o.max_abs_error).filter((v): v is number => typeof v === "number").sort((a, b) => b - a)[0] : undefined;
                 const figure = worst !== undefined ? `±${number(worst, 2)}` : s.model_bytes ? bytes(s.model_bytes) : "";
-                return <a key={s.id} data-row class={`node ${tone(s.state)} ${s.name === chosen ? "chosen" : ""}`} href={href(s)} aria-current={s.name === chosen ? "true" : undefined} aria-label={`${s.name}: ${s.state}`}
+                return <a key={s.id} data-row class={`node ${tone(s.state)} ${s.name === chosen ? "chosen" : ""}`} href={href(s)} aria-current={s.name === chosen ? "true" : undefined}
                     style={{left: `${p.x}px`, top: `${p.y}px`, width: `${w}px`, height: `${h}px`}}>
                     <span class="name"><Mark state={s.state} />{narrow ? s.kind : s.target ? <><b>{s.kind}</b> {s.target}</> : <b>{s.name}</b>}</span>
-                    <span class="sub num">{narrow && s.target ? s.target : s.state === "green" || s.state === "red" ? s.duration_ms !== null ? span(s.duration_ms) : s.state : s.state}{figure && !narrow && ` · ${figure}`}</span></a>;
+                    <span class="sub num">{narrow && s.target ? s.target : s.state === "green" || s.state === "red" ? s.duration_ms !== null ? span(s.duration_ms) : s.state : s.state}{figure && !narrow && ` · ${figure}`}</span><span class="sr">{s.state}</span></a>;
             })}
         </div>
     </div>;

@@ -6,7 +6,7 @@ import {Failed, Field, Loading} from "./basics.tsx";
 export interface Node { id: string; taxonomy: string; kind: string; parent: string | null; title: string; path: string; retired?: boolean | string | null; share?: number | null }
 
 export function ChallengePicker({value, choose, label = "Challenge"}: {value: string; choose: (id: string) => void; label?: string}) {
-    const list = useGet<Page<Node>>("/api/v1/kb/challenges?limit=500"), [words, setWords] = useState("");
+    const list = useGet<Page<Node>>("/api/v1/kb/challenges"), [words, setWords] = useState("");
     const fits = useMemo(() => {
         const w = words.toLowerCase().split(/\s+/).filter(Boolean);
         return (list.data?.items ?? []).filter((c) => c.kind !== "root" && !c.retired && w.every((x) => `${c.path} ${c.id}`.toLowerCase().includes(x))).slice(0, 60);
