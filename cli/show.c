@@ -312,7 +312,7 @@ static void put_people(struct ptl_buf *b, const json_t *stage)
     const char *challenge = ptl_json_str(stage, "challenge_id", NULL);
     const json_t *words = json_object_get(stage, "feedback");
     size_t i;
-    json_t *f;
+    json_t *f = NULL;
     if (!ptl_str_eq(ptl_json_str(stage, "challenge_by", NULL), "person"))
         return;
     json_array_foreach(words, i, f) if (ptl_json_flag(f, "in_force", false)) break;
