@@ -213,12 +213,13 @@ static void a_diagnosis_for_people(void **state PTL_UNUSED)
 
 static void what_is_made_of_a_diagnosis(void **state PTL_UNUSED)
 {
-    PTL_JSON *stage = json_loads("{\"name\":\"s\",\"state\":\"red\",\"diagnosis_state\":\"done\",\"diagnosis\":{\"summary\":\"x\"},"
-                                 "\"challenge_id\":\"mobile/op\",\"challenge_by\":\"person\",\"feedback\":[{\"in_force\":false,\"by_name\":\"eve\"},"
-                                 "{\"in_force\":true,\"by_name\":\"ada\",\"comment\":\"seen \\u001b[2J before\"}],"
-                                 "\"retry\":{\"retry\":false,\"why\":\"not tried again: in vain\"},"
-                                 "\"known_cases\":[{\"title\":\"Why?\",\"url\":\"https://example.org/1\"}]}",
-                                 0, NULL);
+    PTL_JSON *stage = json_loads(
+        "{\"name\":\"s\",\"state\":\"red\",\"diagnosis_state\":\"done\",\"diagnosis\":{\"summary\":\"x\"},"
+        "\"challenge_id\":\"mobile/op\",\"challenge_by\":\"person\",\"feedback\":[{\"in_force\":false,\"by_name\":\"eve\"},"
+        "{\"in_force\":true,\"by_name\":\"ada\",\"comment\":\"seen \\u001b[2J before\"}],"
+        "\"retry\":{\"retry\":false,\"why\":\"not tried again: in vain\"},"
+        "\"known_cases\":[{\"title\":\"Why?\",\"url\":\"https://example.org/1\"}]}",
+        0, NULL);
     PTL_BUF b = PTL_BUF_INIT;
     assert_non_null(stage);
     cli_show_red(&b, stage, true, 0, false);
@@ -297,7 +298,8 @@ int main(void)
         cmocka_unit_test(tables),
         cmocka_unit_test(a_run_for_people),
         cmocka_unit_test(a_diagnosis_for_people),
-        cmocka_unit_test(what_is_made_of_a_diagnosis), cmocka_unit_test(only_the_best_lines),
+        cmocka_unit_test(what_is_made_of_a_diagnosis),
+        cmocka_unit_test(only_the_best_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
