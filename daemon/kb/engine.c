@@ -15,15 +15,17 @@ static const struct {
 } marks[] = {
     {MARK_ERROR,     true,
      "error|fatal|exception|fail(?:ed|ure|s)?\\b|panic|abort(?:ed|ing)|cannot |can.t |could not|unable to|denied|refused|not found|invalid|unsupported|"
-     "not supported|undefined|unexpected|mismatch|missing|no such|killed|terminated|unknown|illegal|not a valid|must be|expected|timed out|out of memory"                                             },
-    {MARK_ERROR,     false, "^(?:E|F)[/ ]|\\bERR!|\\bNaN\\b|^\\x01"                                                                                                                                   },
-    {MARK_WARNING,   true,  "\\bwarn(?:ing)?\\b|deprecat"                                                                                                                                             },
+     "not supported|undefined|unexpected|mismatch|missing|no such|killed|terminated|unknown|illegal|not a valid|must be|expected|timed out|out of memory"                                                                                                                                                                                               },
+    {MARK_ERROR,     false, "^(?:E|F)[/ ]|\\bERR!|\\bNaN\\b|^\\x01"                                                                                                                                                                                                                                                                                     },
+    {MARK_WARNING,   true,  "\\bwarn(?:ing)?\\b|deprecat"                                                                                                                                                                                                                                                                                               },
     {MARK_GOOD,      true,
-     "build successful|build succeeded|^success$|installed successfully|successfully (?:built|installed|completed)|tests? passed|test build succeeded|compiled successfully|^done\\.?$|build complete"},
-    {MARK_TRACE,     false, "^Traceback \\(most recent call last\\)"                                                                                                                                  },
-    {MARK_EXCEPTION, false, "^[A-Za-z_][\\w.$]*(?:Error|Exception|Interrupt|Exit)(?:: |$)"                                                                                                            },
-    {MARK_CHAIN,     false, "^During handling of the above exception|^The above exception was the direct cause"                                                                                       },
-    {MARK_CAUSED_BY, false, "^\\s*Caused by: "                                                                                                                                                        },
+     "build successful|build succeeded|^success$|installed successfully|successfully (?:built|installed|completed)|tests? passed|test build succeeded|compiled successfully|^done\\.?$|build complete"                                                                                                                                                  },
+    {MARK_TRACE,     false, "^Traceback \\(most recent call last\\)"                                                                                                                                                                                                                                                                                    },
+    {MARK_EXCEPTION, false, "^[A-Za-z_][\\w.$]*(?:Error|Exception|Interrupt|Exit)(?:: |$)"                                                                                                                                                                                                                                                              },
+    {MARK_CHAIN,     false, "^During handling of the above exception|^The above exception was the direct cause"                                                                                                                                                                                                                                         },
+    {MARK_CAUSED_BY, false, "^\\s*Caused by: "                                                                                                                                                                                                                                                                                                          },
+    {MARK_PERSON,    false,
+     "(?:^|[ (])I [a-z']+[ .,]|(?:^|[ (])(?:I'm|I've|I'd|I'll) |(?:^| )(?:[Hh]ow (?:to|do|does|can|should|could) |[Ii]s it possible|[Ii]s there (?:a|any) |[Cc]an (?:I|some|any|you|we)|[Aa]ny(?:one|body) |[Tt]hanks|[Ww]hat (?:is|are|would|should) |[Ww]e (?:are|have|use|want) |[Aa]ny (?:help|idea|suggestion))|^```|^[^ ]+ [^ ]+ [^ ]+ .*[^']\\?$"},
 };
 
 static unsigned bits_of(const json_t *list, const char *const *names)

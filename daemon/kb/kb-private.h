@@ -20,6 +20,7 @@ enum mark {
     MARK_EXCEPTION, /* a line that begins with an exception's name */
     MARK_CHAIN,     /* what follows is a consequence of what came before */
     MARK_CAUSED_BY, /* this line is the cause of what came before */
+    MARK_PERSON,    /* a person asks or tells, rather than a program */
     MARK_COUNT
 };
 /* Beside the marks in ptl_kb_line.flags. */
@@ -64,7 +65,8 @@ struct node {
 };
 /* The weighing's numbers: migrations/kb/model/params.yml says what each does; defaults in score.c. */
 struct params {
-    double rules, text, text_alone, prior, outside, threshold, slope, shift, upstream;
+    double rules, text, text_alone, prior, outside, asked, threshold, slope, shift, slope_asked, shift_asked,
+        upstream;
 };
 struct ptl_kb {
     json_t *doc;
@@ -140,13 +142,14 @@ struct weighing {
     struct candidate *cand; /* every answerable node of the situation, likeliest first */
     int n_cand;
     bool unclear;
+    bool asked; /* a person asks, see score.c */
 };
 void kb_params_read(const json_t *doc, struct params *ret);
 void kb_situation(const json_t *facts, struct situation *ret);
 PTL_NODISCARD int kb_weigh(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_log *logs,
                            size_t n_logs, struct scan *s, struct weighing *w);
 /* Features of the text model, as training and use see them. */
-PTL_NODISCARD int kb_features(const struct scan *s, const char *tool, struct ptl_kb_features *ret);
+PTL_NODISCARD int kb_features(const struct scan *s, const struct situation *at, struct ptl_kb_features *ret);
 /* Text to weighing: the way of a diagnosis but for its answer. Both are to be released in every case. */
 PTL_NODISCARD int kb_look(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_log *logs,
                           size_t n_logs, struct scan *s, struct weighing *w, struct ptl_error *err);

@@ -340,9 +340,16 @@ void ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_featur
     norm = m->scale / sqrt(norm + PTL_KB_FEATURES_FLOOR);
     for (int k = 0; k < m->n_classes; k++) {
         z[k] = z[k] * norm + m->bias[k];
-        lowest = m->bias[k] < lowest ? m->bias[k] : lowest;
     }
+    /* What no case taught is as unlikely as the least likely of what was taught: its kind alone would promise
+     * too much. */
     for (int n = 0; n < n_nodes && n < m->n_nodes; n++)
-        ret[n] += (m->class_of_node[n] >= 0 ? z[m->class_of_node[n]] : lowest) +
-                  (m->kind_of[n] >= 0 ? z[m->kind_of[n]] : lowest);
+        if (m->class_of_node[n] >= 0) {
+            double x = z[m->class_of_node[n]] + (m->kind_of[n] >= 0 ? z[m->kind_of[n]] : 0);
+            ret[n] += x;
+            lowest = x < lowest ? x : lowest;
+        }
+    for (int n = 0; n < n_nodes && n < m->n_nodes; n++)
+        if (m->class_of_node[n] < 0)
+            ret[n] += lowest;
 }

@@ -20,7 +20,7 @@ enum {
     PTL_KB_CLASSES_MAX = 250,
     /* Added to the squared length of a text before it is brought to length 1: a few harmless words stay small
      * (one rare word of an error line weighs about 30). */
-    PTL_KB_FEATURES_FLOOR = 40
+    PTL_KB_FEATURES_FLOOR = 100
 };
 void ptl_kb_features_done(struct ptl_kb_features *f);
 /* The words and pairs of neighbouring words of a clean line. `prefix` keeps kinds of lines apart ("" for the
@@ -40,7 +40,7 @@ struct ptl_kb_model *ptl_kb_model_free(struct ptl_kb_model *m);
  * left out; a class "kind:X" stands for every node whose kind is X. */
 PTL_NODISCARD int ptl_kb_model_bind(struct ptl_kb_model *m, const json_t *node_index, struct ptl_error *err);
 /* Adds the score of each node (a log-probability but for a constant) to ret[node]; nodes that no class speaks
- * of get the model's lowest bias. */
+ * of get the least score of those that one speaks of. */
 void ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_features *f, double *ret,
                         int n_nodes);
 /* "mobile/model-conversion/conversion-of-unsupported-models" -> "unsupported-models": what nodes of different

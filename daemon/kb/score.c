@@ -4,8 +4,8 @@
  *   R(node) = Σ f_k · -ln(1 - strength_k · weight_k(node)), strongest first, f = 1, ½, ¼ … ; one contribution
  * a line T(node) = ln of the text model's probability, P(node) = ln of the prior prior   = (A · share of the
  * paper's questions + own past failures of the node) / (A + own past failures), A = 50 z(node) = rules·R +
- * text·T + prior·P (+ outside where the node is not a deployment challenge), p = softmax(z), the first one's
- * p calibrated
+ * text·T + prior·P (+ outside where the node is not a deployment challenge, + asked there when a person asks:
+ * people rarely ask about a full disk), p = softmax(z), the first one's p calibrated
  *
  * The paper's shares are of questions people asked, not of failures: a prior only, and a project's own counts
  * take over. */
@@ -28,20 +28,28 @@ static const struct params defaults = {.rules = 2,
                                        .text_alone = 1,
                                        .prior = 0.3,
                                        .outside = 0,
+                                       .asked = -3,
                                        .threshold = 0.2,
                                        .slope = 1,
+                                       .slope_asked = 1,
                                        .shift = 0,
                                        .upstream = 0.75};
 
 void kb_params_read(const json_t *doc, struct params *ret)
 {
     const json_t *p = json_object_get(doc, "params");
-    *ret = (struct params){
-        ptl_json_num(p, "rules", defaults.rules),           ptl_json_num(p, "text", defaults.text),
-        ptl_json_num(p, "text_alone", defaults.text_alone), ptl_json_num(p, "prior", defaults.prior),
-        ptl_json_num(p, "outside", defaults.outside),       ptl_json_num(p, "threshold", defaults.threshold),
-        ptl_json_num(p, "slope", defaults.slope),           ptl_json_num(p, "shift", defaults.shift),
-        ptl_json_num(p, "upstream", defaults.upstream)};
+    *ret = (struct params){ptl_json_num(p, "rules", defaults.rules),
+                           ptl_json_num(p, "text", defaults.text),
+                           ptl_json_num(p, "text_alone", defaults.text_alone),
+                           ptl_json_num(p, "prior", defaults.prior),
+                           ptl_json_num(p, "outside", defaults.outside),
+                           ptl_json_num(p, "asked", defaults.asked),
+                           ptl_json_num(p, "threshold", defaults.threshold),
+                           ptl_json_num(p, "slope", defaults.slope),
+                           ptl_json_num(p, "shift", defaults.shift),
+                           ptl_json_num(p, "slope_asked", defaults.slope_asked),
+                           ptl_json_num(p, "shift_asked", defaults.shift_asked),
+                           ptl_json_num(p, "upstream", defaults.upstream)};
 }
 
 /* ---- situation */
@@ -324,42 +332,101 @@ static void prior_scores(const struct ptl_kb *kb, const json_t *facts, struct we
 }
 
 /* ---- text model */
-static double text_weight(const struct scan *s, size_t i)
+static bool is_bad(const struct ptl_kb_line *l)
+{
+    return l->flags & (1 << MARK_ERROR | 1 << MARK_EXCEPTION | LINE_HIT) &&
+           !(l->flags & (LINE_BENIGN | LINE_GENERIC));
+}
+
+/* A question of a person, with or without a log in it: then the first line says most, and what is not bad
+ * counts too. */
+static bool is_question(const struct scan *s)
+{
+    for (size_t i = 0; i < s->text.n && i < 200; i++) {
+        const struct ptl_kb_line *l = &s->text.lines[i];
+        if ((l->flags & 1 << MARK_PERSON) &&
+            !(l->flags & (LINE_FACT | LINE_HIT | LINE_BENIGN | 1 << MARK_EXCEPTION)))
+            return true;
+    }
+    return false;
+}
+
+/* In a log what is not bad, and not near to it, says nothing: otherwise twenty harmless lines outvote the one
+ * that matters. */
+static double text_weight(const struct scan *s, size_t i, bool question, bool any_bad)
 {
     const struct ptl_kb_line *l = &s->text.lines[i];
-    unsigned bad = 1 << MARK_ERROR | 1 << MARK_EXCEPTION | LINE_HIT;
     if (l->flags & (LINE_BENIGN | LINE_GENERIC))
         return 0;
     if (l->flags & LINE_FACT)
         return 0.5;
     if (l->source > 0)
         return l->flags & LINE_HIT ? 0.5 : 0;
+    if (question && i == 0)
+        return 3;
     if (l->flags & 1 << MARK_EXCEPTION)
         return 1.5;
-    if (l->flags & bad)
+    if (is_bad(l))
         return l->flags & 1 << MARK_WARNING ? 0.6 : 1;
+    if (question)
+        return l->flags & 1 << MARK_PERSON ? 1 : 0.4;
+    if (!any_bad)
+        return 0.3;
     for (size_t k = 1; k <= 2 && k <= i; k++)
-        if ((s->text.lines[i - k].flags & bad) &&
-            !(s->text.lines[i - k].flags & (LINE_BENIGN | LINE_GENERIC)))
-            return 0.5;
-    return 0.2;
+        if (is_bad(&s->text.lines[i - k]))
+            return 0.4;
+    return 0.1;
 }
 
-int kb_features(const struct scan *s, const char *tool, struct ptl_kb_features *ret)
+/* Whose code raised it: "frame: site-packages torch", "frame: own". Of the last traceback line before an
+ * exception. */
+static void add_frame(const struct scan *s, size_t i, struct ptl_kb_features *ret)
+{
+    for (size_t k = 1; k <= 8 && k <= i; k++) {
+        const struct ptl_kb_line *l = &s->text.lines[i - k];
+        const char *p = ptl_kb_line_text(&s->text, l), *end = p + l->len;
+        size_t n = l->len;
+        while (n && *p == ' ') {
+            p++;
+            n--;
+        }
+        if (n < 10 || memcmp(p, "File \"", 6) != 0)
+            continue;
+        const char *packages = memmem(p, n, "-packages/", 10), *name = packages ? packages + 10 : "own";
+        size_t len = packages ? strcspn(name, "/\"\n") : 3;
+        if (packages && name + len > end)
+            len = (size_t)(end - name);
+        if (!packages && memmem(p, n, "/lib/python", 11)) {
+            name = "stdlib";
+            len = 6;
+        }
+        ptl_kb_features_add(ret, "frame:", name, len, 1);
+        return;
+    }
+}
+
+int kb_features(const struct scan *s, const struct situation *at, struct ptl_kb_features *ret)
 {
     size_t from = s->text.n > TEXT_LINES_MAX ? TEXT_LINES_MAX / 3 : s->text.n;
     size_t to = s->text.n > TEXT_LINES_MAX ? s->text.n - TEXT_LINES_MAX * 2 / 3 : s->text.n;
+    bool question = is_question(s), any_bad = false;
+    for (size_t i = 0; i < s->text.n; i++)
+        any_bad = any_bad || (is_bad(&s->text.lines[i]) && !(s->text.lines[i].flags & LINE_FACT));
     for (size_t i = 0; i < s->text.n; i++) {
         if (i == from)
             i = to;
         if (i >= s->text.n)
             break;
         const struct ptl_kb_line *l = &s->text.lines[i];
-        double w = text_weight(s, i);
+        double w = text_weight(s, i, question, any_bad);
         if (w > 0)
             ptl_kb_features_add(ret, "", ptl_kb_line_text(&s->text, l), l->len, w);
+        if (question && i == 0)
+            ptl_kb_features_add(ret, "title:", ptl_kb_line_text(&s->text, l), l->len, 1);
+        if (l->flags & 1 << MARK_EXCEPTION)
+            add_frame(s, i, ret);
     }
-    ptl_kb_features_add(ret, "tool:", tool, strlen(tool), 1);
+    ptl_kb_features_add(ret, "tool:", at->tool, strlen(at->tool), 1);
     ptl_kb_features_finish(ret);
     return 0;
 }
@@ -370,7 +437,7 @@ static int text_scores(const struct ptl_kb *kb, const struct scan *s, struct wei
     double *z = calloc((size_t)kb->n_nodes + 1, sizeof(*z)), top = -1e30, sum = 0;
     if (!z)
         return -ENOMEM;
-    (void)!kb_features(s, w->at.tool, &f);
+    (void)!kb_features(s, &w->at, &f);
     ptl_kb_model_score(kb->model, &f, z, kb->n_nodes);
     ptl_kb_features_done(&f);
     for (int i = 0; i < w->n_cand; i++)
@@ -421,7 +488,7 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
     for (int i = 0; i < w->n_cand; i++) {
         struct candidate *c = &w->cand[i];
         c->z = k->rules * c->rules + text * c->text + k->prior * c->prior +
-               (kb->nodes[c->node].deployment ? 0 : k->outside) +
+               (kb->nodes[c->node].deployment ? 0 : k->outside + (w->asked ? k->asked : 0)) +
                FEEDBACK_WEIGHT * ptl_json_num(feedback, kb->nodes[c->node].id, 0);
     }
     qsort(w->cand, (size_t)w->n_cand, sizeof(*w->cand), by_probability);
@@ -430,7 +497,10 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
     for (int i = 0; i < w->n_cand; i++)
         w->cand[i].p /= sum;
     double p = w->cand[0].p < 1 - 1e-9 ? w->cand[0].p : 1 - 1e-9;
-    double q = 1 / (1 + exp(-(k->slope * log(p / (1 - p)) + k->shift)));
+    /* Where a person asks, or nobody knows which stage failed, the same score has been right less often. */
+    bool vague = w->asked || w->at.stage == IN_UNKNOWN;
+    double slope = vague ? k->slope_asked : k->slope, shift = vague ? k->shift_asked : k->shift;
+    double q = 1 / (1 + exp(-(slope * log(p / (1 - p)) + shift)));
     w->unclear = q < k->threshold;
     for (int i = 1; i < w->n_cand; i++)
         w->cand[i].p *= (1 - q) / (1 - p);
@@ -464,6 +534,7 @@ int kb_weigh(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_l
         prior_scores(kb, facts, w);
         r = kb->model ? text_scores(kb, s, w) : 0;
     }
+    w->asked = is_question(s);
     if (r == 0 && w->n_cand)
         softmax(kb, facts, w);
     free(place);

@@ -22,6 +22,8 @@ struct options {
     double decay, entries, words;
     char **files;
     int n_files;
+    const char *also[8]; /* cases to learn from only */
+    int n_also;
 };
 
 static const char usage[] =
@@ -34,6 +36,7 @@ static const char usage[] =
     "  matches  FILE …                                     which indicators speak, one line a file\n"
     "  speed    FILE …                                     megabytes a second of a whole diagnosis and of the scan alone\n"
     "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N  --prune N  --entries W  --words W\n"
+    "         --also CASES.jsonl (cases to learn from only; up to 8 times)\n"
     "         --held-out (indicators that speak on one case only are silent there)  --parts (what the scores are made of)\n";
 
 static const char *program = "portolan-kb"; /* the command that runs it says so in argv[0] */
@@ -194,6 +197,7 @@ static struct ptl_kb *compile(const struct options *o, const struct source *s, c
 /* ---- cases */
 struct item {
     const char *file;
+    bool only_learn;
     json_t *j;
     char *text;
     json_t *facts;
@@ -229,28 +233,38 @@ static int add_item(struct items *a, const char *file, json_t *j)
                      : ptl_xasprintf("%s\n%s\n", ptl_json_str(j, "title", ""), ptl_json_str(j, "body", ""));
     json_t *facts = json_pack("{s:s?,s:s?,s:s?}", "platform", platform, "kind", stage, "tool",
                               ptl_json_str(j, "tool", NULL));
-    a->v[a->n++] = (struct item){file, j, text, facts};
+    a->v[a->n++] = (struct item){file, false, j, text, facts};
     return facts ? 0 : -ENOMEM;
+}
+
+static int read_file_items(const char *path, bool only_learn, struct items *a, struct ptl_error *err)
+{
+    PTL_BUF b = PTL_BUF_INIT;
+    int r = ptl_fs_read(path, 1 << 30, &b, err);
+    if (r < 0)
+        return r;
+    for (const char *p = ptl_buf_str(&b); *p;) {
+        size_t n = strcspn(p, "\n");
+        json_t *j = NULL;
+        if (n && (r = ptl_json_parse(p, n, path, &j, err)) < 0)
+            return r;
+        if (j && (r = add_item(a, path, j)) < 0)
+            return ptl_error_set(err, r, "out of memory");
+        if (j)
+            a->v[a->n - 1].only_learn = only_learn;
+        p += n + (p[n] == '\n');
+    }
+    return 0;
 }
 
 static int read_items(const struct options *o, struct items *a, struct ptl_error *err)
 {
-    for (int i = 0; i < o->n_files; i++) {
-        PTL_BUF b = PTL_BUF_INIT;
-        int r = ptl_fs_read(o->files[i], 1 << 30, &b, err);
-        if (r < 0)
-            return r;
-        for (const char *p = ptl_buf_str(&b); *p;) {
-            size_t n = strcspn(p, "\n");
-            json_t *j = NULL;
-            if (n && (r = ptl_json_parse(p, n, o->files[i], &j, err)) < 0)
-                return r;
-            if (j && (r = add_item(a, o->files[i], j)) < 0)
-                return ptl_error_set(err, r, "out of memory");
-            p += n + (p[n] == '\n');
-        }
-    }
-    return 0;
+    int r = 0;
+    for (int i = 0; r == 0 && i < o->n_files; i++)
+        r = read_file_items(o->files[i], false, a, err);
+    for (int i = 0; r == 0 && i < o->n_also; i++)
+        r = read_file_items(o->also[i], true, a, err);
+    return r;
 }
 
 /* What the entries say of each node in words is a case of it too: symptoms as one would type them, causes,
@@ -367,7 +381,7 @@ static int item_features(const struct ptl_kb *kb, const struct item *it, struct 
     if (r == 0)
         r = kb_scan(kb, &s, err);
     if (r == 0)
-        r = kb_features(&s, at.tool, f);
+        r = kb_features(&s, &at, f);
     kb_scan_done(kb, &s);
     return r;
 }
@@ -508,8 +522,8 @@ static int print_parts(const struct ptl_kb *kb, const struct item *it, struct pt
         json_array_append_new(list,
                               json_pack("[s,f,f,f]", kb->nodes[c->node].id, c->rules, c->text, c->prior));
     }
-    PTL_JSON *out =
-        json_pack("{s:s,s:s,s:O}", "file", it->file, "id", ptl_json_str(it->j, "id", ""), "parts", list);
+    PTL_JSON *out = json_pack("{s:s,s:s,s:b,s:b,s:O}", "file", it->file, "id", ptl_json_str(it->j, "id", ""),
+                              "asked", w.asked, "vague", w.asked || w.at.stage == IN_UNKNOWN, "parts", list);
     PTL_FREE char *line = ptl_json_text(out);
     if (r == 0)
         puts(line);
@@ -756,7 +770,8 @@ static int do_cases(const struct options *o, struct ptl_error *err)
         if (r == 0 && !(kb = compile(o, &s, model, len, err)))
             r = -EINVAL;
         for (size_t i = 0; r == 0 && i < a.n; i++)
-            if (fold_of(ptl_json_str(a.v[i].j, "id", ""), o->folds) == fold && !is_made(&a.v[i]))
+            if (!a.v[i].only_learn && !is_made(&a.v[i]) &&
+                fold_of(ptl_json_str(a.v[i].j, "id", ""), o->folds) == fold)
                 r = o->parts ? print_parts(kb, &a.v[i], err) : print_prediction(kb, &a.v[i], err);
         ptl_kb_free(kb);
         free(model);
@@ -831,7 +846,9 @@ static bool take_option(struct options *o, const char *name, const char *value)
             *texts[i].to = value;
             return true;
         }
-    if (strcmp(name, "--folds") == 0)
+    if (strcmp(name, "--also") == 0 && o->n_also < (int)PTL_ARRAY_LEN(o->also))
+        o->also[o->n_also++] = value;
+    else if (strcmp(name, "--folds") == 0)
         o->folds = atoi(value);
     else if (strcmp(name, "--epochs") == 0)
         o->epochs = atoi(value);

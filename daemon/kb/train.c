@@ -129,24 +129,19 @@ static size_t vector(const struct trainer *t, const struct ptl_kb_case *c, uint3
     return n;
 }
 
-static void gradient_step(struct trainer *t, float *w, float *g, double grad, double rate, double decay)
+static void step(float *w, float *g, float grad, float rate)
 {
-    (void)t;
-    grad += decay * *w;
-    *g += (float)(grad * grad);
-    *w -= (float)(rate * grad / sqrt(*g + 1e-6));
+    *g += grad * grad;
+    *w -= rate * grad / sqrtf(*g + 1e-6f);
 }
 
-static void learn(struct trainer *t, const struct ptl_kb_case *c, const uint32_t *at, const float *x,
-                  size_t n, double rate, double decay)
+/* How far the answer is from the wanted one, by class. Returns the classes that differ by more than nothing,
+ * in *ret_active. */
+static int differences(const struct trainer *t, const struct ptl_kb_case *c, const float *z, float *d,
+                       int *ret_active)
 {
-    size_t C = (size_t)t->n_classes;
-    int label = find_name(t->names, t->n_nodes, c->label), platform = t->platform[label];
-    double z[PTL_KB_CLASSES_MAX] = {0}, p[PTL_KB_CLASSES_MAX], d[PTL_KB_CLASSES_MAX] = {0}, top = -1e30,
-           sum = 0, share[PTL_KB_CLASSES_MAX] = {0};
-    for (size_t k = 0; k < n; k++)
-        for (size_t i = 0; i < C; i++)
-            z[i] += (double)x[k] * (double)t->w[at[k] * C + i];
+    int label = find_name(t->names, t->n_nodes, c->label), platform = t->platform[label], n = 0;
+    double p[PTL_KB_CLASSES_MAX], top = -1e30, sum = 0, share[PTL_KB_CLASSES_MAX] = {0};
     share[label] = 1;
     for (int i = 0; i < 4 && c->alternatives[i]; i++) {
         int alt = find_name(t->names, t->n_nodes, c->alternatives[i]);
@@ -158,22 +153,41 @@ static void learn(struct trainer *t, const struct ptl_kb_case *c, const uint32_t
     for (int i = 0; i < t->n_nodes; i++) {
         /* An outside case does not tell its platform: every node competes. */
         bool in = platform == 3 || t->platform[i] == 3 || t->platform[i] == platform;
-        p[i] = in ? z[i] + t->b[i] + z[t->kind[i]] + t->b[t->kind[i]] : -1e30;
+        p[i] = in ? (double)z[i] + (double)z[t->kind[i]] : -1e30;
         top = p[i] > top ? p[i] : top;
     }
     for (int i = 0; i < t->n_nodes; i++)
         sum += p[i] = exp(p[i] - top);
     for (int i = 0; i < t->n_nodes; i++) {
-        double e = (p[i] / sum - share[i]) * c->weight;
+        float e = (float)((p[i] / sum - share[i]) * c->weight);
         d[i] += e;
         d[t->kind[i]] += e;
     }
-    for (size_t i = 0; i < C; i++) {
-        if (fabs(d[i]) < 1e-4)
-            continue;
-        gradient_step(t, &t->b[i], &t->gb[i], d[i], rate, 0);
-        for (size_t k = 0; k < n; k++)
-            gradient_step(t, &t->w[at[k] * C + i], &t->g[at[k] * C + i], d[i] * (double)x[k], rate, decay);
+    for (int i = 0; i < t->n_classes; i++)
+        if (fabsf(d[i]) >= 1e-3f)
+            ret_active[n++] = i;
+    return n;
+}
+
+static void learn(struct trainer *t, const struct ptl_kb_case *c, const uint32_t *at, const float *x,
+                  size_t n, float rate, float decay)
+{
+    size_t C = (size_t)t->n_classes;
+    float z[PTL_KB_CLASSES_MAX], d[PTL_KB_CLASSES_MAX] = {0};
+    int active[PTL_KB_CLASSES_MAX];
+    memcpy(z, t->b, C * sizeof(*z));
+    for (size_t k = 0; k < n; k++) {
+        const float *w = t->w + at[k] * C, f = x[k];
+        for (size_t i = 0; i < C; i++)
+            z[i] += f * w[i];
+    }
+    int m = differences(t, c, z, d, active);
+    for (int j = 0; j < m; j++)
+        step(&t->b[active[j]], &t->gb[active[j]], d[active[j]], rate);
+    for (size_t k = 0; k < n; k++) {
+        float *w = t->w + at[k] * C, *g = t->g + at[k] * C, f = x[k];
+        for (int j = 0; j < m; j++)
+            step(&w[active[j]], &g[active[j]], d[active[j]] * f + decay * w[active[j]], rate);
     }
 }
 
@@ -261,13 +275,13 @@ static int run(struct trainer *t, const struct ptl_kb_train_options *o, struct p
     uint32_t *at = malloc((most + 1) * sizeof(*at));
     float *x = malloc((most + 1) * sizeof(*x));
     bool ok = t->w && t->g && t->b && t->gb && at && x;
-    int epochs = o->epochs ? o->epochs : 30;
+    int epochs = o->epochs ? o->epochs : 15;
     for (int e = 0; ok && e < epochs; e++)
         for (size_t k = 0; k < t->n; k++) {
             /* A fixed walk that differs from epoch to epoch. */
             const struct ptl_kb_case *c = &t->cases[(k * 7919 + (size_t)e * 104729) % t->n];
             size_t n = vector(t, c, at, x);
-            learn(t, c, at, x, n, 0.35, o->decay > 0 ? o->decay : 2e-4);
+            learn(t, c, at, x, n, 0.35f, o->decay > 0 ? (float)o->decay : 2e-4f);
         }
     free(at);
     free(x);
@@ -286,7 +300,7 @@ int ptl_kb_train(const struct ptl_kb_case *cases, size_t n, const struct ptl_kb_
     if (r == 0)
         r = run(&t, o, err);
     if (r == 0)
-        r = write_model(&t, o->prune ? o->prune : 20, ret, ret_len, err);
+        r = write_model(&t, o->prune ? o->prune : 28, ret, ret_len, err);
     for (int i = 0; t.names && i < t.n_classes; i++)
         free(t.names[i]);
     free(t.names);

@@ -67,7 +67,7 @@ def line(name, rs):
 
 
 def run(a, verb, more):
-    cmd = [a.tool, verb] + (['--dir', a.dir] if a.dir else []) + more + a.cases + (a.also if verb == 'crossval' else []) + (['--held-out'] if a.held_out else [])
+    cmd = [a.tool, verb] + (['--dir', a.dir] if a.dir else []) + more + a.cases + ([x for f in a.also for x in ('--also', f)] if verb == 'crossval' else []) + (['--held-out'] if a.held_out else [])
     out = subprocess.run(cmd, stdout=subprocess.PIPE, check=True).stdout.decode()
     return {(p['file'], str(p['id'])): p for p in map(json.loads, out.splitlines())}
 
@@ -162,7 +162,7 @@ def main():
                 for r in [r for r in rs if not r['right']][:a.wrong]:
                     print('    wrong %-44s %-62s got %.2f %-62s %s' % (r['id'], r['label'], r['p'], r['top'], ' '.join(r['by'])))
         if name == 'both' and a.dump:
-            json.dump([dict(p, label=gold[k]['label'], alternatives=gold[k].get('alternatives')) for k, p in pred.items()], open(a.dump, 'w'))
+            json.dump([dict(p, label=gold[k]['label'], alternatives=gold[k].get('alternatives')) for k, p in pred.items() if k in gold], open(a.dump, 'w'))
     if a.speed: speed(a)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The labelled cases that the tree itself holds, one JSON object a line: fixtures of the indicators whose header says what to expect, and the
 cases written by hand in migrations/kb/cases/. For `portolan-kb train`.  usage: cases.py > cases.jsonl"""
-import json, os, sys
+import hashlib, json, os, random, re, sys
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../..')
 
@@ -30,5 +30,44 @@ def by_hand():
             if l.strip(): yield json.loads(l)
 
 
-for case in list(fixtures()) + list(by_hand()):
-    sys.stdout.write(json.dumps(case, sort_keys=True) + '\n')
+def harmless():
+    """[(platform or '' or 'end', [lines])]"""
+    blocks, where, lines = [], '', []
+    for l in open(os.path.join(ROOT, 'tests/bench/diagnosis/harmless.txt'), encoding='utf-8').read().split('\n') + ['']:
+        if l.startswith('## '): where = l[3:].strip()
+        elif l.startswith('# '): continue
+        elif l: lines.append(l)
+        elif lines: blocks.append((where, lines)); where, lines = '', []
+    return blocks
+
+
+def inside(case, blocks):
+    """The case among what healthy stages print: which of it follows from its id."""
+    rng = random.Random(hashlib.sha256(str(case['id']).encode()).hexdigest())
+    home = [b for w, b in blocks if w in ('', case['platform'])]
+    before, after = [], rng.choice([b for w, b in blocks if w == 'end']) if rng.random() < 0.7 else []
+    for b in rng.sample(home, min(len(home), rng.randrange(2, 6))):
+        n = rng.randrange(1, 7); k = rng.randrange(max(1, len(b) - n + 1))
+        if rng.random() < 0.85: before += b[k:k + n]
+        else: after = b[k:k + n] + after
+    return dict(case, log='\n'.join(before + [case['log']] + after), weight=case.get('weight', 1.0) * 0.5)
+
+
+PERSON = re.compile(r"(?:^|[ (])I [a-z']+[ .,]|(?:^|[ (])(?:I'm|I've|I'd) |(?:^| )(?:[Hh]ow (?:to|do|does|can|should|could) |[Ii]s it possible|[Ii]s there (?:a|any) |[Cc]an (?:I|some|any|you|we)|[Ww]hat (?:is|are) )|^```|^[^ ]+ [^ ]+ [^ ]+ .*[^']\?$", re.M)
+
+
+def is_log(case):
+    """Printed by a program, as far as one can see: the same signs as MARK_PERSON in daemon/kb/engine.c"""
+    return 'log' in case and not PERSON.search(case['log'])
+
+
+def main():
+    blocks = harmless()
+    for case in list(fixtures()) + list(by_hand()):
+        if is_log(case) and '--plain' not in sys.argv:
+            sys.stdout.write(json.dumps(inside(case, blocks), sort_keys=True) + '\n')
+            case = dict(case, weight=case.get('weight', 1.0) * 0.5)
+        sys.stdout.write(json.dumps(case, sort_keys=True) + '\n')
+
+
+main()

@@ -1,0 +1,183 @@
+/* test_kb_score.c - the details that decide which of several complaints is the cause: place in the log,
+ * chains, scope, what a group captured, the stage a line comes from, roles, the attempt's own counts and what
+ * people said. On a small knowledge base of its own, without a text model. */
+#include "kb.h"
+#include <setjmp.h>
+#include <cmocka.h>
+
+#define A "mobile/a/first"
+#define B "mobile/a/second"
+#define S "server/s/only"
+
+static const char knowledge[] =
+    "{\"version\":1,\"entries\":[],\"nodes\":["
+    "{\"id\":\"mobile\",\"taxonomy\":\"deployment\",\"title\":\"M\"},{\"id\":\"mobile/a\",\"taxonomy\":\"deployment\",\"title\":\"a\",\"parent\":\"mobile\"},"
+    "{\"id\":\"" A "\",\"taxonomy\":\"deployment\",\"title\":\"f\",\"parent\":\"mobile/a\",\"share\":10},"
+    "{\"id\":\"" B "\",\"taxonomy\":\"deployment\",\"title\":\"s\",\"parent\":\"mobile/a\",\"share\":10},"
+    "{\"id\":\"server\",\"taxonomy\":\"deployment\",\"title\":\"S\"},{\"id\":\"server/s\",\"taxonomy\":\"deployment\",\"title\":\"s\",\"parent\":\"server\"},"
+    "{\"id\":\"" S
+    "\",\"taxonomy\":\"deployment\",\"title\":\"o\",\"parent\":\"server/s\",\"share\":10}],\"indicators\":["
+    "{\"id\":\"t/alpha\",\"pattern\":\"alpha trouble\",\"weights\":{\"mobile\":{\"" A
+    "\":0.9}},\"specificity\":0.9,\"summary\":\"alpha\"},"
+    "{\"id\":\"t/beta\",\"pattern\":\"beta trouble\",\"weights\":{\"mobile\":{\"" B
+    "\":0.9}},\"specificity\":0.9,\"summary\":\"beta\"},"
+    "{\"id\":\"t/echo\",\"pattern\":\"echo trouble\",\"role\":\"consequence\",\"weights\":{\"mobile\":{\"" B
+    "\":0.95}},\"specificity\":0.95,\"summary\":\"echo\"},"
+    "{\"id\":\"t/hint\",\"pattern\":\"hint trouble\",\"role\":\"context\",\"weights\":{\"mobile\":{\"" B
+    "\":0.9}},\"specificity\":0.9,\"summary\":\"hint\"},"
+    "{\"id\":\"t/noise\",\"pattern\":\"beta trouble \\\\(ignored\\\\)\",\"role\":\"benign\",\"summary\":\"noise\"},"
+    "{\"id\":\"t/op\",\"pattern\":\"no op (?<op>[A-Z]+) version (?<v>\\\\d+)\",\"weights\":{\"mobile@verify\":{\"" B
+    "\":0.9},\"mobile\":{\"" A "\":0.9},\"server\":{\"" S "\":0.9}},"
+    "\"specificity\":0.9,\"summary\":\"{op} has no version {v} on {platform}\"},"
+    "{\"id\":\"t/old\",\"pattern\":\"gamma trouble\",\"scope\":{\"versions\":{\"tensorflow\":\"<2.0\"},\"tool\":[\"toco\"]},\"weights\":{\"mobile\":{\"" B
+    "\":0.9}},\"specificity\":0.9,\"summary\":\"old\"}]}";
+static struct ptl_kb *kb;
+
+static json_t *diagnose(const char *facts_text, const struct ptl_kb_log *logs, size_t n)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_JSON *facts = json_loads(facts_text, 0, NULL);
+    json_t *d = NULL;
+    assert_non_null(facts);
+    assert_int_equal(ptl_kb_diagnose(kb, facts, logs, n, &d, &err), 0);
+    return d;
+}
+
+static const json_t *ranked(const json_t *d, size_t i)
+{
+    return json_array_get(json_object_get(d, "ranked"), i);
+}
+
+static void of_several_complaints_the_cause_comes_first(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *label, *log, *expect;
+    } t[] = {
+        {"what came after the last thing that went well", "alpha trouble\nBUILD SUCCESSFUL\nbeta trouble\n",
+         B                                                                                                                                    },
+        {"the same the other way round",                  "beta trouble\nBUILD SUCCESSFUL\nalpha trouble\n",                                 A},
+        {"said while another error was handled",
+         "RuntimeError: beta trouble\n\nDuring handling of the above exception, another exception occurred:\n\nValueError: alpha trouble\n",
+         B                                                                                                                                    },
+        {"said while another error was handled, swapped",
+         "RuntimeError: alpha trouble\n\nDuring handling of the above exception, another exception occurred:\n\nValueError: beta trouble\n",
+         A                                                                                                                                    },
+        {"the cause that Java names last",
+         "java.lang.RuntimeException: alpha trouble\n\tat x.Y.z(Y.java:1)\nCaused by: java.io.IOException: beta trouble\n",
+         B                                                                                                                                    },
+        {"the cause that Java names last, swapped",
+         "java.lang.RuntimeException: beta trouble\n\tat x.Y.z(Y.java:1)\nCaused by: java.io.IOException: alpha trouble\n",
+         A                                                                                                                                    },
+        {"a consequence yields to a cause",               "echo trouble\necho trouble\nalpha trouble\n",                                     A},
+        {"a consequence counts where no cause speaks",    "echo trouble\n",                                                                  B},
+        {"context proves nothing alone",                  "hint trouble\nalpha trouble\n",                                                   A},
+        {"a harmless line silences what reads it",        "beta trouble (ignored)\nalpha trouble\n",                                         A},
+        {"repeating does not make it truer",
+         "beta trouble\nBUILD SUCCESSFUL\nbeta trouble (ignored)\nalpha trouble\n",                                                          A},
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        struct ptl_kb_log one = {.text = t[i].log, .len = strlen(t[i].log)};
+        PTL_JSON *d = diagnose("{\"platform\":\"mobile\",\"kind\":\"verify\"}", &one, 1);
+        const char *first = ptl_json_str(ranked(d, 0), "id", "");
+        if (strcmp(first, t[i].expect) != 0)
+            fail_msg("%s: expected %s, the answer is %s", t[i].label, t[i].expect, first);
+    }
+}
+
+static void the_same_words_by_place_and_what_they_captured(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *facts, *expect, *summary;
+    } t[] = {
+        {"{\"platform\":\"mobile\",\"kind\":\"verify\"}",  B, "CONV has no version 5 on mobile"},
+        {"{\"platform\":\"mobile\",\"kind\":\"convert\"}", A, "CONV has no version 5 on mobile"},
+        {"{\"platform\":\"server\",\"kind\":\"verify\"}",  S, "CONV has no version 5 on server"},
+    };
+    struct ptl_kb_log one = {.text = "no op CONV version 5\n", .len = 21};
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        PTL_JSON *d = diagnose(t[i].facts, &one, 1);
+        assert_string_equal(ptl_json_str(ranked(d, 0), "id", ""), t[i].expect);
+        assert_string_equal(ptl_json_str(json_array_get(json_object_get(d, "challenges"), 0), "summary", ""),
+                            t[i].summary);
+    }
+}
+
+static void scope_silences_or_weakens(void **state PTL_UNUSED)
+{
+    struct ptl_kb_log one = {.text = "gamma trouble\n", .len = 14};
+    static const char *const facts[] = {
+        "{\"platform\":\"mobile\",\"tool\":\"toco 1.15\",\"environment\":{\"tensorflow\":\"1.15\"}}",
+        "{\"platform\":\"mobile\",\"tool\":\"litert\",\"environment\":{\"tensorflow\":\"1.15\"}}",
+        "{\"platform\":\"mobile\",\"tool\":\"toco\",\"environment\":{\"tensorflow\":\"2.16\"}}",
+    };
+    double p[3];
+    for (size_t i = 0; i < 3; i++) {
+        PTL_JSON *d = diagnose(facts[i], &one, 1);
+        p[i] = 0;
+        for (size_t k = 0; k < json_array_size(json_object_get(d, "ranked")); k++)
+            if (ptl_str_eq(ptl_json_str(ranked(d, k), "id", ""), B))
+                p[i] = ptl_json_num(ranked(d, k), "p", 0);
+    }
+    assert_true(p[0] > p[1] && p[1] > p[2]); /* in scope; another tool: half; another version: silent */
+}
+
+/* A verify that fails on what the convert already complained of: the answer names the convert. */
+static void an_earlier_stage_competes_and_is_named(void **state PTL_UNUSED)
+{
+    struct ptl_kb_log logs[] = {
+        {.stage = "verify/android",  .kind = "verify",  .text = "outputs differ\n",    .len = 15},
+        {.stage = "convert/android", .kind = "convert", .text = "no op X version 2\n", .len = 18},
+    };
+    PTL_JSON *d = diagnose("{\"platform\":\"mobile\",\"kind\":\"verify\"}", logs, 2);
+    const json_t *first = json_array_get(json_object_get(d, "challenges"), 0);
+    assert_string_equal(ptl_json_str(first, "came_in", ""), "convert/android");
+    assert_string_equal(ptl_json_str(ranked(d, 0), "id", ""), A); /* by what it means in a convert */
+    logs[0].text = "alpha trouble\n";
+    logs[0].len = 14;
+    PTL_JSON *own = diagnose(
+        "{\"platform\":\"mobile\",\"kind\":\"verify\"}",
+        (struct ptl_kb_log[]){
+            logs[0], {.stage = "convert/android", .kind = "convert", .text = "beta trouble\n", .len = 13}
+    },
+        2);
+    assert_string_equal(ptl_json_str(ranked(own, 0), "id", ""),
+                        A); /* the failed stage's own word weighs more */
+}
+
+static void own_history_and_people_move_the_answer(void **state PTL_UNUSED)
+{
+    struct ptl_kb_log one = {.text = "nothing known\n", .len = 14};
+    PTL_JSON *counts = diagnose("{\"platform\":\"mobile\",\"counts\":{\"" B "\":40}}", &one, 1);
+    assert_string_equal(ptl_json_str(ranked(counts, 0), "id", ""), B);
+    PTL_JSON *said =
+        diagnose("{\"platform\":\"mobile\",\"counts\":{\"" B "\":40},\"feedback\":{\"" A "\":1}}", &one, 1);
+    assert_string_equal(ptl_json_str(ranked(said, 0), "id", ""), A);
+}
+
+static int make_kb(void **state PTL_UNUSED)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    PTL_JSON *doc = json_loads(knowledge, 0, NULL);
+    if (!doc || ptl_kb_new(doc, NULL, 0, &kb, &err) < 0) {
+        print_message("%s\n", err.text);
+        return -1;
+    }
+    return 0;
+}
+static int free_kb(void **state PTL_UNUSED)
+{
+    kb = ptl_kb_free(kb);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_several_complaints_the_cause_comes_first),
+        cmocka_unit_test(the_same_words_by_place_and_what_they_captured),
+        cmocka_unit_test(scope_silences_or_weakens),
+        cmocka_unit_test(an_earlier_stage_competes_and_is_named),
+        cmocka_unit_test(own_history_and_people_move_the_answer),
+    };
+    return cmocka_run_group_tests(tests, make_kb, free_kb);
+}
