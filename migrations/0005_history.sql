@@ -479,9 +479,10 @@ CREATE TRIGGER stage_turned_green AFTER UPDATE OF state ON stage FOR EACH ROW WH
 -- ---------------------------------------------------------------------------------------------- what an answer tells of a failure
 CREATE VIEW failure_item AS
 SELECT f.attempt_id, f.run_id, r.number AS run_number, p.name AS project, f.stage, f.stage_id, f.kind, f.target, f.platform, f.host, f.tool, f.at, f.challenge_id,
-       challenge_path(f.challenge_id) AS challenge_path, f.challenge_by, f.probability, f.summary, f.key_line, f.operator, f.end_reason, round(f.cost_minutes::numeric, 2)::double precision AS cost_minutes, f.resolved_at,
+       CASE WHEN c1.id IS NOT NULL THEN concat_ws(' › ', c4.title, c3.title, c2.title, c1.title) END AS challenge_path, f.challenge_by, f.probability, f.summary, f.key_line, f.operator, f.end_reason, round(f.cost_minutes::numeric, 2)::double precision AS cost_minutes, f.resolved_at,
        f.resolution_id, f.author, f.branch, f.commit_sha, f.agent, f.template_id
-  FROM failure f JOIN run r ON r.id = f.run_id JOIN project p ON p.id = f.project_id;
+  FROM failure f JOIN run r ON r.id = f.run_id JOIN project p ON p.id = f.project_id
+  LEFT JOIN challenge c1 ON c1.id = f.challenge_id LEFT JOIN challenge c2 ON c2.id = c1.parent LEFT JOIN challenge c3 ON c3.id = c2.parent LEFT JOIN challenge c4 ON c4.id = c3.parent;
 
 -- ---------------------------------------------------------------------------------------------- attempts from before
 SELECT failure_refresh(id) FROM attempt WHERE ended_at IS NOT NULL AND ok IS FALSE AND end_reason IS DISTINCT FROM 'cancelled';
