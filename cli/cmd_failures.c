@@ -27,7 +27,7 @@ static void put_filters(struct cli *c, struct ptl_buf *path)
     put_query(path, "q", ptl_buf_str(&words));
     put_query(path, "project", cli_project(c));
     for (size_t i = 0; i < PTL_ARRAY_LEN(filters); i++)
-        put_query(path, ptl_str_eq(filters[i], "tool-version") ? "version" : filters[i],
+        put_query(path, ptl_str_eq(filters[i], "tool-version") ? "tool-version" : filters[i],
                   cli_text(c, filters[i]));
 }
 

@@ -283,6 +283,10 @@ BEGIN
     RETURN q;                                        -- null: everything
 END $$;
 
+-- The months before a time, as terms: what is asked for newest first is looked for in them before it is looked for everywhere.
+CREATE FUNCTION failure_months(upto timestamptz, months integer) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT string_agg(failure_term('m', to_char((upto AT TIME ZONE 'UTC') - n * interval '1 month', 'YYYY-MM'))::text, ' | ')::tsquery FROM generate_series(0, months - 1) n);
+
 -- Every text of a list stands in the failure as it was written, but for case.
 CREATE FUNCTION failure_holds(f failure, exact jsonb) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
     RETURN NOT EXISTS (SELECT 1 FROM jsonb_array_elements_text(exact) e
@@ -362,7 +366,7 @@ BEGIN
     words := failure_words(concat_ws(' ', f.key_line, f.evidence, f.summary, f.operator));
     f.terms := to_tsvector('english', words) || array_to_tsvector(ARRAY(SELECT DISTINCT failure_tag(t.k, t.v) FROM (
         VALUES ('p', f.project_id::text), ('pf', f.platform), ('t', f.target), ('s', f.stage), ('k', f.kind), ('tool', f.tool), ('tool', split_part(f.uses, '/', 1)), ('op', f.operator), ('b', f.branch), ('b', f.ref),
-               ('a', f.author), ('a', trim(split_part(f.author, '<', 1))), ('a', substring(f.author FROM '<([^>]*)>')), ('ag', f.agent), ('e', f.end_reason), ('x', tax), ('c', COALESCE(f.challenge_id, 'none'))
+               ('a', f.author), ('a', trim(split_part(f.author, '<', 1))), ('a', substring(f.author FROM '<([^>]*)>')), ('ag', f.agent), ('e', f.end_reason), ('x', tax), ('c', COALESCE(f.challenge_id, 'none')), ('m', to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM'))
         UNION ALL SELECT 'tool', k FROM jsonb_object_keys(f.versions) k
         UNION ALL SELECT 'v', k || '=' || v FROM jsonb_each_text(f.versions) AS x (k, v)
         UNION ALL SELECT 'c', array_to_string((string_to_array(f.challenge_id, '/'))[1:n], '/') FROM generate_series(1, 3) n WHERE n < cardinality(string_to_array(f.challenge_id, '/'))
@@ -479,9 +483,10 @@ CREATE TRIGGER stage_turned_green AFTER UPDATE OF state ON stage FOR EACH ROW WH
 -- ---------------------------------------------------------------------------------------------- what an answer tells of a failure
 CREATE VIEW failure_item AS
 SELECT f.attempt_id, f.run_id, r.number AS run_number, p.name AS project, f.stage, f.stage_id, f.kind, f.target, f.platform, f.host, f.tool, f.at, f.challenge_id,
-       challenge_path(f.challenge_id) AS challenge_path, f.challenge_by, f.probability, f.summary, f.key_line, f.operator, f.end_reason, round(f.cost_minutes::numeric, 2)::double precision AS cost_minutes, f.resolved_at,
+       CASE WHEN c1.id IS NOT NULL THEN concat_ws(' › ', c4.title, c3.title, c2.title, c1.title) END AS challenge_path, f.challenge_by, f.probability, f.summary, f.key_line, f.operator, f.end_reason, round(f.cost_minutes::numeric, 2)::double precision AS cost_minutes, f.resolved_at,
        f.resolution_id, f.author, f.branch, f.commit_sha, f.agent, f.template_id
-  FROM failure f JOIN run r ON r.id = f.run_id JOIN project p ON p.id = f.project_id;
+  FROM failure f JOIN run r ON r.id = f.run_id JOIN project p ON p.id = f.project_id
+  LEFT JOIN challenge c1 ON c1.id = f.challenge_id LEFT JOIN challenge c2 ON c2.id = c1.parent LEFT JOIN challenge c3 ON c3.id = c2.parent LEFT JOIN challenge c4 ON c4.id = c3.parent;
 
 -- ---------------------------------------------------------------------------------------------- attempts from before
 SELECT failure_refresh(id) FROM attempt WHERE ended_at IS NOT NULL AND ok IS FALSE AND end_reason IS DISTINCT FROM 'cancelled';

@@ -12,12 +12,13 @@
 enum {
     LIMIT_DEFAULT = 50,
     LIMIT_MAX = 500,
-    WINDOW = 8000,           /* failures looked at first: some 10 ms */
+    WINDOW = 3000,           /* failures looked at first: some 5 ms */
+    MONTHS = 3,              /* then through the index of terms, in the months before */
     WINDOW_WITHOUT = 200000, /* the same where no term can lead to rare ones */
     RANKED_MAX = 1000,       /* matches that are ordered by likeness */
-    FACET_DENSE = 800,       /* matches in WINDOW from which on they are counted in FACET_WINDOW alone */
-    FACET_WINDOW = 12000,
-    FACET_ROWS = 10000, /* counted through the index of terms */
+    FACET_DENSE = 300,       /* matches in WINDOW from which on they are counted in FACET_WINDOW alone */
+    FACET_WINDOW = 8000,
+    FACET_ROWS = 5000, /* counted through the index of terms */
     FACET_VALUES = 100,
     CSV_ROWS = 50000,
     CSV_PAGE = 500,
@@ -34,7 +35,7 @@ struct search {
     bool behind;
     int64_t at_us, id;
     char cost[40];
-    int step; /* 0: window, 1: index of terms */
+    int step; /* 0: window, 1: index of terms in the months before, 2: everywhere */
     /* csv */
     bool csv, gone;
     int64_t rows;
@@ -137,6 +138,13 @@ static void answer_list(struct search *s, json_t *items, bool more, const char *
     search_free(s);
 }
 
+/* Is there a term that leads to few rows? */
+static bool has_terms(const struct search *s)
+{
+    return json_object_size(s->f.terms) > 0 &&
+           !(json_object_size(s->f.terms) == 1 && json_object_get(s->f.terms, "not"));
+}
+
 static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct search *s = ctx;
@@ -151,8 +159,8 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     int n = ptl_rows_count(rows), full = (int)s->limit + 1;
     bool complete = n > 0 && ptl_row_bool(rows, 0, "complete"),
          found = n > 0 && !ptl_row_null(rows, 0, "attempt_id");
-    if (s->step == 0 && !complete && n < full) {
-        s->step = 1;
+    if (s->step < 2 && !complete && n < full) {
+        s->step = s->step == 0 && has_terms(s) && s->sort == BY_TIME ? 1 : 2;
         ask(s);
         return;
     }
@@ -170,7 +178,7 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
             snprintf(s->cost, sizeof(s->cost), "%s", ptl_row_str(rows, i, "cost"));
     }
     char cut[120] = "";
-    if (s->step == 1 && n < full && !complete)
+    if (s->step == 2 && !has_terms(s) && n < full && !complete)
         snprintf(cut, sizeof(cut), "only the %d %s failures were looked at", WINDOW_WITHOUT,
                  s->sort == BY_COST ? "costliest" : "newest");
     if (s->csv)
@@ -179,17 +187,19 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
         answer_list(s, items, n == full, *cut ? cut : NULL);
 }
 
-/* Is there a term that leads to few rows? */
-static bool has_terms(const struct search *s)
+/* How far back the index of terms is asked. */
+static void put_months(struct ptl_args *a, int step)
 {
-    return json_object_size(s->f.terms) > 0 &&
-           !(json_object_size(s->f.terms) == 1 && json_object_get(s->f.terms, "not"));
+    if (step == 1)
+        ptl_args_i64(a, MONTHS);
+    else
+        ptl_args_null(a);
 }
 
 static void ask(struct search *s)
 {
     struct ptl_args a;
-    bool terms = s->step == 1 && has_terms(s);
+    bool terms = s->step > 0 && has_terms(s);
     put_filter(&a, &s->f);
     if (s->sort == BY_COST)
         ptl_args_str(&a, s->behind ? s->cost : NULL);
@@ -201,6 +211,8 @@ static void ask(struct search *s)
     ptl_args_i64(&a, s->limit + 1);
     if (!terms)
         ptl_args_i64(&a, s->step == 0 ? WINDOW : WINDOW_WITHOUT);
+    else if (s->sort == BY_TIME)
+        put_months(&a, s->step);
     enum ptl_sql sql = s->sort == BY_COST ? terms ? PTL_SQL_failure_find_costly : PTL_SQL_failure_costly
                        : terms            ? PTL_SQL_failure_find
                                           : PTL_SQL_failure_recent;
@@ -220,6 +232,8 @@ static void next_page(struct search *s)
 }
 
 /* ---- by likeness: one page, ranked among a bounded set */
+static void ask_ranked(struct search *s);
+
 static void on_ranked(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct search *s = ctx;
@@ -230,17 +244,9 @@ static void on_ranked(void *ctx, struct ptl_rows *rows, const struct ptl_error *
     }
     int n = ptl_rows_count(rows);
     int64_t ranked = n > 0 ? ptl_row_i64(rows, 0, "ranked") : 0;
-    if (s->step == 0 && ranked < RANKED_MAX / 4) {
-        struct ptl_args a;
-        s->step = 1;
-        put_filter(&a, &s->f);
-        ptl_args_i64(&a, s->limit);
-        ptl_args_null(&a);
-        ptl_args_i64(&a, RANKED_MAX);
-        if (ptl_store_query(store_of(s->q), PTL_SQL_failure_rank, &a, on_ranked, s) == 0)
-            return;
-        busy(s->q);
-        search_free(s);
+    if (s->step < 2 && ranked < RANKED_MAX / 4) {
+        s->step++;
+        ask_ranked(s);
         return;
     }
     PTL_JSON *items = json_array();
@@ -251,7 +257,7 @@ static void on_ranked(void *ctx, struct ptl_rows *rows, const struct ptl_error *
         json_array_append_new(items, o);
     }
     char cut[120] = "";
-    if (s->step == 0 || ranked == RANKED_MAX)
+    if (s->step < 2 || ranked == RANKED_MAX)
         snprintf(cut, sizeof(cut), "ranked among the newest %lld that match", (long long)ranked);
     answer_list(s, items, false, *cut ? cut : NULL);
 }
@@ -261,8 +267,12 @@ static void ask_ranked(struct search *s)
     struct ptl_args a;
     put_filter(&a, &s->f);
     ptl_args_i64(&a, s->limit);
-    ptl_args_i64(&a, WINDOW);
+    if (s->step == 0)
+        ptl_args_i64(&a, WINDOW);
+    else
+        ptl_args_null(&a);
     ptl_args_i64(&a, RANKED_MAX);
+    put_months(&a, s->step);
     if (ptl_store_query(store_of(s->q), PTL_SQL_failure_rank, &a, on_ranked, s) == 0)
         return;
     busy(s->q);

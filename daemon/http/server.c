@@ -14,6 +14,8 @@
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -741,6 +743,12 @@ int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, st
                           strerror(errno));
         goto fail;
     }
+    /* Connections inherit it. Without it the last, short segment of an answer of several waits for the peer
+     * to acknowledge the one before, which a peer may put off for 40 ms. */
+    int on = 1;
+    if (setsockopt(evhttp_bound_socket_get_fd(s->bound), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+        ptl_log_warning("listen-address %s: answers may be late: TCP_NODELAY: %s", o->listen_address,
+                        strerror(errno));
     struct sockaddr_storage ss;
     socklen_t len = sizeof(ss);
     if (getsockname(evhttp_bound_socket_get_fd(s->bound), (struct sockaddr *)&ss, &len) == 0)

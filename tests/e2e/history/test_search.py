@@ -168,5 +168,5 @@ def test_the_command_line_asks_the_same(past, told):
     assert near.returncode == 0 and str(told["grid2"]) in near.stdout and "same operator" not in near.stdout and "same tool" in near.stdout
     shown = portolan(past, "failures", "show", str(told["grid"]))
     assert shown.returncode == 0 and "GridSample" in shown.stdout and "ai-edge-litert 2.1.0" in shown.stdout
-    wrong = portolan(past, "failures", "search", "--version", "2.16")
+    wrong = portolan(past, "failures", "search", "--tool-version", "2.16")
     assert wrong.returncode == 2 and "tool" in wrong.stderr
