@@ -295,6 +295,13 @@ END $$;
 CREATE TRIGGER stage_ended AFTER UPDATE OF state ON stage
     FOR EACH ROW WHEN (OLD.state IN ('claimed', 'running', 'deciding') AND NEW.state IN ('green', 'red')) EXECUTE FUNCTION stage_ended();
 
+-- By handle, for a token that is confined to a project: only who has to do with it.
+CREATE FUNCTION person_find_in(handle text, only_project text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT f.id FROM (SELECT person_find(handle) AS id) f
+     WHERE only_project IS NULL OR EXISTS (SELECT 1 FROM person_project x JOIN project y ON y.id = x.project_id WHERE x.person_id = f.id AND y.name = only_project)
+        OR EXISTS (SELECT 1 FROM assignment g JOIN project y ON y.id = g.project_id WHERE g.person_id = f.id AND y.name = only_project)
+$$;
+
 -- Who resolved one of these challenges here: whoever committed to the run that turned a red stage green, and whoever was given it and it was done.
 -- Newest 300 failures of a challenge; within one project when limit_project says so.
 CREATE FUNCTION people_resolved(challenges text[], limit_project bigint) RETURNS TABLE (person_id bigint, challenge_id text, project_id bigint, at timestamptz, run_id bigint, uses text, how text) LANGUAGE sql STABLE AS $$
@@ -355,7 +362,7 @@ BEGIN
     IF handle IS NULL THEN
         whom := person_of_token(actor);
     ELSE
-        whom := person_find(handle);
+        whom := person_find_in(handle, only_project);
         IF whom IS NULL THEN
             RAISE EXCEPTION 'there is no person called %; portolan person list shows who there is', handle USING ERRCODE = 'PT422';
         END IF;
@@ -418,7 +425,7 @@ BEGIN
         RAISE EXCEPTION 'assignment % is %; only % may do this', of_id, COALESCE('with ' || who, 'with nobody'), CASE WHEN what = 'reassign' THEN 'a manager' ELSE COALESCE(who || ' or ', '') || 'a manager' END USING ERRCODE = 'PT403';
     END IF;
     IF what = 'reassign' THEN
-        whom := person_find(handle);
+        whom := person_find_in(handle, only_project);
         IF whom IS NULL THEN
             RAISE EXCEPTION 'there is no person called %; portolan person list shows who there is', COALESCE(handle, '(none named)') USING ERRCODE = 'PT422';
         END IF;
@@ -507,6 +514,9 @@ BEGIN
     END IF;
     IF NOT manages AND p IS DISTINCT FROM person_of_token_found(actor) THEN
         RAISE EXCEPTION 'only % or a manager may change this', handle USING ERRCODE = 'PT403';
+    END IF;
+    IF manages AND only_project IS NOT NULL AND (login IS NOT NULL OR add_emails <> '{}' OR drop_emails <> '{}' OR add_tokens <> '{}' OR drop_tokens <> '{}') THEN
+        RAISE EXCEPTION 'who someone is elsewhere holds for all projects: it takes a token that is confined to none' USING ERRCODE = 'PT403';
     END IF;
     IF NOT manages AND (login IS NOT NULL OR add_emails <> '{}' OR drop_emails <> '{}' OR add_tokens <> '{}' OR drop_tokens <> '{}') THEN
         RAISE EXCEPTION 'who % is elsewhere is a manager''s to say: addresses, tokens, forge login', handle USING ERRCODE = 'PT403';
@@ -643,10 +653,10 @@ CREATE FUNCTION risk_base_run(of_project bigint, of_ref text, before_run bigint)
 $$;
 CREATE INDEX run_ref ON run (project_id, ref, id) WHERE plan IS NOT NULL;
 
--- May this token see and change a channel? Its own person's; all of them when it manages, within its project when it is confined to one.
+-- May this token see and change a channel? Its own person's; all of them when it manages. One that is confined to a project: only channels that hear of nothing else.
 CREATE FUNCTION notify_channel_seen(c notify_channel, actor text, manages boolean, only_project text) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT COALESCE(c.person_id = person_of_token_found(actor), false)
-        OR (manages AND (only_project IS NULL OR COALESCE(c.project_id = (SELECT id FROM project WHERE name = only_project), false)))
+    SELECT (manages OR COALESCE(c.person_id = person_of_token_found(actor), false))
+       AND (only_project IS NULL OR COALESCE(c.project_id = (SELECT id FROM project WHERE name = only_project), false))
 $$;
 CREATE FUNCTION notify_channel_put(change boolean, of_name text, of_kind text, handle text, of_project text, shown text, sealed_url bytea, sealed_secret bytea, form text, kinds text[], how text, at_hour bigint, q_from bigint, q_to bigint, zone text,
     actor text, manages boolean, only_project text) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -672,7 +682,7 @@ BEGIN
     IF handle = 'me' THEN
         whom := person_of_token(actor);
     ELSIF handle IS NOT NULL THEN
-        whom := person_find(handle);
+        whom := person_find_in(handle, only_project);
         IF whom IS NULL THEN
             RAISE EXCEPTION 'there is no person called %; portolan person list shows who there is', handle USING ERRCODE = 'PT422';
         END IF;

@@ -169,7 +169,7 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         {offsetof(struct ptl_core, prepare_timer),   ptl_core_prepare_tick,   2000},
         {offsetof(struct ptl_core, poll_timer),      ptl_core_poll_tick,      1000},
         {offsetof(struct ptl_core, diagnose_timer),  ptl_core_diagnose_tick,  1000},
-        {offsetof(struct ptl_core, risk_timer),      ptl_core_risk_tick,      3000},
+        {offsetof(struct ptl_core, risk_timer),      ptl_core_risk_tick,      5000},
         {offsetof(struct ptl_core, preflight_timer), ptl_core_preflight_tick, 2000}
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++) {

@@ -7,7 +7,10 @@
 #include <portolan/log.h>
 #include <stdio.h>
 
-enum { STALE_AT_ONCE = 100 };
+enum {
+    STALE_AT_ONCE = 24 /* some eight runs, each a look of 0.1 s at most: what is weighed anew must not crowd
+                          out what runs */
+};
 
 static const char *platform_of(const json_t *stages, const json_t *stage)
 {

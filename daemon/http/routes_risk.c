@@ -585,6 +585,11 @@ void ptl_on_post_person(struct ptl_request *q)
             name);
         return;
     }
+    if (confined(q)) {
+        ptl_answer_problem(q, 403,
+                           "people are of all projects: adding one takes a token that is confined to none");
+        return;
+    }
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_str(&a, name);

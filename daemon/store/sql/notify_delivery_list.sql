@@ -4,5 +4,6 @@ SELECT o.id, c.name AS channel, c.kind, c.address, o.event, o.data ->> 'project'
        CASE WHEN o.sent_at IS NOT NULL THEN 'sent' WHEN o.gave_up_at IS NOT NULL THEN 'gave_up' ELSE 'open' END AS state
   FROM notify_outbox o JOIN notify_channel c ON c.id = o.channel_id
  WHERE ($1::text IS NULL OR c.name = $1::text) AND ($3::bigint = 0 OR o.id < $3::bigint) AND notify_channel_seen(c, $5::text, $6::boolean, $7::text)
+   AND ($7::text IS NULL OR o.data ->> 'project' IS NULL OR o.data ->> 'project' = $7::text)
    AND ($2::text IS NULL OR $2::text = CASE WHEN o.sent_at IS NOT NULL THEN 'sent' WHEN o.gave_up_at IS NOT NULL THEN 'gave_up' ELSE 'open' END)
  ORDER BY o.id DESC LIMIT $4::bigint;

@@ -111,6 +111,17 @@ def test_a_token_of_one_project_sees_no_counts_of_others(site):
     assert {i["project"] for i in site.ok("GET", "/api/v1/board", token=token)["items"]} <= {"first"}
     assert {p for i in site.ok("GET", "/api/v1/people", token=token)["items"] for p in i["projects"]} <= {"first"}
     assert site.call("POST", "/api/v1/assignments", {"stage_id": other}, token=token).status == 404
+    # people are of all projects: a manager of one neither adds them nor says who they are elsewhere, nor reaches those of others
+    assert site.call("POST", "/api/v1/people", {"name": "mallory"}, token=token).status == 403
+    assert site.call("PATCH", "/api/v1/people/ada", {"add_tokens": ["first admin"]}, token=token).status == 403
+    site.ok("POST", "/api/v1/people", {"name": "elsewhere"})
+    assert site.call("GET", "/api/v1/people/elsewhere", token=token).status == 404
+    assert site.call("POST", "/api/v1/notify/channels", {"name": "x", "kind": "email", "address": "x@y.z", "person": "elsewhere"}, token=token).status == 422
+    # a channel of one's own that hears of other projects too is out of reach of a token of one project
+    site.ok("POST", "/api/v1/people", {"name": "boxed2", "tokens": ["boxed"]})
+    site.ok("POST", "/api/v1/notify/channels", {"name": "wide", "kind": "email", "address": "x@y.z", "person": "boxed2"})
+    assert site.call("PATCH", "/api/v1/notify/channels/wide", {"address": "mallory@evil.example"}, token=token).status == 404
+    assert site.ok("GET", "/api/v1/notify/channels", token=token)["items"] == []
 
 
 def test_a_risky_stage_waits_for_those_the_file_names(site, tokens):
