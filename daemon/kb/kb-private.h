@@ -142,7 +142,8 @@ struct weighing {
     struct candidate *cand; /* every answerable node of the situation, likeliest first */
     int n_cand;
     bool unclear;
-    bool asked; /* a person asks, see score.c */
+    bool asked;   /* a person asks, see score.c */
+    double known; /* how much of the text its model knows */
 };
 void kb_params_read(const json_t *doc, struct params *ret);
 void kb_situation(const json_t *facts, struct situation *ret);

@@ -322,8 +322,8 @@ int ptl_kb_model_bind(struct ptl_kb_model *m, const json_t *node_index, struct p
     return 0;
 }
 
-void ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_features *f, double *ret,
-                        int n_nodes)
+double ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_features *f, double *ret,
+                          int n_nodes)
 {
     double z[PTL_KB_CLASSES_MAX] = {0}, norm = 0, lowest = 0;
     uint32_t i = 0;
@@ -337,6 +337,7 @@ void ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_featur
         for (uint32_t e = m->first[i]; e < m->first[i + 1]; e++)
             z[m->class_of[e]] += x * m->weight[e];
     }
+    double known = norm;
     norm = m->scale / sqrt(norm + PTL_KB_FEATURES_FLOOR);
     for (int k = 0; k < m->n_classes; k++) {
         z[k] = z[k] * norm + m->bias[k];
@@ -352,4 +353,5 @@ void ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_featur
     for (int n = 0; n < n_nodes && n < m->n_nodes; n++)
         if (m->class_of_node[n] < 0)
             ret[n] += lowest;
+    return known;
 }

@@ -40,9 +40,10 @@ struct ptl_kb_model *ptl_kb_model_free(struct ptl_kb_model *m);
  * left out; a class "kind:X" stands for every node whose kind is X. */
 PTL_NODISCARD int ptl_kb_model_bind(struct ptl_kb_model *m, const json_t *node_index, struct ptl_error *err);
 /* Adds the score of each node (a log-probability but for a constant) to ret[node]; nodes that no class speaks
- * of get the least score of those that one speaks of. */
-void ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_features *f, double *ret,
-                        int n_nodes);
+ * of get the least score of those that one speaks of. Returns the squared length of what
+ * it knows of the text: below PTL_KB_FEATURES_FLOOR that is next to nothing. */
+double ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_features *f, double *ret,
+                          int n_nodes);
 /* "mobile/model-conversion/conversion-of-unsupported-models" -> "unsupported-models": what nodes of different
  * platforms have in common. */
 void ptl_kb_kind(const char *node, char ret[100]);

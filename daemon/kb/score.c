@@ -438,7 +438,7 @@ static int text_scores(const struct ptl_kb *kb, const struct scan *s, struct wei
     if (!z)
         return -ENOMEM;
     (void)!kb_features(s, &w->at, &f);
-    ptl_kb_model_score(kb->model, &f, z, kb->n_nodes);
+    w->known = ptl_kb_model_score(kb->model, &f, z, kb->n_nodes);
     ptl_kb_features_done(&f);
     for (int i = 0; i < w->n_cand; i++)
         top = z[w->cand[i].node] > top ? z[w->cand[i].node] : top;
@@ -501,7 +501,8 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
     bool vague = w->asked || w->at.stage == IN_UNKNOWN;
     double slope = vague ? k->slope_asked : k->slope, shift = vague ? k->shift_asked : k->shift;
     double q = 1 / (1 + exp(-(slope * log(p / (1 - p)) + shift)));
-    w->unclear = q < k->threshold;
+    /* Hardly a word that means anything, and no indicator: whatever came first did so by habit. */
+    w->unclear = q < k->threshold || (kb->model && best <= 0 && w->known < PTL_KB_FEATURES_FLOOR);
     for (int i = 1; i < w->n_cand; i++)
         w->cand[i].p *= (1 - q) / (1 - p);
     w->cand[0].p = q;

@@ -115,7 +115,7 @@ def calibrate(k, rows):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('--tool', required=True); ap.add_argument('--dir'); ap.add_argument('--also', action='append', default=[])
-    ap.add_argument('--threshold', type=float, default=0.3); ap.add_argument('--weight', action='append', default=[]); ap.add_argument('--once', action='store_true', help='by all indicators only: for cases that no indicator was written for'); ap.add_argument('--seen', type=float, default=0.7, help='weight of a case seen by all indicators'); ap.add_argument('cases', nargs='+')
+    ap.add_argument('--threshold', type=float, default=0.25); ap.add_argument('--weight', action='append', default=[]); ap.add_argument('--once', action='store_true', help='by all indicators only: for cases that no indicator was written for'); ap.add_argument('--seen', type=float, default=0.7, help='weight of a case seen by all indicators'); ap.add_argument('cases', nargs='+')
     a = ap.parse_args()
     a.weights = {}
     for w in a.weight:
