@@ -4,10 +4,14 @@
  * the database's knowledge cannot be compiled, the one in force stays; without any, the one built in serves.
  */
 #include "core-private.h"
+#include "compiled.h"
 #include "data.h"
 #include "kb.h"
+#include <limits.h>
+#include <portolan/fs.h>
 #include <portolan/hash.h>
 #include <portolan/log.h>
+#include <unistd.h>
 
 enum { AGAIN_MS = 5000, ASKERS_WAIT_MS = 5000 };
 
@@ -100,6 +104,27 @@ static void run_read(struct ptl_work *w)
     read_files((struct load *)w);
 }
 
+/* The scan compiled at build time (kb.bin, as `portolan diagnose` takes it): where nobody added or retired an
+ * indicator it is this knowledge's too, and seconds of a processor are saved. Whether it fits, kb itself
+ * sees. */
+static void shipped_scan(struct ptl_buf *file, struct ptl_kb_compiled *ret)
+{
+    static const char *const places[] = {"kb/kb.bin", "../share/portolan/kb.bin"};
+    char self[PATH_MAX];
+    struct ptl_error ignored = PTL_ERROR_INIT;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
+    for (size_t i = 0; slash && i < PTL_ARRAY_LEN(places); i++) {
+        PTL_FREE char *path = ptl_xasprintf("%.*s/%s", (int)(slash - self), self, places[i]);
+        file->max = PTL_KB_COMPILED_MAX;
+        ptl_buf_clear(file);
+        if (ptl_fs_exists(path) && ptl_fs_read(path, PTL_KB_COMPILED_MAX, file, &ignored) == 0 &&
+            ptl_kb_compiled_read(ptl_buf_str(file), file->len, path, ret, &ignored) == 0)
+            return;
+    }
+    *ret = (struct ptl_kb_compiled){0};
+}
+
 static void run_compile(struct ptl_work *w)
 {
     struct load *l = (struct load *)w;
@@ -117,8 +142,12 @@ static void run_compile(struct ptl_work *w)
         ptl_sha256_free(h);
         l->same = text && strcmp(l->read, l->known) == 0;
     }
-    if (w->result == 0 && !l->same)
-        w->result = ptl_kb_new(l->doc, model, len, &l->kb, &l->err);
+    if (w->result == 0 && !l->same) {
+        PTL_BUF file = PTL_BUF_INIT;
+        struct ptl_kb_compiled c = {0};
+        shipped_scan(&file, &c);
+        w->result = ptl_kb_new_take(json_deep_copy(l->doc), model, len, c.scan, c.scan_len, &l->kb, &l->err);
+    }
 }
 
 static void begin(struct ptl_core_knowledge *k);

@@ -266,15 +266,53 @@ enum { SCAN_HEAD = 64 };
 /* What the scan is made of. Ids of the scan: the marks first, then the patterns. */
 struct patterns {
     size_t n;
-    const char **text; /* borrowed */
+    char **text;
     unsigned *flags, *ids;
 };
 
 static void patterns_done(struct patterns *p)
 {
+    for (size_t i = 0; p->text && i < p->n; i++)
+        free(p->text[i]);
     free(p->text);
     free(p->flags);
     free(p->ids);
+}
+
+/* What the scan looks for in place of a pattern: long bounded repeats without their upper bound, and at the
+ * pattern's end with only as many as there must be. It finds all that the pattern finds, and a little more,
+ * which confirm_all() takes away again; counting to two hundred in a thousand places is what would make
+ * compiling it slow. Caller frees. */
+static char *loosened(const char *pattern)
+{
+    struct ptl_buf b = PTL_BUF_INIT;
+    bool class = false;
+    for (const char *p = pattern; *p; p++) {
+        char *end;
+        if (*p == '\\' && p[1]) {
+            ptl_buf_add(&b, p++, 2);
+            continue;
+        }
+        class = class ? *p != ']' : *p == '[';
+        unsigned long least = *p == '{' && !class ? strtoul(p + 1, &end, 10) : 0, most = least;
+        if (*p != '{' || class || end == p + 1) {
+            ptl_buf_putc(&b, *p);
+            continue;
+        }
+        if (*end == ',')
+            most = strtoul(end + 1, &end, 10);
+        const char *rest = end + 1; /* behind the brace */
+        rest += *rest == '?';
+        bool last = rest[strspn(rest, ")")] == 0;
+        if (most < 8)
+            ptl_buf_add(&b, p, (size_t)(rest - p));
+        else if (last && least)
+            ptl_buf_printf(&b, "{%lu}", least < 8 ? least : 8);
+        else
+            ptl_buf_puts(&b, least ? "+" : last ? "?" : "*");
+        p = rest - 1;
+    }
+    return ptl_buf_take(&b, NULL);
 }
 
 static int patterns_of(const struct ptl_kb *kb, struct patterns *p)
@@ -291,7 +329,8 @@ static int patterns_of(const struct ptl_kb *kb, struct patterns *p)
             i < n_marks
                 ? marks[i].caseless
                 : json_array_size(json_object_get(kb->ind[kb->pat[i - n_marks].indicator].json, "flags")) > 0;
-        p->text[i] = i < n_marks ? marks[i].pattern : pattern_text(kb, (int)(i - n_marks));
+        p->text[i] =
+            i < n_marks ? ptl_xstrdup(marks[i].pattern) : loosened(pattern_text(kb, (int)(i - n_marks)));
         p->flags[i] = HS_FLAG_MULTILINE | (caseless ? HS_FLAG_CASELESS : 0);
         p->ids[i] = (unsigned)i;
     }
@@ -317,8 +356,8 @@ static int compile_patterns(const struct ptl_kb *kb, const struct patterns *p, b
     static const hs_platform_info_t any = {.tune = HS_TUNE_FAMILY_GENERIC, .cpu_features = 0};
     size_t n_marks = PTL_ARRAY_LEN(marks);
     hs_compile_error_t *wrong = NULL;
-    if (hs_compile_multi(p->text, p->flags, p->ids, (unsigned)p->n, HS_MODE_BLOCK, anywhere ? &any : NULL,
-                         ret, &wrong) == HS_SUCCESS)
+    if (hs_compile_multi((const char *const *)p->text, p->flags, p->ids, (unsigned)p->n, HS_MODE_BLOCK,
+                         anywhere ? &any : NULL, ret, &wrong) == HS_SUCCESS)
         return 0;
     int r;
     if (wrong && wrong->expression >= (int)n_marks)
