@@ -143,14 +143,3 @@ void ptl_auth_cache_free(struct ptl_auth_cache *c)
 {
     free(c);
 }
-
-void ptl_audit(struct ptl_request *q, const char *action, const char *object, const json_t *detail)
-{
-    struct ptl_args args;
-    ptl_args_init(&args);
-    ptl_args_str(&args, ptl_request_identity(q)->name);
-    ptl_args_str(&args, action);
-    ptl_args_str(&args, object);
-    ptl_args_json(&args, detail);
-    (void)!ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_audit_add, &args, NULL, NULL);
-}

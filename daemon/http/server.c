@@ -52,6 +52,10 @@ struct ptl_request {
     void *data;
     void (*gone)(struct ptl_request *q);
     int64_t started_us;
+    unsigned audits; /* rows of the audit log on their way; the answer waits for them */
+    struct evbuffer *held;
+    char *held_type;
+    int held_status;
 };
 
 static void request_free(struct ptl_request *q)
@@ -287,6 +291,46 @@ static void common_headers(struct ptl_request *q, const char *type)
         ptl_answer_header(q, "Cache-Control", "no-store");
 }
 
+static void send_reply(struct ptl_request *q, int status, const char *type, struct evbuffer *body)
+{
+    forget_connection(q);
+    common_headers(q, type);
+    ptl_log_debug("http: %s %s %d %lld us", q->route ? q->route->method : "-",
+                  q->route ? q->route->pattern : "-", status, (long long)(ptl_mono_us() - q->started_us));
+    evhttp_send_reply(q->req, status, reason(status), body); /* frees req when the peer is gone */
+    request_free(q);
+}
+
+static void on_audited(void *ctx, struct ptl_rows *rows PTL_UNUSED, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    if (err)
+        ptl_log_error("audit: what %s did by %s %s could not be written: %s", q->who.name, q->route->method,
+                      q->route->pattern, err->text);
+    if (--q->audits > 0 || !q->held)
+        return;
+    struct evbuffer *body = PTL_TAKE(q->held);
+    PTL_FREE char *type = PTL_TAKE(q->held_type);
+    send_reply(q, q->held_status, type, body);
+    evbuffer_free(body);
+}
+
+/* Who hears that a change was made finds it in the audit log. */
+void ptl_audit(struct ptl_request *q, const char *action, const char *object, const json_t *detail)
+{
+    struct ptl_args args;
+    ptl_args_init(&args);
+    ptl_args_str(&args, q->who.name);
+    ptl_args_str(&args, action);
+    ptl_args_str(&args, object);
+    ptl_args_json(&args, detail);
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_audit_add, &args, on_audited, q) == 0)
+        q->audits++;
+    else
+        ptl_log_error("audit: %s of %s by %s could not be written: the database queue is full", action,
+                      object, q->who.name);
+}
+
 void ptl_answer_buffer(struct ptl_request *q, int status, const char *type, struct evbuffer *body)
 {
     if (q->answered) {
@@ -295,12 +339,15 @@ void ptl_answer_buffer(struct ptl_request *q, int status, const char *type, stru
         return;
     }
     q->answered = true;
-    forget_connection(q);
-    common_headers(q, type);
-    ptl_log_debug("http: %s %s %d %lld us", q->route ? q->route->method : "-",
-                  q->route ? q->route->pattern : "-", status, (long long)(ptl_mono_us() - q->started_us));
-    evhttp_send_reply(q->req, status, reason(status), body); /* frees req when the peer is gone */
-    request_free(q);
+    if (q->audits) {
+        q->gone = NULL; /* its handler is done with it */
+        q->held = evbuffer_new();
+        evbuffer_add_buffer(q->held, body);
+        q->held_type = ptl_xstrdup(type);
+        q->held_status = status;
+        return;
+    }
+    send_reply(q, status, type, body);
 }
 
 void ptl_answer_text(struct ptl_request *q, int status, const char *type, const char *body)
