@@ -299,9 +299,9 @@ CREATE FUNCTION challenge_path(wanted text) RETURNS text LANGUAGE sql STABLE PAR
                 SELECT c.id, c.parent, c.title, up.depth + 1 FROM up JOIN challenge c ON c.id = up.parent WHERE up.depth < 5)
             SELECT string_agg(title, ' › ' ORDER BY depth DESC) FROM up);
 
--- Half octaves of minutes: 1 is a minute or less, 37 about half a year and more. A median read from them is within a fifth.
+-- Octaves of minutes: 1 is a minute or so and less, 2 two minutes, …, 19 half a year and more. A median is interpolated within its octave.
 CREATE FUNCTION hours_bucket(taken interval) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (1 + LEAST(36, GREATEST(0, round(2 * log(2.0, GREATEST(1.0, extract(epoch FROM taken)::numeric / 60))))))::smallint;
+    RETURN (1 + LEAST(18, GREATEST(0, round(log(2.0, GREATEST(1.0, extract(epoch FROM taken)::numeric / 60))))))::smallint;
 
 -- ---------------------------------------------------------------------------------------------- from an attempt to its failure
 -- The framework that stands for an environment: what a model is made with, or what takes it.
