@@ -287,10 +287,9 @@ END $$;
 CREATE FUNCTION failure_months(upto timestamptz, months integer) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (SELECT string_agg(failure_term('m', to_char((upto AT TIME ZONE 'UTC') - n * interval '1 month', 'YYYY-MM'))::text, ' | ')::tsquery FROM generate_series(0, months - 1) n);
 
--- Every text of a list stands in the failure as it was written, but for case.
-CREATE FUNCTION failure_holds(f failure, exact jsonb) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN NOT EXISTS (SELECT 1 FROM jsonb_array_elements_text(exact) e
-                        WHERE strpos(lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)), lower(e)) = 0);
+-- Texts that must stand in a failure as they were written, but for case, as patterns; null: none.
+CREATE FUNCTION failure_patterns(f jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT array_agg('%' || regexp_replace(lower(e), '([\\%_])', '\\\1', 'g') || '%') FROM jsonb_array_elements_text(f -> 'exact') e);
 
 CREATE FUNCTION challenge_path(wanted text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (WITH RECURSIVE up AS (

@@ -9,7 +9,7 @@ WITH hit AS MATERIALIZED (
                                ELSE failure_query($1::jsonb) && failure_months(LEAST(now() + interval '1 day', $3::timestamptz, 'epoch'::timestamptz + $5::bigint * interval '1 microsecond'), $8::integer) END) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
        AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE
        AND ($5::bigint IS NULL OR f.at < 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' OR (f.at = 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' AND f.attempt_id < $6::bigint))
-       AND (NOT $1::jsonb ? 'exact' OR failure_holds(f, $1::jsonb -> 'exact'))
+       AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
 ), page AS (
     SELECT attempt_id FROM hit ORDER BY at DESC, attempt_id DESC LIMIT $7::bigint
 )

@@ -8,11 +8,11 @@ WITH bound AS MATERIALIZED (
 ), near AS (
     SELECT f.attempt_id, f.at, f.terms
       FROM (SELECT * FROM failure WHERE $6::bigint IS NOT NULL AND at >= COALESCE($2::timestamptz, '-infinity') AND at <= COALESCE($3::timestamptz, 'infinity') ORDER BY at DESC, attempt_id DESC LIMIT $6::bigint) f
-     WHERE f.terms @@ (SELECT q FROM bound) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND (NOT $1::jsonb ? 'exact' OR failure_holds(f.*::failure, $1::jsonb -> 'exact'))
+     WHERE f.terms @@ (SELECT q FROM bound) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
 ), far AS MATERIALIZED (
     SELECT f.attempt_id, f.at, f.terms FROM failure f
      WHERE $6::bigint IS NULL AND f.terms @@ (SELECT CASE WHEN $8::bigint IS NULL THEN q ELSE q && failure_months(LEAST(now() + interval '1 day', $3::timestamptz), $8::integer) END FROM bound) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
-       AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE AND (NOT $1::jsonb ? 'exact' OR failure_holds(f, $1::jsonb -> 'exact'))
+       AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
 ), newest AS MATERIALIZED (
     SELECT * FROM (SELECT * FROM near UNION ALL SELECT * FROM far) x ORDER BY at DESC, attempt_id DESC LIMIT $7::bigint
 ), best AS (
