@@ -287,10 +287,9 @@ END $$;
 CREATE FUNCTION failure_months(upto timestamptz, months integer) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (SELECT string_agg(failure_term('m', to_char((upto AT TIME ZONE 'UTC') - n * interval '1 month', 'YYYY-MM'))::text, ' | ')::tsquery FROM generate_series(0, months - 1) n);
 
--- Every text of a list stands in the failure as it was written, but for case.
-CREATE FUNCTION failure_holds(f failure, exact jsonb) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN NOT EXISTS (SELECT 1 FROM jsonb_array_elements_text(exact) e
-                        WHERE strpos(lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)), lower(e)) = 0);
+-- Texts that must stand in a failure as they were written, but for case, as patterns; null: none.
+CREATE FUNCTION failure_patterns(f jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT array_agg('%' || regexp_replace(lower(e), '([\\%_])', '\\\1', 'g') || '%') FROM jsonb_array_elements_text(f -> 'exact') e);
 
 CREATE FUNCTION challenge_path(wanted text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (WITH RECURSIVE up AS (
@@ -299,9 +298,9 @@ CREATE FUNCTION challenge_path(wanted text) RETURNS text LANGUAGE sql STABLE PAR
                 SELECT c.id, c.parent, c.title, up.depth + 1 FROM up JOIN challenge c ON c.id = up.parent WHERE up.depth < 5)
             SELECT string_agg(title, ' › ' ORDER BY depth DESC) FROM up);
 
--- Half octaves of minutes: 1 is a minute or less, 37 about half a year and more. A median read from them is within a fifth.
+-- Octaves of minutes: 1 is a minute or so and less, 2 two minutes, …, 19 half a year and more. A median is interpolated within its octave.
 CREATE FUNCTION hours_bucket(taken interval) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (1 + LEAST(36, GREATEST(0, round(2 * log(2.0, GREATEST(1.0, extract(epoch FROM taken)::numeric / 60))))))::smallint;
+    RETURN (1 + LEAST(18, GREATEST(0, round(log(2.0, GREATEST(1.0, extract(epoch FROM taken)::numeric / 60))))))::smallint;
 
 -- ---------------------------------------------------------------------------------------------- from an attempt to its failure
 -- The framework that stands for an environment: what a model is made with, or what takes it.

@@ -856,7 +856,8 @@ void ptl_on_patch_resolution(struct ptl_request *q)
 }
 
 /* ---- trends */
-enum { TREND_DAYS_MAX = 3700, TREND_DAILY_MAX = 400 };
+/* So that no answer has more than some 15000 points. */
+enum { TREND_DAYS_MAX = 100, TREND_WEEKS_MAX = 400, TREND_MONTHS_MAX = 3700 /* all in days */ };
 
 void ptl_on_get_trends(struct ptl_request *q)
 {
@@ -881,8 +882,10 @@ void ptl_on_get_trends(struct ptl_request *q)
         return;
     }
     char oldest[32];
-    ptl_wall_rfc3339(
-        now - (int64_t)(ptl_str_eq(interval, "day") ? TREND_DAILY_MAX : TREND_DAYS_MAX) * 86400000, oldest);
+    int days = ptl_str_eq(interval, "day")    ? TREND_DAYS_MAX
+               : ptl_str_eq(interval, "week") ? TREND_WEEKS_MAX
+                                              : TREND_MONTHS_MAX;
+    ptl_wall_rfc3339(now - (int64_t)days * 86400000, oldest);
     if (strcmp(from, oldest) < 0) {
         ptl_answer_problem(
             q, 422, "since: %.10s is too long ago for interval=%s; at most since %.10s, or a longer interval",

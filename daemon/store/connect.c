@@ -146,6 +146,8 @@ static int settings(const struct ptl_connect_spec *spec, PGconn *pg, int64_t dea
         sql, sizeof(sql),
         "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; SET bytea_output = 'hex';"
         "SET extra_float_digits = 1; SET standard_conforming_strings = on;"
+        /* statements here take milliseconds; compiling one takes tens of them */
+        "SET jit = off;"
         "SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = %lld;%s",
         plain ? 0LL : (long long)spec->statement_timeout_ms,
         spec->role == PTL_SESSION_READ ? "SET default_transaction_read_only = on;" : "");

@@ -7,7 +7,7 @@ WITH bound AS MATERIALIZED (
       FROM (SELECT * FROM failure WHERE (cost_minutes, attempt_id) < ((SELECT cost FROM bound), $6::bigint) ORDER BY cost_minutes DESC, attempt_id DESC LIMIT $8::bigint) f
      WHERE ((SELECT every FROM bound) OR f.terms @@ (SELECT q FROM bound)) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
        AND f.at >= COALESCE($2::timestamptz, '-infinity') AND f.at <= COALESCE($3::timestamptz, 'infinity')
-       AND (NOT $1::jsonb ? 'exact' OR failure_holds(f.*::failure, $1::jsonb -> 'exact'))
+       AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
      ORDER BY f.cost_minutes DESC, f.attempt_id DESC LIMIT $7::bigint
 ), seen AS (
     SELECT CASE WHEN (SELECT count(*) FROM hit) < $7::bigint THEN

@@ -8,7 +8,7 @@ WITH bound AS MATERIALIZED (
 ), hit AS MATERIALIZED (
     SELECT f.class_id, f.agent
       FROM (SELECT * FROM failure WHERE at >= COALESCE($2::timestamptz, '-infinity') AND at <= COALESCE($3::timestamptz, 'infinity') ORDER BY at DESC, attempt_id DESC LIMIT $5::bigint) f
-     WHERE ((SELECT every FROM bound) OR f.terms @@ (SELECT q FROM bound)) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND (NOT $1::jsonb ? 'exact' OR failure_holds(f.*::failure, $1::jsonb -> 'exact'))
+     WHERE ((SELECT every FROM bound) OR f.terms @@ (SELECT q FROM bound)) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
 ), k AS (
     SELECT c.project_id, c.kind, c.target, c.platform, c.tool, c.challenge_id, h.n FROM (SELECT class_id, count(*) AS n FROM hit GROUP BY 1) h JOIN failure_class c ON c.id = h.class_id
 ), by AS (

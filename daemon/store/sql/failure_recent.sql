@@ -10,7 +10,7 @@ WITH bound AS MATERIALIZED (
     SELECT f.attempt_id, f.at
       FROM (SELECT * FROM failure WHERE (at, attempt_id) < ((SELECT at FROM bound), (SELECT id FROM bound)) AND at >= (SELECT since FROM bound) ORDER BY at DESC, attempt_id DESC LIMIT $8::bigint) f
      WHERE ((SELECT every FROM bound) OR f.terms @@ (SELECT q FROM bound)) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
-       AND (NOT $1::jsonb ? 'exact' OR failure_holds(f.*::failure, $1::jsonb -> 'exact'))
+       AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
      ORDER BY f.at DESC, f.attempt_id DESC LIMIT $7::bigint
 ), seen AS (
     SELECT CASE WHEN (SELECT count(*) FROM hit) < $7::bigint THEN

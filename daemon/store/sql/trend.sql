@@ -1,32 +1,35 @@
 -- trend: failures per challenge or category over time, from the counts and what is not folded yet.  $1 project name or null (all), $2 boolean by category, $3 'day' 'week' 'month', $4 since, $5 until or null.
--- Returns rows by key: failures, resolved, median_hours (of those resolved, over whole months, within a fifth), series [{at, failures, resolved}], the paper's numbers for it, and all (failures of every key).  The key of unclear ones is 'none'.
+-- Returns rows by key: failures, resolved, median_hours (of those resolved, over whole months, interpolated within an octave), series [{at, failures, resolved}], the paper's numbers for it, and all (failures of every key).  The key of unclear ones is 'none'.
+-- One bound of the day only: with two the planner expects so few rows that it sorts the many there are.
 -- @read
 WITH who AS MATERIALIZED (
-    SELECT CASE WHEN $1::text IS NULL THEN 0 ELSE COALESCE((SELECT id FROM project WHERE name = $1::text), -1) END AS id, ($4::timestamptz AT TIME ZONE 'UTC')::date AS since, COALESCE(($5::timestamptz AT TIME ZONE 'UTC')::date, 'infinity') AS until
-), d AS (
-    SELECT day, challenge_id, failures, resolved FROM failure_day WHERE project_id = (SELECT id FROM who) AND day >= (SELECT since FROM who) AND day <= (SELECT until FROM who)
-    UNION ALL
-    SELECT x.day, c.challenge_id, x.n, CASE WHEN x.bucket > 0 THEN x.n ELSE 0 END FROM failure_delta x JOIN failure_class c ON c.id = x.class_id
-     WHERE x.day >= (SELECT since FROM who) AND x.day <= (SELECT until FROM who) AND (SELECT id FROM who) IN (0, c.project_id)
-), h AS (
-    SELECT challenge_id, bucket, n FROM failure_hours WHERE project_id = (SELECT id FROM who) AND month >= date_trunc('month', (SELECT since FROM who))::date AND month <= (SELECT until FROM who)
-    UNION ALL
-    SELECT c.challenge_id, x.bucket, x.n FROM failure_delta x JOIN failure_class c ON c.id = x.class_id WHERE x.bucket > 0 AND x.day >= (SELECT since FROM who) AND x.day <= (SELECT until FROM who) AND (SELECT id FROM who) IN (0, c.project_id)
+    SELECT CASE WHEN $1::text IS NULL THEN 0 ELSE COALESCE((SELECT id FROM project WHERE name = $1::text), -1) END AS id, ($4::timestamptz AT TIME ZONE 'UTC')::date AS since,
+           LEAST(COALESCE(($5::timestamptz AT TIME ZONE 'UTC')::date, 'infinity'), (now() AT TIME ZONE 'UTC')::date + 1) AS until
+), period AS MATERIALIZED (                          -- once a day, not once a row
+    SELECT d::date AS day, date_trunc($3::text, d)::date AS at FROM generate_series((SELECT since FROM who)::timestamp, (SELECT until FROM who)::timestamp, interval '1 day') d
 ), points AS (
-    SELECT date_trunc($3::text, day)::date AS at, challenge_id, sum(failures) AS failures, sum(resolved) AS resolved FROM d GROUP BY 1, 2
+    SELECT p.at, f.challenge_id, sum(f.failures::integer) AS failures, sum(f.resolved::integer) AS resolved
+      FROM failure_day f JOIN period p ON p.day = f.day WHERE f.project_id = (SELECT id FROM who) AND f.day >= (SELECT since FROM who) GROUP BY 1, 2
+    UNION ALL
+    SELECT p.at, c.challenge_id, sum(x.n), sum(CASE WHEN x.bucket > 0 THEN x.n ELSE 0 END) FROM failure_delta x JOIN failure_class c ON c.id = x.class_id JOIN period p ON p.day = x.day
+     WHERE (SELECT id FROM who) IN (0, c.project_id) GROUP BY 1, 2
+), h AS (
+    SELECT challenge_id, bucket, sum(n::integer) AS n FROM failure_hours WHERE project_id = (SELECT id FROM who) AND month >= date_trunc('month', (SELECT since FROM who))::date AND (month <= (SELECT until FROM who)) IS TRUE GROUP BY 1, 2
+    UNION ALL
+    SELECT c.challenge_id, x.bucket, sum(x.n) FROM failure_delta x JOIN failure_class c ON c.id = x.class_id WHERE x.bucket > 0 AND x.day >= (SELECT since FROM who) AND x.day <= (SELECT until FROM who) AND (SELECT id FROM who) IN (0, c.project_id) GROUP BY 1, 2
 ), keyed AS (
     SELECT CASE WHEN challenge_id = '' THEN 'none' WHEN $2::boolean THEN substring(challenge_id FROM '^[^/]+(?:/[^/]+)?') ELSE challenge_id END AS key, at, sum(failures) AS failures, sum(resolved) AS resolved FROM points GROUP BY 1, 2
 ), total AS (
     SELECT key, sum(failures)::bigint AS failures, sum(resolved)::bigint AS resolved, jsonb_agg(jsonb_build_object('at', at, 'failures', failures, 'resolved', resolved) ORDER BY at) AS series, sum(sum(failures)) OVER (PARTITION BY split_part(key, '/', 1)) AS of_root, sum(sum(failures)) OVER () AS of_all
       FROM keyed GROUP BY key HAVING sum(failures) > 0
-), times AS (
-    SELECT key, min(bucket) FILTER (WHERE upto >= every / 2.0) AS bucket
-      FROM (SELECT key, bucket, sum(n) OVER (PARTITION BY key ORDER BY bucket) AS upto, sum(n) OVER (PARTITION BY key) AS every
-              FROM (SELECT CASE WHEN challenge_id = '' THEN 'none' WHEN $2::boolean THEN substring(challenge_id FROM '^[^/]+(?:/[^/]+)?') ELSE challenge_id END AS key, bucket, sum(n) AS n FROM (SELECT challenge_id, bucket, sum(n) AS n FROM h GROUP BY 1, 2) hh GROUP BY 1, 2) b) c
-     GROUP BY key
+), times AS (                                         -- the octave that the median lies in, and how far up in it
+    SELECT key, 2.0 ^ (bucket - 1.5 + (every / 2.0 - (upto - n)) / n) AS minutes
+      FROM (SELECT key, bucket, n, sum(n) OVER (PARTITION BY key ORDER BY bucket) AS upto, sum(n) OVER (PARTITION BY key) AS every
+              FROM (SELECT CASE WHEN challenge_id = '' THEN 'none' WHEN $2::boolean THEN substring(challenge_id FROM '^[^/]+(?:/[^/]+)?') ELSE challenge_id END AS key, bucket, sum(n) AS n FROM h GROUP BY 1, 2 HAVING sum(n) > 0) b) c
+     WHERE upto >= every / 2.0 AND upto - n < every / 2.0
 )
 SELECT t.key AS id, c.title, challenge_path(t.key) AS path, c.taxonomy, t.failures, t.resolved, round(100.0 * t.failures / t.of_all, 1)::double precision AS share, round(100.0 * t.failures / t.of_root, 1)::double precision AS share_of_platform,
-       round(100.0 * (t.failures - t.resolved) / t.failures, 1)::double precision AS unresolved_share, round((2.0 ^ ((times.bucket - 1) / 2.0))::numeric / 60, 2)::double precision AS median_hours, t.series,
+       round(100.0 * (t.failures - t.resolved) / t.failures, 1)::double precision AS unresolved_share, round(times.minutes::numeric / 60, 2)::double precision AS median_hours, t.series,
        CASE WHEN c.share IS NOT NULL THEN jsonb_build_object('share', c.share, 'questions', c.questions, 'unanswered', COALESCE(c.unanswered, below.unanswered), 'median_hours', round(c.median_minutes::numeric / 60, 1)) END AS paper
   FROM total t LEFT JOIN times ON times.key = t.key LEFT JOIN challenge c ON c.id = t.key
   LEFT JOIN LATERAL (SELECT round((sum(l.unanswered * l.questions) / NULLIF(sum(l.questions) FILTER (WHERE l.unanswered IS NOT NULL), 0))::numeric, 1) AS unanswered FROM challenge l WHERE c.kind = 'inner' AND l.parent = c.id) below ON true

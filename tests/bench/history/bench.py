@@ -134,7 +134,7 @@ def main() -> None:
         for f in ({}, {"challenge": "mobile"}, {"platform": "mobile", "kind": "convert"}, {"project": "p001"}, {"challenge": "server/environment"}):
             for _ in range(8):
                 lines.append(f"facets by classes\tfailure_facets\ts:{json.dumps(f)}\tn\ti:100")
-        for since, interval in (("2026-08-01", "day"), ("2025-11-01", "week"), ("2024-11-01", "month")):
+        for since, interval in (("2026-08-25", "day"), ("2025-11-01", "week"), ("2024-11-01", "month")):
             for by in "01":
                 for project in ("n", "s:p001"):
                     for _ in range(4):
