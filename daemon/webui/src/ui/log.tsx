@@ -44,11 +44,13 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
         see.observe(b);
         return () => see.disconnect();
     }, [ready]);
+    // By the box's own height: the state may be a frame behind, and in a scaled log a pixel is several lines.
     const toTop = (line: number, where = 0.35) => {
-        const l = Math.max(0, Math.min(n - 1, line) - Math.floor(height / ROW * where));
         const b = box.current;
-        if (b)
-            b.scrollTop = scaled ? l / Math.max(1, maxFirst) * (tall - height) : l * ROW;
+        if (!b)
+            return;
+        const h = b.clientHeight, l = Math.max(0, Math.min(n - 1, line) - Math.floor(h / ROW * where));
+        b.scrollTop = scaled ? l / Math.max(1, n - Math.floor(h / ROW)) * (tall - h) : l * ROW;
     };
     useEffect(() => { if (follow && ready && box.current) box.current.scrollTop = box.current.scrollHeight; }, [n, follow, ready, height]);
 
