@@ -514,10 +514,9 @@ static void on_facets(void *ctx, struct ptl_rows *const *rows, size_t n, const s
     } else if (x->step == STEP_WIDE && !complete) {
         capped = true;
         snprintf(note, sizeof(note), "counted among the newest %d failures, since %s", FACET_WINDOW, since);
-    } else if (x->step == STEP_TERMS && total > FACET_ROWS) {
+    } else if (x->step == STEP_TERMS && !complete) {
         capped = true;
-        total = FACET_ROWS;
-        snprintf(note, sizeof(note), "more than %d match; the first %d found were counted", FACET_ROWS,
+        snprintf(note, sizeof(note), "counted among the first %d found that have these words and facts",
                  FACET_ROWS);
     }
     PTL_JSON *body = json_pack("{s:I,s:b,s:o,s:O,s:s?}", "total", (json_int_t)total, "capped", capped,

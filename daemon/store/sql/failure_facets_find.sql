@@ -1,12 +1,12 @@
 -- failure_facets_find: counts of the facts of at most so many matching failures, through the index of terms.  $1 jsonb filters, $2 since or null, $3 until or null, $4 boolean resolved or null,
--- $5 bigint at most failures to count, $6 bigint at most values of a facet.  Returns rows facet, value, count; facet 'total' once.
--- IS TRUE keeps the planner from reading a whole index of times beside the one of terms.
+-- $5 bigint at most failures to look at, $6 bigint at most values of a facet.  Returns rows facet, value, count; facet 'total' once, and 'complete' once: 1 when there was nothing beyond.
 -- @read
-WITH hit AS MATERIALIZED (
-    SELECT f.class_id, f.agent FROM failure f
-     WHERE f.terms @@ (SELECT failure_query($1::jsonb)) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
-       AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
-     LIMIT $5::bigint
+WITH near AS MATERIALIZED (                          -- bounded before anything else is asked of them
+    SELECT f.class_id, f.agent, f.at, f.resolved_at, f.key_line, f.evidence, f.summary FROM failure f WHERE f.terms @@ (SELECT failure_query($1::jsonb)) LIMIT $5::bigint
+), hit AS MATERIALIZED (
+    SELECT f.class_id, f.agent FROM near f
+     WHERE ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND f.at >= COALESCE($2::timestamptz, '-infinity') AND f.at <= COALESCE($3::timestamptz, 'infinity')
+       AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
 ), k AS (
     SELECT c.project_id, c.kind, c.target, c.platform, c.tool, c.challenge_id, h.n FROM (SELECT class_id, count(*) AS n FROM hit GROUP BY 1) h JOIN failure_class c ON c.id = h.class_id
 ), by AS (
@@ -17,5 +17,7 @@ WITH hit AS MATERIALIZED (
 ), ordered AS (
     SELECT *, row_number() OVER (PARTITION BY facet ORDER BY n DESC, value, project_id) AS place FROM by
 )
-SELECT o.facet, COALESCE(p.name, CASE WHEN o.facet = 'challenge' AND o.value = '' THEN 'none' ELSE o.value END) AS value, COALESCE(o.n, 0) AS count
-  FROM ordered o LEFT JOIN project p ON o.facet = 'project' AND p.id = o.project_id WHERE o.place <= $6::bigint AND (o.facet IN ('total', 'project') OR o.value <> '' OR o.facet = 'challenge') ORDER BY o.facet, o.place;
+SELECT 'complete' AS facet, NULL AS value, CASE WHEN count(*) < $5::bigint THEN 1 ELSE 0 END AS count, 0 AS place FROM near
+UNION ALL
+SELECT o.facet, COALESCE(p.name, CASE WHEN o.facet = 'challenge' AND o.value = '' THEN 'none' ELSE o.value END) AS value, COALESCE(o.n, 0), o.place
+  FROM ordered o LEFT JOIN project p ON o.facet = 'project' AND p.id = o.project_id WHERE o.place <= $6::bigint AND (o.facet IN ('total', 'project') OR o.value <> '' OR o.facet = 'challenge') ORDER BY 1, 4;

@@ -20,11 +20,11 @@ WITH me AS MATERIALIZED (
     SELECT f.attempt_id FROM me, alike a, LATERAL (SELECT attempt_id FROM failure WHERE me.only IS NOT NULL AND project_id = me.only AND template_id = a.id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN a.id = me.template_id THEN 12 ELSE 4 END) f
     UNION
     SELECT f.attempt_id FROM me, alike a, LATERAL (
-        SELECT s.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE template_id = a.id AND resolved_at IS NOT NULL ORDER BY resolved_at DESC LIMIT 100) s WHERE $2::text IS NULL OR s.project_id = me.only
+        SELECT s.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE template_id = a.id AND resolved_at IS NOT NULL ORDER BY resolved_at DESC LIMIT 30) s WHERE $2::text IS NULL OR s.project_id = me.only
          LIMIT CASE WHEN a.id = me.template_id THEN 8 ELSE 3 END) f
     UNION
     SELECT f.attempt_id FROM me, shapes s, LATERAL (
-        SELECT n.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE shape_id = s.shape_id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN $2::text IS NULL THEN 3 ELSE 100 END) n WHERE $2::text IS NULL OR n.project_id = me.only LIMIT 3) f
+        SELECT n.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE shape_id = s.shape_id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN $2::text IS NULL THEN 3 ELSE 30 END) n WHERE $2::text IS NULL OR n.project_id = me.only LIMIT 3) f
 ), scored AS (
     SELECT f.attempt_id, f.template_id, f.at, f.resolved_at IS NOT NULL AS solved, COALESCE(a.line, 0) AS line, COALESCE(sqrt(s.bands / 16.0), 0) AS lines, f.shape_id = me.shape_id AS same_print,
            f.operator = me.operator AS same_operator, f.tool = me.tool AS same_tool, f.challenge_id = me.challenge_id AS same_challenge, f.project_id = me.project_id AS same_project, f.platform = me.platform AS same_platform

@@ -42,15 +42,17 @@ def test_words_are_stemmed_and_quoted_texts_are_not(past, told):
 def test_every_filter(past, told):
     item = next(i for i in past.failures("limit=50") if i["attempt_id"] == told["version"])
     assert item["project"] == "north" and item["stage"] == "verify/android" and item["target"] == "android" and item["platform"] == "mobile"
-    assert item["challenge_id"].startswith("mobile/") and " › " in item["challenge_path"] and "CONV_2D" in item["key_line"] and item["cost_minutes"] == 1.0 and item["resolved_at"] is None
+    assert item["challenge_id"].startswith("mobile/") and " › " in item["challenge_path"] and "CONV_2D" in item["key_line"] and item["cost_minutes"] >= 1.0
     leaf, category = item["challenge_id"], item["challenge_id"].rsplit("/", 1)[0]
     for query in (f"challenge={leaf}", f"challenge={category}", "challenge=mobile", "taxonomy=deployment", "platform=mobile", "target=android", "stage=verify/android", "kind=verify", "project=north", "tool=ai-edge-litert", "tool=command",
                   "tool=ai-edge-litert&version=1.0", "tool=ai-edge-litert&version=" + quote("<1.1"), "tool=ai-edge-litert&version===1.0.9", "operator=conv_2d", "branch=main", "author=ada@example.org", "author=Ada", "agent=player", "end_reason=exit",
-                  "since=1h", "until=2099-01-01", "resolved=false", "resolved=any"):
+                  "since=1h", "until=2099-01-01", "resolved=any"):
         assert told["version"] in ids_of(past.failures(query)), query
     for query in ("challenge=server", f"challenge={leaf}x", "challenge=none", "taxonomy=faults", "platform=browser", "target=web", "stage=verify", "kind=export", "project=south", "tool=tfjs/run", "tool=ai-edge-litert&version=" + quote(">=1.1,<3"),
-                  "operator=gridsample", "branch=dev", "author=Bob", "agent=other", "end_reason=oom", "until=2020-01-01", "resolved=true"):
+                  "operator=gridsample", "branch=dev", "author=Bob", "agent=other", "end_reason=oom", "until=2020-01-01"):
         assert told["version"] not in ids_of(past.failures(query)), query
+    # nothing of north was green at verify/server after this one; the others were turned green by later runs, sooner or later
+    assert told["odd"] in ids_of(past.failures("resolved=false")) and told["odd"] not in ids_of(past.failures("resolved=true"))
     assert ids_of(past.failures("tool=ai-edge-litert&version=" + quote(">=1.1,<2.1"))) == [told["grid2"]]
     assert past.call("GET", "/api/v1/failures?version=1").status == 422, "a version of what?"
     assert past.call("GET", "/api/v1/failures?since=yesterday").status == 422
