@@ -16,9 +16,9 @@ enum {
     MONTHS = 3,              /* then through the index of terms, in the months before */
     WINDOW_WITHOUT = 200000, /* the same where no term can lead to rare ones */
     RANKED_MAX = 1000,       /* matches that are ordered by likeness */
-    FACET_DENSE = 300,       /* matches in WINDOW from which on they are counted in FACET_WINDOW alone */
-    FACET_WINDOW = 8000,
-    FACET_ROWS = 5000, /* counted through the index of terms */
+    FACET_DENSE = 300,       /* matches among the newest from which on these alone are counted */
+    FACET_WINDOW = 5000,
+    FACET_ROWS = 3000, /* counted through the index of terms */
     FACET_VALUES = 100,
     CSV_ROWS = 50000,
     CSV_PAGE = 500,
@@ -423,7 +423,7 @@ void ptl_on_get_failures_csv(struct ptl_request *q)
 struct facets {
     struct ptl_request *q;
     struct ptl_failure_filter f;
-    enum { STEP_CLASSES, STEP_WINDOW, STEP_WIDE, STEP_TERMS } step;
+    enum { STEP_CLASSES, STEP_WINDOW, STEP_WIDE /* the window is the answer */, STEP_TERMS } step;
 };
 
 static void facets_free(struct facets *x)
@@ -475,7 +475,7 @@ static void ask_facets(struct facets *x)
         ptl_batch_add(b, PTL_SQL_failure_facets, &a);
     }
     put_filter(&a, &x->f);
-    ptl_args_i64(&a, x->step == STEP_TERMS ? FACET_ROWS + 1 : x->step == STEP_WIDE ? FACET_WINDOW : WINDOW);
+    ptl_args_i64(&a, x->step == STEP_TERMS ? FACET_ROWS + 1 : FACET_WINDOW);
     ptl_args_i64(&a, FACET_VALUES);
     ptl_batch_add(b, x->step == STEP_TERMS ? PTL_SQL_failure_facets_find : PTL_SQL_failure_facets_recent, &a);
     if (ptl_batch_run(b, on_facets, x) != 0) {
@@ -503,14 +503,16 @@ static void on_facets(void *ctx, struct ptl_rows *const *rows, size_t n, const s
                  !(json_object_size(x->f.terms) == 1 && json_object_get(x->f.terms, "not"));
     if (x->step == STEP_WINDOW && !complete) {
         x->step = total >= FACET_DENSE || !terms ? STEP_WIDE : STEP_TERMS;
-        ask_facets(x);
-        return;
+        if (x->step == STEP_TERMS) {
+            ask_facets(x);
+            return;
+        }
     }
     bool capped = false;
     ptl_wall_rfc3339(since_us / 1000, since);
     if (x->step == STEP_CLASSES && !complete) {
-        snprintf(note, sizeof(note), "agents are counted among the newest %d failures, since %s", WINDOW,
-                 since);
+        snprintf(note, sizeof(note), "agents are counted among the newest %d failures, since %s",
+                 FACET_WINDOW, since);
     } else if (x->step == STEP_WIDE && !complete) {
         capped = true;
         snprintf(note, sizeof(note), "counted among the newest %d failures, since %s", FACET_WINDOW, since);
