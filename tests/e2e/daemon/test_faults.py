@@ -63,12 +63,12 @@ def test_postgresql_is_killed_while_a_stage_runs(own_site):
 def test_the_agent_is_killed_and_comes_back(own_site):
     """kill -9 of the agent alone: its attempt goes on and the next agent process adopts it, within the lease."""
     site = own_site
-    site.settings["lease"] = "30s"
+    site.settings["lease"] = "60s"  # a busy machine needs half a minute to look at its toolchains
     run = one_run(site)
     os.kill(site.agents["one"].pid, signal.SIGKILL)
     site.agents.pop("one").wait(10)
     site.start_agent("one")
-    got = site.until(run, "green", "red")
+    got = site.until(run, "green", "red", timeout=150)
     assert got["state"] == "green", got
     assert got["stages"][0]["fence"] == 1
     assert lines_of(site.attempt_log(got["stages"][0]["attempt_id"])) == WHOLE
