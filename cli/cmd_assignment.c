@@ -247,7 +247,7 @@ int cli_cmd_assignment_list(struct cli *c)
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "stage", "?"));
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "person", ""));
         cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "state", ""));
-        cli_table_cell(t, CLI_PLAIN, json_is_number(json_object_get(a, "p")) ? "%.0f %%" : "",
+        cli_table_cell(t, CLI_PLAIN, json_is_number(json_object_get(a, "p")) ? "%.0f %%" : "-",
                        ptl_json_num(a, "p", 0) * 100);
         cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(a, "due_at", at));
         cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(a, "created_at", at));

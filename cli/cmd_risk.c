@@ -128,8 +128,8 @@ int cli_cmd_risk_backtest(struct cli *c)
         cli_table_cell(t, CLI_PLAIN, "%.0f-%.0f %%", ptl_json_num(bin, "from", 0) * 100,
                        ptl_json_num(bin, "to", 0) * 100);
         cli_table_cell(t, CLI_PLAIN, "%lld", (long long)count);
-        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "", ptl_json_num(bin, "predicted", 0) * 100);
-        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "", ptl_json_num(bin, "observed", 0) * 100);
+        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "-", ptl_json_num(bin, "predicted", 0) * 100);
+        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "-", ptl_json_num(bin, "observed", 0) * 100);
     }
     cli_table_print(t, &b, c->width, c->color);
     double skill = ptl_json_num(a, "skill", 0);

@@ -37,12 +37,11 @@ static void put(struct ptl_buf *b, const void *data, size_t len)
 int ptl_kb_compiled_write(const struct ptl_kb *kb, const char *key, const void *model, size_t model_len,
                           struct ptl_buf *ret, struct ptl_error *err)
 {
-    void *scan = NULL;
+    PTL_FREE void *scan = NULL;
     size_t scan_len = 0;
     int r = ptl_kb_scan_data(kb, &scan, &scan_len, err);
     if (r < 0)
         return r;
-    PTL_FREE void *scan_owned = scan;
     PTL_FREE char *doc = ptl_json_text(ptl_kb_doc(kb));
     ptl_buf_printf(ret, MAGIC "%s %zu %zu %zu\n", key, strlen(doc), model_len, scan_len);
     put(ret, doc, strlen(doc));

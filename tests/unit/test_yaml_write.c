@@ -56,8 +56,8 @@ static void values_survive(void **state PTL_UNUSED)
                                         "größer ›",
                                         "\xc2\x85next line",
                                         "\xe2\x80\xa8separator",
-                                        "\xef\xbb\xbf"
-                                        "bom",
+                                        ("\xef\xbb\xbf"
+                                         "bom"),
                                         "\xf0\x9f\x9a\xa2 ship",
                                         "%",
                                         "@at",
