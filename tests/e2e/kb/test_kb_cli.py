@@ -51,7 +51,7 @@ def test_the_tree_and_one_node_and_one_indicator(cli):
     assert leaf.startswith("    Avoiding version incompatibility") and "%" in leaf
     node = cli("kb", "show", ENTRY).stdout
     assert node.startswith("Mobile deployment › DL Integration into Projects › Avoiding version incompatibility") and "\ndo          " in node and "litert/builtin-op-version" in node
-    assert "litert/builtin-op-version" in cli("kb", "list", "--challenge", ENTRY).stdout
+    assert "litert/builtin-op-version" in cli("kb", "list", "--challenge", ENTRY, "--limit", "500").stdout
     assert "litert/builtin-op-version" in cli("kb", "list", "--indicators", "--words", "builtin operator", "-n", "100").stdout
     shown = cli("kb", "show", "litert/builtin-op-version").stdout
     assert shown.startswith("# shipped, revision 1") and "\npattern: " in shown
