@@ -101,32 +101,23 @@ static int of_run(struct cli *c, const char *id)
     return errors ? CLI_FAILED : CLI_OK;
 }
 
-/* Of all agents of the server: what the oldest of each toolchain has. */
 static int ask_agents(struct cli *c, json_t **agents, json_t **toolchains)
 {
     PTL_JSON *answer = NULL;
-    json_t *a, *v, *versions;
-    const char *name, *package;
+    json_t *a;
     size_t i;
     int r = cli_get(c, "/api/v1/agents?limit=500", &answer);
     if (r)
         return r;
     *agents = json_array();
-    *toolchains = json_object();
     json_array_foreach(json_object_get(answer, "items"), i, a)
     {
         json_t *inventory = json_object_get(a, "inventory");
-        json_array_append_new(*agents, json_pack("{s:O?,s:O?}", "hosts", json_object_get(a, "hosts"),
-                                                 "memory_bytes", json_object_get(inventory, "memory_bytes")));
-        json_object_foreach(json_object_get(inventory, "toolchains"), name, versions)
-        {
-            json_t *into = json_object_get(*toolchains, name);
-            if (!into)
-                json_object_set_new(*toolchains, name, into = json_object());
-            json_object_foreach(versions, package, v) if (!json_object_get(into, package))
-                json_object_set(into, package, v);
-        }
+        json_array_append_new(*agents, json_pack("{s:O?,s:O?,s:O?}", "hosts", json_object_get(a, "hosts"),
+                                                 "memory_bytes", json_object_get(inventory, "memory_bytes"),
+                                                 "toolchains", json_object_get(inventory, "toolchains")));
     }
+    *toolchains = ptl_preflight_toolchains(*agents);
     return 0;
 }
 

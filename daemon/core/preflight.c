@@ -33,44 +33,6 @@ static void look_free(struct look *l)
     free(l);
 }
 
-/* Parts compared as numbers: "2.10" is above "2.9". */
-static bool is_older(const char *a, const char *b)
-{
-    while (*a && *b) {
-        char *ea, *eb;
-        long x = strtol(a, &ea, 10), y = strtol(b, &eb, 10);
-        if (ea == a || eb == b)
-            return strcmp(a, b) < 0;
-        if (x != y)
-            return x < y;
-        a = ea + (*ea == '.');
-        b = eb + (*eb == '.');
-    }
-    return !*a && *b;
-}
-
-/* {toolchain: {package: oldest version that an agent has}}: any of them may get the stage. */
-static json_t *oldest_toolchains(const json_t *agents)
-{
-    json_t *all = json_object(), *a, *versions, *v;
-    const char *toolchain, *package;
-    size_t i;
-    json_array_foreach((json_t *)agents, i, a)
-        json_object_foreach(json_object_get(a, "toolchains"), toolchain, versions)
-    {
-        json_t *into = json_object_get(all, toolchain);
-        if (!into)
-            json_object_set_new(all, toolchain, into = json_object());
-        json_object_foreach(versions, package, v)
-        {
-            const char *now = ptl_json_str(into, package, NULL);
-            if (json_is_string(v) && (!now || is_older(json_string_value(v), now)))
-                json_object_set(into, package, v);
-        }
-    }
-    return all;
-}
-
 /* The artifacts as a tree of hard links: nothing is copied, and no reader can write. */
 static int lay_artifacts(struct look *l, const char *dir)
 {
@@ -105,7 +67,7 @@ static void run(struct ptl_work *w)
 {
     struct look *l = (struct look *)w;
     PTL_FREE char *dir = ptl_xasprintf("%s/tmp/preflight-%lld", l->core->o.state_dir, (long long)l->id);
-    PTL_JSON *models = NULL, *toolchains = oldest_toolchains(l->agents);
+    PTL_JSON *models = NULL, *toolchains = ptl_preflight_toolchains(l->agents);
     struct ptl_error ignored = PTL_ERROR_INIT;
     bool cut = false;
     int r = ptl_fs_remove_tree(dir, &l->err); /* of a daemon that died over it */

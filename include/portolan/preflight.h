@@ -37,6 +37,11 @@ struct ptl_preflight_rule {
 extern const struct ptl_preflight_rule ptl_preflight_rules[];
 extern const size_t ptl_preflight_rules_count;
 
+/* `agents`: [{"toolchains":{"onnxruntime":{"onnxruntime":"1.32.0"}}}…] -> ptl_preflight_input.toolchains: of
+ * each package the oldest version that an agent has, because any of them may get the stage. New reference; no
+ * I/O. */
+json_t *ptl_preflight_toolchains(const json_t *agents);
+
 /* How much memory verifying this model takes: base of the runtime, copies of the weights, and what flows
  * between for `batch` samples:
  *

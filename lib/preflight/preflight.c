@@ -164,6 +164,27 @@ void emit(struct check *c, const char *rule, enum severity s, enum kind kind, co
     json_array_append_new(c->findings, f);
 }
 
+json_t *ptl_preflight_toolchains(const json_t *agents)
+{
+    json_t *all = json_object(), *a, *versions, *v;
+    const char *toolchain, *package;
+    size_t i;
+    json_array_foreach((json_t *)agents, i, a)
+        json_object_foreach(json_object_get(a, "toolchains"), toolchain, versions)
+    {
+        json_t *into = json_object_get(all, toolchain);
+        if (!into)
+            json_object_set_new(all, toolchain, into = json_object());
+        json_object_foreach(versions, package, v)
+        {
+            const char *now = ptl_json_str(into, package, NULL);
+            if (json_is_string(v) && (!now || version_compare(json_string_value(v), now) < 0))
+                json_object_set(into, package, v);
+        }
+    }
+    return all;
+}
+
 bool ptl_preflight_memory(const char *recipe, const json_t *model, int64_t batch, int64_t *ret_bytes,
                           json_t **ret_terms)
 {

@@ -395,6 +395,17 @@ static void test_memory(void **state)
     remove_scratch(state);
 }
 
+static void test_the_oldest_version_of_each_package_counts(void **state)
+{
+    (void)state;
+    PTL_JSON *agents = json_loads("[{\"toolchains\":{\"web\":{\"tfjs\":\"4.9.0\"}}},{},"
+                                  "{\"toolchains\":{\"web\":{\"tfjs\":\"4.10.0\",\"litertjs\":\"2.5\"}}}]",
+                                  0, NULL);
+    PTL_JSON *got = ptl_preflight_toolchains(agents);
+    PTL_FREE char *text = json_dumps(got, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, "{\"web\":{\"litertjs\":\"2.5\",\"tfjs\":\"4.9.0\"}}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_repository),
         cmocka_unit_test(test_exporter_opset),
         cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_the_oldest_version_of_each_package_counts),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
