@@ -48,9 +48,6 @@ PTL_NODISCARD int ptl_model_read(const char *dir, const char *path, json_t **ret
  * PTL_MODEL_ENTRIES_MAX files. */
 PTL_NODISCARD int ptl_model_find(const char *dir, json_t **ret, bool *ret_cut, struct ptl_error *err);
 
-/* Does this file name or these first bytes (at most 16 are looked at) suggest a model? No I/O. */
-bool ptl_model_is_candidate(const char *path, const void *head, size_t len);
-
 /* Bytes of one element; 0: unknown or of no fixed size (strings). */
 size_t ptl_model_dtype_bytes(const char *dtype);
 #endif

@@ -78,11 +78,6 @@ static const struct format *format_of(const char *path, const void *head, size_t
     return NULL;
 }
 
-bool ptl_model_is_candidate(const char *path, const void *head, size_t len)
-{
-    return format_of(path, head, len) || has_suffix(path) || is_named(path, "model.json");
-}
-
 static int graphdef_or_absent(struct bytes b)
 {
     struct pb pb = pb_of(b);
