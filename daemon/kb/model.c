@@ -181,6 +181,12 @@ void ptl_kb_kind(const char *node, char ret[100])
         snprintf(ret, 100, "%.*s", (int)strcspn(node, "/"), node);
 }
 
+void ptl_kb_category(const char *node, char ret[100])
+{
+    const char *first = strchr(node, '/'), *second = first ? strchr(first + 1, '/') : NULL;
+    snprintf(ret, 100, "%.*s", second ? (int)(second - node) : 0, node);
+}
+
 /* ---- use */
 struct ptl_kb_model {
     uint32_t n, m;
@@ -192,6 +198,7 @@ struct ptl_kb_model {
     int n_classes;
     json_t *classes;
     int *kind_of;       /* node -> class of its kind, -1 */
+    int *category_of;   /* node -> class of its category, -1 */
     int *class_of_node; /* node -> class, -1 */
     int n_nodes;
 };
@@ -290,6 +297,7 @@ struct ptl_kb_model *ptl_kb_model_free(struct ptl_kb_model *m)
         free(m->weight);
         free(m->bias);
         free(m->kind_of);
+        free(m->category_of);
         free(m->class_of_node);
         json_decref(m->classes);
         free(m);
@@ -303,20 +311,24 @@ int ptl_kb_model_bind(struct ptl_kb_model *m, const json_t *node_index, struct p
     json_t *v;
     m->n_nodes = (int)json_object_size(node_index);
     m->kind_of = calloc((size_t)m->n_nodes + 1, sizeof(int));
+    m->category_of = calloc((size_t)m->n_nodes + 1, sizeof(int));
     m->class_of_node = calloc((size_t)m->n_nodes + 1, sizeof(int));
     PTL_JSON *by_name = json_object();
-    if (!m->kind_of || !m->class_of_node || !by_name)
+    if (!m->kind_of || !m->category_of || !m->class_of_node || !by_name)
         return ptl_error_set(err, -ENOMEM, "text model: out of memory");
     for (int i = 0; i < m->n_classes; i++)
         json_object_set_new(by_name, json_string_value(json_array_get(m->classes, (size_t)i)),
                             json_integer(i));
     json_object_foreach((json_t *)node_index, id, v)
     {
-        char kind[100];
+        char kind[100], category[100];
         int node = (int)json_integer_value(v);
         ptl_kb_kind(id, kind);
-        PTL_FREE char *name = ptl_xasprintf("kind:%s", kind);
-        m->kind_of[node] = (int)ptl_json_i64(by_name, name, -1);
+        ptl_kb_category(id, category);
+        PTL_FREE char *kind_name = ptl_xasprintf("kind:%s", kind);
+        PTL_FREE char *category_name = ptl_xasprintf("category:%s", category);
+        m->kind_of[node] = (int)ptl_json_i64(by_name, kind_name, -1);
+        m->category_of[node] = (int)ptl_json_i64(by_name, category_name, -1);
         m->class_of_node[node] = (int)ptl_json_i64(by_name, id, -1);
     }
     return 0;
@@ -346,7 +358,8 @@ double ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_feat
      * too much. */
     for (int n = 0; n < n_nodes && n < m->n_nodes; n++)
         if (m->class_of_node[n] >= 0) {
-            double x = z[m->class_of_node[n]] + (m->kind_of[n] >= 0 ? z[m->kind_of[n]] : 0);
+            double x = z[m->class_of_node[n]] + (m->kind_of[n] >= 0 ? z[m->kind_of[n]] : 0) +
+                       (m->category_of[n] >= 0 ? z[m->category_of[n]] : 0);
             ret[n] += x;
             lowest = x < lowest ? x : lowest;
         }

@@ -37,7 +37,7 @@ PTL_NODISCARD int ptl_kb_model_new(const void *data, size_t len, struct ptl_kb_m
                                    struct ptl_error *err);
 struct ptl_kb_model *ptl_kb_model_free(struct ptl_kb_model *m);
 /* Once, before use: classes to the nodes of an index (id -> number). Classes of nodes that are not there are
- * left out; a class "kind:X" stands for every node whose kind is X. */
+ * left out; a class "kind:X" stands for every node whose kind is X, "category:X" for every leaf of X. */
 PTL_NODISCARD int ptl_kb_model_bind(struct ptl_kb_model *m, const json_t *node_index, struct ptl_error *err);
 /* Adds the score of each node (a log-probability but for a constant) to ret[node]; nodes that no class speaks
  * of get the least score of those that one speaks of. Returns the squared length of what
@@ -47,6 +47,9 @@ double ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_feat
 /* "mobile/model-conversion/conversion-of-unsupported-models" -> "unsupported-models": what nodes of different
  * platforms have in common. */
 void ptl_kb_kind(const char *node, char ret[100]);
+/* "mobile/model-conversion/conversion-of-unsupported-models" -> "mobile/model-conversion": what the leaves of one
+ * category have in common; "" where a node is none of several. */
+void ptl_kb_category(const char *node, char ret[100]);
 
 /* ---- making one (train.c) */
 struct ptl_kb_case {

@@ -780,7 +780,7 @@ static int do_cases(const struct options *o, struct ptl_error *err)
     if (r == 0 && strcmp(o->verb, "predict") == 0) {
         struct ptl_kb *kb = compile(o, &s, s.model, s.model_len, err);
         for (size_t i = 0; kb && r == 0 && i < a.n; i++)
-            r = print_prediction(kb, &a.v[i], err);
+            r = o->parts ? print_parts(kb, &a.v[i], err) : print_prediction(kb, &a.v[i], err);
         r = kb ? r : -EINVAL;
         ptl_kb_free(kb);
     }

@@ -1,6 +1,6 @@
 /* train.c - makes the text model: multinomial logistic regression over the hashed words of labelled cases,
  * where the score of a node is that of its own class plus that of its kind, so that what is known of one
- * platform serves the others. Only nodes of the case's platform and what is outside of all platforms compete.
+ * platform serves the others, plus that of its category, so that a rare leaf has its siblings' words. Only nodes of the case's platform and what is outside of all platforms compete.
  * Adagrad in a fixed order: the same cases give the same bytes. */
 #include "model.h"
 #include <math.h>
@@ -9,9 +9,10 @@
 struct trainer {
     const struct ptl_kb_case *cases;
     size_t n;
-    char **names; /* classes: nodes first, then kinds */
+    char **names; /* classes: nodes first, then kinds and categories */
     int n_nodes, n_classes;
     int *kind;      /* node class -> kind class */
+    int *category;  /* node class -> category class, -1: none */
     int *platform;  /* node class -> number of its first word */
     uint32_t *hash; /* kept features, ascending */
     float *idf;
@@ -62,13 +63,18 @@ static int make_classes(struct trainer *t, struct ptl_error *err)
     t->n_nodes = t->n_classes;
     qsort(t->names, (size_t)t->n_nodes, sizeof(*t->names), by_name);
     t->kind = ptl_xcalloc((size_t)t->n_nodes, sizeof(int));
+    t->category = ptl_xcalloc((size_t)t->n_nodes, sizeof(int));
     t->platform = ptl_xcalloc((size_t)t->n_nodes, sizeof(int));
     for (int i = 0; i < t->n_nodes; i++) {
-        char kind[100];
+        char kind[100], category[100];
         ptl_kb_kind(t->names[i], kind);
-        PTL_FREE char *name = ptl_xasprintf("kind:%s", kind);
+        ptl_kb_category(t->names[i], category);
+        PTL_FREE char *kind_name = ptl_xasprintf("kind:%s", kind);
+        PTL_FREE char *category_name = ptl_xasprintf("category:%s", category);
         t->platform[i] = platform_of(t->names[i]);
-        if ((t->kind[i] = add_name(t, name)) < 0)
+        t->kind[i] = add_name(t, kind_name);
+        t->category[i] = category[0] ? add_name(t, category_name) : -1;
+        if (t->kind[i] < 0 || (category[0] && t->category[i] < 0))
             return ptl_error_set(err, -E2BIG, "training: more than %d classes", PTL_KB_CLASSES_MAX);
     }
     return 0;
@@ -153,7 +159,8 @@ static int differences(const struct trainer *t, const struct ptl_kb_case *c, con
     for (int i = 0; i < t->n_nodes; i++) {
         /* An outside case does not tell its platform: every node competes. */
         bool in = platform == 3 || t->platform[i] == 3 || t->platform[i] == platform;
-        p[i] = in ? (double)z[i] + (double)z[t->kind[i]] : -1e30;
+        double shared = (double)z[t->kind[i]] + (t->category[i] >= 0 ? (double)z[t->category[i]] : 0);
+        p[i] = in ? (double)z[i] + shared : -1e30;
         top = p[i] > top ? p[i] : top;
     }
     for (int i = 0; i < t->n_nodes; i++)
@@ -162,6 +169,8 @@ static int differences(const struct trainer *t, const struct ptl_kb_case *c, con
         float e = (float)((p[i] / sum - share[i]) * c->weight);
         d[i] += e;
         d[t->kind[i]] += e;
+        if (t->category[i] >= 0)
+            d[t->category[i]] += e;
     }
     for (int i = 0; i < t->n_classes; i++)
         if (fabsf(d[i]) >= 1e-3f)
@@ -305,6 +314,7 @@ int ptl_kb_train(const struct ptl_kb_case *cases, size_t n, const struct ptl_kb_
         free(t.names[i]);
     free(t.names);
     free(t.kind);
+    free(t.category);
     free(t.platform);
     free(t.hash);
     free(t.idf);
