@@ -16,11 +16,9 @@ enum {
     LIMIT_DEFAULT = 50,
     LIMIT_MAX = 500,
     WINDOW = 3000,           /* failures looked at first: some 5 ms */
-    MONTHS = 3,              /* then through the index of terms, in the months before */
     WINDOW_WITHOUT = 200000, /* the same where no term can lead to rare ones */
     RANKED_MAX = 1000,       /* matches that are ordered by likeness */
     LOG_WINDOW = 300,        /* as WINDOW, of whole logs: their words are many, and read row by row */
-    LOG_ROWS = 20000,        /* logs with the words that are put in order */
     LOOK_LOGS = 100,         /* logs looked into for quoted texts, of one page … */
     LOOK_BYTES = 64 << 20,   /* … and how much of them */
     FACET_DENSE = 300,       /* matches among the newest from which on these alone are counted */
@@ -43,7 +41,7 @@ struct search {
     bool behind;
     int64_t at_us, id, asked_us;
     char cost[40]; /* or rank: as the database wrote it, so that nothing is lost */
-    int step;      /* 0: window; then the index of terms, ever further back: months_of() */
+    int step;      /* 0: window, 1: the index of terms */
     /* quoted texts in whole logs: the page of candidates, and what of it stood the look */
     struct ptl_rows *rows;
     json_t *items;
@@ -148,7 +146,7 @@ static bool read_cursor(struct search *s)
     }
     if (s->sort == BY_SIMILARITY)
         good = good && read_number(&p, '_', &s->id) && read_number(&p, '_', &s->asked_us) &&
-               read_number(&p, 0, &step) && step <= 2;
+               read_number(&p, 0, &step) && step <= 1;
     else
         good = good && read_number(&p, 0, &s->id);
     s->step = (int)step;
@@ -213,23 +211,10 @@ static bool has_terms(const struct search *s)
            !(json_object_size(s->f.terms) == 1 && json_object_get(s->f.terms, "not"));
 }
 
-/* How far back the index of terms is asked, in months; 0: to the beginning, the last step. What is in so many
- * of the newest that a page would fill is never asked of it, so each step reads few. */
-static int months_of(const struct search *s)
-{
-    static const int lines[] = {MONTHS, 0}, logs[] = {1, MONTHS, 0};
-    return s->f.in_log ? logs[s->step - 1] : s->sort == BY_COST ? 0 : lines[s->step - 1];
-}
-
-static bool is_last(const struct search *s)
-{
-    return s->step > 0 && (!has_terms(s) || months_of(s) == 0);
-}
-
 static json_t *take_item(struct search *s, struct ptl_rows *rows, int row)
 {
-    static const char *const inner[] = {"complete", "at_us",  "cost", "log_bytes",
-                                        "bounded",  "ranked", "rank", "asked_us"};
+    static const char *const inner[] = {"complete", "at_us", "cost",    "log_bytes",
+                                        "ranked",   "rank",  "asked_us"};
     json_t *o = ptl_row_object(rows, row);
     for (size_t k = 0; k < PTL_ARRAY_LEN(inner); k++)
         json_object_del(o, inner[k]);
@@ -324,8 +309,8 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     int n = ptl_rows_count(rows), full = (int)s->limit + 1;
     bool complete = n > 0 && ptl_row_bool(rows, 0, "complete"),
          found = n > 0 && !ptl_row_null(rows, 0, "attempt_id");
-    if (!is_last(s) && !complete && n < full) {
-        s->step++;
+    if (s->step == 0 && !complete && n < full) {
+        s->step = 1;
         ask(s);
         return;
     }
@@ -341,20 +326,10 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     for (int i = 0; found && i < n && i < (int)s->limit; i++)
         json_array_append_new(items, take_item(s, rows, i));
     char cut[120] = "";
-    if (s->step > 0 && s->f.in_log && n > 0 && ptl_row_bool(rows, 0, "bounded"))
-        snprintf(cut, sizeof(cut), "only %d failures whose log has these words were looked at", LOG_ROWS);
-    else if (s->step > 0 && !has_terms(s) && n < full && !complete)
+    if (s->step > 0 && !has_terms(s) && n < full && !complete)
         snprintf(cut, sizeof(cut), "only the %d %s failures were looked at", WINDOW_WITHOUT,
                  s->sort == BY_COST ? "costliest" : "newest");
     give(s, items, n == full, cut);
-}
-
-static void put_months(struct ptl_args *a, int months)
-{
-    if (months)
-        ptl_args_i64(a, months);
-    else
-        ptl_args_null(a);
 }
 
 static enum ptl_sql statement_of(const struct search *s, bool terms)
@@ -381,10 +356,6 @@ static void ask(struct search *s)
     ptl_args_i64(&a, s->limit + 1);
     if (!terms)
         ptl_args_i64(&a, s->step > 0 ? WINDOW_WITHOUT : s->f.in_log ? LOG_WINDOW : WINDOW);
-    else if (s->sort == BY_TIME)
-        put_months(&a, months_of(s));
-    if (terms && s->f.in_log)
-        ptl_args_i64(&a, LOG_ROWS);
     if (ptl_store_query(store_of(s->q), statement_of(s, terms), &a, on_page, s) != 0)
         fail(s, NULL);
 }
@@ -401,8 +372,8 @@ static void on_ranked(void *ctx, struct ptl_rows *rows, const struct ptl_error *
     }
     int n = ptl_rows_count(rows), full = (int)s->limit + 1;
     int64_t ranked = ptl_row_i64(rows, 0, "ranked");
-    if (!s->behind && !is_last(s) && ranked < RANKED_MAX / 4) {
-        s->step++;
+    if (!s->behind && s->step == 0 && ranked < RANKED_MAX / 4) {
+        s->step = 1;
         ask_ranked(s);
         return;
     }
@@ -411,7 +382,7 @@ static void on_ranked(void *ctx, struct ptl_rows *rows, const struct ptl_error *
     for (int i = 0; i < n && i < (int)s->limit && !ptl_row_null(rows, i, "attempt_id"); i++)
         json_array_append_new(items, take_item(s, rows, i));
     char cut[120] = "";
-    if (!is_last(s) || ranked == RANKED_MAX)
+    if (s->step == 0 || ranked == RANKED_MAX)
         snprintf(cut, sizeof(cut), "ranked among the newest %lld that match", (long long)ranked);
     give(s, items, n == full, cut);
 }
@@ -426,7 +397,6 @@ static void ask_ranked(struct search *s)
     else
         ptl_args_null(&a);
     ptl_args_i64(&a, RANKED_MAX);
-    put_months(&a, s->step == 0 ? 0 : months_of(s));
     ptl_args_str(&a, s->behind ? s->cost : NULL);
     ptl_args_i64(&a, s->id);
     if (s->behind)
@@ -588,7 +558,6 @@ struct facets {
         STEP_WINDOW,
         STEP_WIDE, /* the window is the answer */
         STEP_TERMS,
-        STEP_LOG_MONTH,
         STEP_LOG
     } step;
 };
@@ -644,12 +613,10 @@ static void ask_facets(struct facets *x)
     put_filter(&a, &x->f);
     ptl_args_i64(&a, x->step >= STEP_TERMS ? FACET_ROWS + 1 : FACET_WINDOW);
     ptl_args_i64(&a, FACET_VALUES);
-    if (x->step >= STEP_LOG_MONTH)
-        put_months(&a, x->step == STEP_LOG_MONTH);
     ptl_batch_add(b,
-                  x->step >= STEP_LOG_MONTH ? PTL_SQL_failure_log_facets
-                  : x->step == STEP_TERMS   ? PTL_SQL_failure_facets_find
-                                            : PTL_SQL_failure_facets_recent,
+                  x->step >= STEP_LOG     ? PTL_SQL_failure_log_facets
+                  : x->step == STEP_TERMS ? PTL_SQL_failure_facets_find
+                                          : PTL_SQL_failure_facets_recent,
                   &a);
     if (ptl_batch_run(b, on_facets, x) != 0) {
         busy(x->q);
@@ -681,11 +648,6 @@ static void on_facets(void *ctx, struct ptl_rows *const *rows, size_t n, const s
             return;
         }
     }
-    if (x->step == STEP_LOG_MONTH && complete) {
-        x->step = STEP_LOG; /* few in a month: few in all */
-        ask_facets(x);
-        return;
-    }
     bool capped = false;
     ptl_wall_rfc3339(since_us / 1000, since);
     if (x->step == STEP_CLASSES && !complete) {
@@ -696,14 +658,11 @@ static void on_facets(void *ctx, struct ptl_rows *const *rows, size_t n, const s
         snprintf(note, sizeof(note), "counted among the newest %d failures, since %s", FACET_WINDOW, since);
     } else if (x->step == STEP_TERMS && !complete) {
         capped = true;
-        snprintf(note, sizeof(note), "counted among the first %d found that have these words and facts",
+        snprintf(note, sizeof(note), "counted among the newest %d that have these words and facts",
                  FACET_ROWS);
-    } else if (x->step >= STEP_LOG_MONTH) {
+    } else if (x->step >= STEP_LOG) {
         capped = !complete;
-        snprintf(note, sizeof(note), "%s%s%s",
-                 complete                    ? ""
-                 : x->step == STEP_LOG_MONTH ? "counted among 3000 of this month"
-                                             : "counted among the first 3000 found",
+        snprintf(note, sizeof(note), "%s%s%s", complete ? "" : "counted among the newest 3000 found",
                  complete || !json_object_get(x->f.terms, "exact") ? "" : "; ",
                  json_object_get(x->f.terms, "exact")
                      ? "logs with these words are counted: whether they stand together is seen in the list"
@@ -724,6 +683,6 @@ void ptl_on_get_failure_facets(struct ptl_request *q)
         free(x);
         return;
     }
-    x->step = x->f.in_log ? STEP_LOG_MONTH : x->f.classes_only ? STEP_CLASSES : STEP_WINDOW;
+    x->step = x->f.in_log ? STEP_LOG : x->f.classes_only ? STEP_CLASSES : STEP_WINDOW;
     ask_facets(x);
 }

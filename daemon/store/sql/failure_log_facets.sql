@@ -1,10 +1,9 @@
--- failure_log_facets: as failure_facets_find, but the words are looked for in whole logs.  The same parameters; $1 has "in": "log"; $7 bigint months to look at, before until or now, or null: all.
+-- failure_log_facets: as failure_facets_find, but the words are looked for in whole logs.  The same parameters; $1 has "in": "log".
 -- Returns rows facet, value, count; facet 'total' once, and 'complete' once: 1 when no more had the words.
 -- @read
 WITH near AS MATERIALIZED (
-    SELECT l.attempt_id FROM failure_log l
-     WHERE l.words @@ (SELECT CASE WHEN $7::bigint IS NULL THEN failure_query($1::jsonb) ELSE failure_query($1::jsonb) && failure_months(LEAST(now() + interval '1 day', $3::timestamptz), $7::integer) END)
-       AND (l.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (l.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE
+    SELECT h.* FROM failure_slices((SELECT failure_query($1::jsonb)), $3::timestamptz, $2::timestamptz) AS m, LATERAL (
+        SELECT l.attempt_id FROM failure_log l WHERE l.words @@ m.q AND (l.at < COALESCE(m.before, 'infinity')) IS TRUE AND (l.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (l.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE LIMIT $5::bigint) h
      LIMIT $5::bigint
 ), hit AS MATERIALIZED (
     SELECT f.class_id, f.agent FROM near JOIN failure f ON f.attempt_id = near.attempt_id WHERE $4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean

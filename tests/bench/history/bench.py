@@ -173,7 +173,7 @@ def main() -> None:
             lines.append(f"facets by the newest\tfailure_facets_recent\ts:{f}\tn\tn\tn\ti:3000\ti:100")
             if i % 8 in (3, 6):
                 continue  # frequent: found among the newest, never asked of the index
-            lines.append(f"search, three months by terms\tfailure_find\ts:{f}\tn\tn\tn\tn\ti:{2**62}\ti:51\ti:3")
+            lines.append(f"search by terms\tfailure_find\ts:{f}\tn\tn\tn\tn\ti:{2**62}\ti:51")
             lines.append(f"facets by terms\tfailure_facets_find\ts:{f}\tn\tn\tn\ti:5001\ti:100")
         for since, interval in (("2026-08-25", "day"), ("2025-11-01", "week"), ("2024-11-01", "month")):
             for by in "01":

@@ -54,7 +54,7 @@ BEGIN
     FOR k IN SELECT t.letter, f ->> t.name AS value
                FROM (VALUES ('project', 'p'), ('challenge', 'c'), ('taxonomy', 'x'), ('platform', 'pf'), ('target', 't'), ('stage', 's'), ('kind', 'k'), ('tool', 'tool'), ('operator', 'op'),
                             ('branch', 'b'), ('author', 'a'), ('agent', 'ag'), ('end_reason', 'e')) AS t (name, letter)
-              WHERE f ? t.name LOOP
+              WHERE f ? t.name AND NOT (t.letter = 'tool' AND v IS NOT NULL) LOOP      -- a version says its tool already, and the list of the tool is long
         all_of := all_of || failure_term(k.letter, CASE k.letter WHEN 'p' THEN COALESCE((SELECT id::text FROM project WHERE name = k.value), 'none') ELSE k.value END);
     END LOOP;
     IF v IS NOT NULL THEN
@@ -85,3 +85,50 @@ BEGIN
     END LOOP;
     RETURN q;                                        -- null: everything
 END $$;
+
+-- ---------------------------------------------------------------------------------------------- counts of all projects together
+-- They stood between those of single projects (project_id 0), one row on each page: a trend of everything read ten thousand pages. Now by themselves, and
+-- by week and month too, so that a year of weeks is not added up from days each time. Folded in the same transaction as the rest (failure_fold).
+CREATE TABLE failure_total (
+    unit          text NOT NULL CHECK (unit IN ('day', 'week', 'month')),
+    at            date NOT NULL,                     -- its first day
+    challenge_id  text NOT NULL,
+    failures      bigint NOT NULL,
+    resolved      bigint NOT NULL,
+    PRIMARY KEY (unit, at, challenge_id)
+);
+INSERT INTO failure_total (unit, at, challenge_id, failures, resolved)
+SELECT u.unit, date_trunc(u.unit, d.day)::date, d.challenge_id, sum(d.failures), sum(d.resolved)
+  FROM failure_day d, (VALUES ('day'), ('week'), ('month')) AS u (unit) WHERE d.project_id = 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+DELETE FROM failure_day WHERE project_id = 0;
+CREATE TABLE failure_total_hours (
+    month         date NOT NULL,                     -- of the failure; its first day
+    challenge_id  text NOT NULL,
+    bucket        smallint NOT NULL,
+    n             bigint NOT NULL,
+    PRIMARY KEY (month, challenge_id, bucket)
+);
+INSERT INTO failure_total_hours (month, challenge_id, bucket, n) SELECT month, challenge_id, bucket, n FROM failure_hours WHERE project_id = 0 ORDER BY 1, 2, 3;
+DELETE FROM failure_hours WHERE project_id = 0;
+
+-- What a search looks for, in three slices of time, newest first: this month and the last, the three before, all before those. Whoever wants the newest so many
+-- stops at the slice that fills it: what is frequent is found in the first, and only what is rare is asked of everything, where its list is short. Slices
+-- before `since` are left out. A failure fits a slice when it has its q and is older than its `before` (null: any).
+DROP FUNCTION failure_months(timestamptz, integer);
+CREATE FUNCTION failure_slices(wanted tsquery, upto timestamptz, since timestamptz) RETURNS TABLE (q tsquery, before timestamptz) LANGUAGE sql STABLE PARALLEL SAFE ROWS 3
+BEGIN ATOMIC
+    WITH newest AS (
+        SELECT date_trunc('month', LEAST(upto, now() + interval '1 day') AT TIME ZONE 'UTC') AS month
+    ), slice AS (
+        SELECT n.slice, (SELECT string_agg(failure_term('m', to_char(newest.month - m * interval '1 month', 'YYYY-MM'))::text, ' | ')::tsquery FROM generate_series(n.first, n.last) AS m) AS months,
+               CASE WHEN n.slice = 3 THEN (newest.month - interval '4 months') AT TIME ZONE 'UTC' END AS before, (newest.month - (n.first - 1) * interval '1 month') AT TIME ZONE 'UTC' AS ends
+          FROM newest, (VALUES (1, 0, 1), (2, 2, 4), (3, 5, 4)) AS n (slice, first, last)
+    )
+    SELECT CASE WHEN months IS NULL THEN wanted ELSE wanted && months END, before FROM slice WHERE since IS NULL OR since < ends ORDER BY slice;
+END;
+
+-- ---------------------------------------------------------------------------------------------- less to read for what is similar
+-- With the project in them, a token confined to one finds its failures in the index.
+DROP INDEX failure_of_shape, failure_solved;
+CREATE INDEX failure_of_shape ON failure (shape_id, at DESC, attempt_id DESC) INCLUDE (project_id);
+CREATE INDEX failure_solved ON failure (template_id, resolved_at DESC) INCLUDE (project_id, attempt_id) WHERE resolved_at IS NOT NULL;
