@@ -122,9 +122,10 @@ json_t *cli_get_quietly(struct cli *c, const char *path)
 int cli_list(struct cli *c, const char *path, const char *cursor, const char *start, int64_t limit,
              json_t **ret)
 {
-    PTL_JSON *all = json_array();
+    PTL_JSON *all = json_array(), *cut = NULL;
     PTL_JSON *next = start ? json_string(start) : json_null();
     char join = strchr(path, '?') ? '&' : '?';
+    bool go_on;
     do {
         PTL_JSON *page = NULL;
         int64_t left = limit - (int64_t)json_array_size(all);
@@ -145,9 +146,15 @@ int cli_list(struct cli *c, const char *path, const char *cursor, const char *st
         json_array_extend(all, json_object_get(page, "items"));
         json_t *more = json_object_get(page, "next");
         json_decref(next);
-        next = cursor && more && json_array_size(all) > before ? json_incref(more) : json_null();
-    } while (!json_is_null(next) && (int64_t)json_array_size(all) < limit);
-    *ret = json_pack("{s:O,s:O}", "items", all, "next", next);
+        next = cursor && more ? json_incref(more) : json_null();
+        /* a server that gave a page of nothing, or told of a cut and filled no page, has done its share:
+         * whether to go on is the person's word */
+        json_decref(cut);
+        cut = json_incref(json_object_get(page, "cut"));
+        int64_t got = (int64_t)(json_array_size(all) - before);
+        go_on = got > 0 && (!cut || got >= (left > PAGE_MAX ? PAGE_MAX : left));
+    } while (go_on && !json_is_null(next) && (int64_t)json_array_size(all) < limit);
+    *ret = json_pack("{s:O,s:O,s:O*}", "items", all, "next", next, "cut", cut);
     return 0;
 }
 

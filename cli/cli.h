@@ -185,8 +185,8 @@ json_t *cli_get_quietly(struct cli *c, const char *path);
 /* Says an API failure and returns its exit code. */
 int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error *err);
 /* A list over its pages: {"items":[…],"next":…|null} with at most `limit` items. `path` may have a query.
- * `cursor` is the query parameter that goes on ("after", "before"); NULL: one page. `start` is where to
- * begin; may be NULL. */
+ * A "cut" that the last page told of is in it too. `cursor` is the query parameter that goes on ("after",
+ * "before"); NULL: one page. `start` is where to begin; may be NULL. */
 PTL_NODISCARD int cli_list(struct cli *c, const char *path, const char *cursor, const char *start,
                            int64_t limit, json_t **ret);
 /* Tells on stderr that there is more than the list shows. */

@@ -25,6 +25,7 @@ static void put_filters(struct cli *c, struct ptl_buf *path)
     for (size_t i = 0; cli_arg(c, i); i++)
         ptl_buf_printf(&words, "%s%s", i ? " " : "", cli_arg(c, i));
     put_query(path, "q", ptl_buf_str(&words));
+    put_query(path, "in", cli_text(c, "in"));
     put_query(path, "project", cli_project(c));
     for (size_t i = 0; i < PTL_ARRAY_LEN(filters); i++)
         put_query(path, ptl_str_eq(filters[i], "tool-version") ? "tool-version" : filters[i],
@@ -63,6 +64,24 @@ static void print_failures(struct cli *c, const json_t *items)
     json_t *f;
     json_array_foreach(items, i, f) failure_row(t, f);
     cli_table_print(t, &b, c->width, c->color);
+    cli_print_buf(c, &b);
+}
+
+/* Where in whole logs the quoted texts stand. */
+static void print_hits(struct cli *c, const json_t *items)
+{
+    PTL_BUF b = PTL_BUF_INIT;
+    size_t i, k;
+    json_t *f, *h;
+    json_array_foreach(items, i, f)
+    {
+        json_array_foreach(json_object_get(f, "log_hits"), k, h)
+        {
+            PTL_FREE char *text = cli_clean(ptl_json_str(h, "text", ""));
+            ptl_buf_printf(&b, "attempt %lld line %lld: %s\n", (long long)ptl_json_i64(f, "attempt_id", 0),
+                           (long long)ptl_json_i64(h, "line", 0), text);
+        }
+    }
     cli_print_buf(c, &b);
 }
 
@@ -115,6 +134,9 @@ int cli_cmd_failures_search(struct cli *c)
         return 0;
     }
     print_failures(c, items);
+    print_hits(c, items);
+    if (ptl_json_str(list, "cut", NULL))
+        cli_note(c, "%s", ptl_json_str(list, "cut", ""));
     ptl_buf_clear(&path);
     ptl_buf_puts(&path, "/api/v1/failures/facets");
     put_filters(c, &path);

@@ -189,9 +189,9 @@ const struct cli_command cli_commands[] = {
      "download artifacts, all or those below PATH", "Each file is checked against its SHA-256. Nothing is written outside of DIR."},
 
     {"failures search", H(failures_search), {{"WORDS", CLI_TEXT, .optional = true, .many = true}},
-     OPTIONS(OPT_PROJECT, FAILURE_OPTIONS, {"sort", 0, CLI_CHOICE, "time|similarity|cost", "newest, likest to the words, or costliest first (default time)"},
+     OPTIONS(OPT_PROJECT, {"in", 0, CLI_CHOICE, "lines|log", "where the words are looked for: in the lines that diagnoses quote, or in whole logs (default lines)"}, FAILURE_OPTIONS, {"sort", 0, CLI_CHOICE, "time|similarity|cost", "newest, likest to the words, or costliest first (default time)"},
              OPT_LIMIT, {"cursor", 0, CLI_TEXT, "CURSOR", "go on behind this page"}, {"csv", 0, CLI_FLAG, NULL, "as CSV, at most 50000"}),
-     "search past failures", "Words are found in any form (quantize finds quantization) in what was quoted from logs; a text in double quotes as it stands, whatever the case; -WORD leaves out. The filters are those of the API's URL: portolan failures search 'unsupported op' --challenge mobile --since 30d."},
+     "search past failures", "Words are found in any form (quantize finds quantization) in what was quoted from logs; a text in double quotes as it stands, whatever the case; -WORD leaves out. With --in log they are looked for in all of each log that is still there, and the lines that quoted texts stand in are shown; a log of more than some 3000 different words is known by those nearest its end. The filters are those of the API's URL: portolan failures search 'unsupported op' --challenge mobile --since 30d."},
     {"failures show", H(failures_show), {{"ATTEMPT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "one failure as the history keeps it, also when its log has gone", NULL},
     {"resolution list", H(resolution_list), {{0}},
      OPTIONS(OPT_PROJECT, {"attempt", 0, CLI_TEXT, "ATTEMPT", "what turned failures like this one green, the likest first"}, {"challenge", 0, CLI_TEXT, "ID", "only of this challenge and those below it"},

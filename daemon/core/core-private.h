@@ -11,8 +11,9 @@ struct ptl_core {
     struct ptl_core_options o; /* strings owned */
     unsigned char key[32];
     struct ptl_core_counters count;
-    struct ptl_core_history *history; /* history.c */
-    bool history_busy;                /* resolve.c: one at a time */
+    struct ptl_core_history *history;     /* history.c */
+    bool history_busy;                    /* resolve.c: one at a time */
+    struct ptl_core_log_words *log_words; /* log_words.c */
     atomic_bool stopping;
     /* git policy, built once */
     struct ptl_git_policy policy;
@@ -28,7 +29,7 @@ struct ptl_core {
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer,
         *preflight_timer;
     struct ptl_core_knowledge *knowledge;
-    unsigned preparing, polling, diagnosing, trying, looking;
+    unsigned preparing, polling, diagnosing, trying, looking, finding;
     bool prepare_asked, risk_busy;
     struct ptl_core_relabel *relabel;
     unsigned ticks; /* of the sweep */
@@ -40,6 +41,16 @@ struct ptl_core {
 /* history.c */ void ptl_core_history_new(struct ptl_core *core);
 void ptl_core_history_stop(struct ptl_core *core); /* no new work */
 void ptl_core_history_free(struct ptl_core *core);
+/* log_words.c */ void ptl_core_log_words_new(struct ptl_core *core);
+void ptl_core_log_words_stop(struct ptl_core *core);
+void ptl_core_log_words_free(struct ptl_core *core);
+void ptl_core_log_words_tick(void *core);
+/* A whole log into `log`, which must outlive the call. `fn` runs exactly once, possibly from inside the call:
+ * 0; PTL_ABSENT: some of it is missing or it is longer than a log may be, what is there is in it; -EAGAIN:
+ * not now. */
+typedef void ptl_core_log_fn(void *ctx, int result);
+void ptl_core_log_fetch(struct ptl_core *core, int64_t attempt_id, int64_t log_bytes, struct ptl_buf *log,
+                        ptl_core_log_fn *fn, void *ctx);
 /* resolve.c */ void ptl_core_resolve_tick(struct ptl_core *core, unsigned tick);
 /* diagnose.c */ void ptl_core_diagnose_tick(void *core);
 /* risk.c */ void ptl_core_risk_tick(void *core);

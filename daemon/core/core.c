@@ -177,6 +177,7 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         *(struct ptl_timer **)((char *)core + timers[i].offset) = t;
         ptl_timer_every(t, timers[i].ms);
     }
+    ptl_core_log_words_new(core);
     ptl_core_history_new(core);
     *ret = core;
     return 0;
@@ -191,6 +192,7 @@ void ptl_core_stop(struct ptl_core *core)
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++)
         *timers[i] = ptl_timer_free(*timers[i]);
     ptl_core_history_stop(core);
+    ptl_core_log_words_stop(core);
     ptl_core_knowledge_stop(core);
     ptl_core_relabel_stop(core);
     ptl_core_claims_stop(core);
@@ -204,6 +206,7 @@ struct ptl_core *ptl_core_free(struct ptl_core *core)
     ptl_core_knowledge_free(core);
     ptl_core_relabel_free(core);
     ptl_core_history_free(core);
+    ptl_core_log_words_free(core);
     split_free(core->hosts);
     split_free(core->roots);
     free((char *)core->o.state_dir);

@@ -146,6 +146,12 @@ struct ptl_core_try {
 };
 void ptl_core_kb_try(struct ptl_core *core, const struct ptl_core_try *what, ptl_core_fn *fn, void *ctx);
 
+/* ---- whole logs (log_words.c): where texts (an array of at most 16, ASCII case aside) stand in one. Answers
+ * {"all": each stands somewhere, "hits": [{"line","text"}…] at most 3}; PTL_ABSENT: some of the log is gone;
+ * PTL_FULL: too many are being looked into; -EAGAIN: not now. */
+void ptl_core_log_find(struct ptl_core *core, int64_t attempt_id, int64_t log_bytes, json_t *texts,
+                       ptl_core_fn *fn, void *ctx);
+
 /* What a diagnosis says of trying again. */
 enum { PTL_VERDICTS = 3 };
 #define PTL_VERDICT_NAMES                                                                                    \
@@ -156,7 +162,7 @@ struct ptl_core_counters {
     uint64_t claims, finishes, stale, log_bytes, runs_prepared, runs_invalid, agents_lost, diagnoses,
         diagnoses_failed;
     uint64_t retries[PTL_VERDICTS][2]; /* decisions by verdict: not tried again, tried again */
-    uint64_t retry_saved_ms, relabelled;
+    uint64_t retry_saved_ms, relabelled, logs_worded;
     unsigned polls_waiting;
 };
 void ptl_core_counters(const struct ptl_core *core, struct ptl_core_counters *ret);

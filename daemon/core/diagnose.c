@@ -133,8 +133,6 @@ static void worked(struct ptl_work *w)
     }
 }
 
-static void read_more(struct diagnosis *d);
-
 /* ---- what the stages before it said; without them the diagnosis is still one */
 static void read_upstream(struct diagnosis *d);
 
@@ -210,45 +208,15 @@ static void ask_upstream(struct diagnosis *d)
         begin_work(d);
 }
 
-static void on_log(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static void on_log(void *ctx, int result)
 {
     struct diagnosis *d = ctx;
-    int n = err ? 0 : ptl_rows_count(rows);
-    size_t before = d->log.len;
-    for (int i = 0; i < n; i++) {
-        size_t len;
-        const char *p = ptl_row_bytes(rows, i, "data", &len);
-        int64_t at = ptl_row_i64(rows, i, "start_offset");
-        if (p && at == (int64_t)d->log.len)
-            (void)!ptl_buf_add(&d->log, p, len);
-    }
-    if (err)
-        ptl_log_warning("attempt=%lld: its log cannot be read now, diagnosis waits: %s",
-                        (long long)d->attempt_id, err->text);
-    if (!err && d->log.len > before && (int64_t)d->log.len < d->log_bytes && !d->log.failed) {
-        read_more(d);
-        return;
-    }
-    if (err) {
+    if (result < 0)
         give_up(d);
-        return;
-    }
-    if (d->whole && (int64_t)d->log.len < d->log_bytes) {
+    else if (result == PTL_ABSENT && d->whole)
         end(d, PTL_ABSENT);
-        return;
-    }
-    ask_upstream(d);
-}
-
-static void read_more(struct diagnosis *d)
-{
-    struct ptl_args a;
-    ptl_args_init(&a);
-    ptl_args_i64(&a, d->attempt_id);
-    ptl_args_i64(&a, (int64_t)d->log.len);
-    ptl_args_i64(&a, CHUNKS_AT_ONCE);
-    if (ptl_store_query(d->core->store, PTL_SQL_log_read, &a, on_log, d) != 0)
-        give_up(d);
+    else
+        ask_upstream(d);
 }
 
 json_t *ptl_core_facts(const json_t *row)
@@ -274,12 +242,11 @@ void ptl_core_diagnose_row(struct ptl_core *core, struct ptl_rows *rows, int row
     d->kb = ptl_core_kb_ref(core);
     d->attempt_id = ptl_row_i64(rows, row, "id");
     d->log_bytes = ptl_row_i64(rows, row, "log_bytes");
-    d->log.max = (size_t)core->o.log_max_bytes + (4 << 20);
     d->whole = whole;
     d->fn = fn;
     d->ctx = ctx;
     d->facts = ptl_core_facts(o);
-    read_more(d);
+    ptl_core_log_fetch(core, d->attempt_id, d->log_bytes, &d->log, on_log, d);
 }
 
 /* ---- trying again */

@@ -124,6 +124,7 @@ static void tick(void *ctx)
     if (!h->folding)
         fold(core);
     ptl_core_resolve_tick(core, h->ticks);
+    ptl_core_log_words_tick(core);
     if (h->ticks % PRUNE_EVERY_TICKS == 0)
         prune(core);
     if (h->ticks++ % PRINT_EVERY_TICKS == 0 && !h->printing)

@@ -184,6 +184,19 @@ int ptl_failure_filter_read(ptl_failure_get_fn *get, void *ctx, const char *proj
         r = read_words(v, &f, err);
         f.classes_only = false;
     }
+    if (r == 0 && (v = get(ctx, "in")) && *v && !ptl_str_eq(v, "lines")) {
+        f.in_log = ptl_str_eq(v, "log") && f.words;
+        if (f.in_log)
+            json_object_set_new(f.terms, "in", json_string("log"));
+        else if (!ptl_str_eq(v, "log"))
+            r = ptl_error_set(
+                err, -EINVAL,
+                "in: expected log (the whole log) or lines (those that the diagnosis quotes); got '%.60s'",
+                v);
+        else if (json_object_get(f.terms, "not"))
+            r = ptl_error_set(err, -EINVAL,
+                              "q: a search in whole logs needs a word that must be there, not only others");
+    }
     if (r == 0 && (v = get(ctx, "version")) && *v) {
         const char *tool = get(ctx, "tool");
         f.classes_only = false;

@@ -9,11 +9,12 @@ struct ptl_failure_filter {
     char since[40], until[40]; /* RFC 3339; "" for none */
     int resolved;              /* -1 either, 0, 1 */
     bool words;                /* something to rank by */
+    bool in_log;               /* the words are looked for in whole logs; there is one at least */
     bool classes_only;         /* nothing but facts that classes hold: counts can be exact */
 };
 void ptl_failure_filter_done(struct ptl_failure_filter *f);
 
-/* `get` gives the value of a query parameter or NULL. Understood: q, challenge, taxonomy, platform, target,
+/* `get` gives the value of a query parameter or NULL. Understood: q, in, challenge, taxonomy, platform, target,
  * stage, kind, project, tool, version, operator, branch, author, agent, end_reason, since, until, resolved.
  * `project` confines; NULL: as asked. -EINVAL with a sentence that names the parameter. */
 typedef const char *ptl_failure_get_fn(void *ctx, const char *name);

@@ -514,6 +514,8 @@ static void on_metrics(void *ctx, struct ptl_rows *rows, const struct ptl_error 
                (double)c.retry_saved_ms / 1000);
     one_metric(&b, "relabelled_total", "counter", "attempts of the past diagnosed anew under newer knowledge",
                (double)c.relabelled);
+    one_metric(&b, "log_words_total", "counter", "logs of failures read for their words",
+               (double)c.logs_worded);
     one_metric(&b, "long_polls", "gauge", "agents waiting for work", c.polls_waiting);
     one_metric(&b, "db_statements_total", "counter", "statements answered", (double)s.statements);
     one_metric(&b, "db_statements_failed_total", "counter", "statements answered with an error",

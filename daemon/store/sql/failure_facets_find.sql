@@ -1,12 +1,13 @@
--- failure_facets_find: counts of the facts of at most so many matching failures, through the index of terms.  $1 jsonb filters, $2 since or null, $3 until or null, $4 boolean resolved or null,
+-- failure_facets_find: counts of the facts of at most so many matching failures, of the newest months that have them, through the index of terms.  $1 jsonb filters, $2 since or null, $3 until or null, $4 boolean resolved or null,
 -- $5 bigint at most failures to look at, $6 bigint at most values of a facet.  Returns rows facet, value, count; facet 'total' once, and 'complete' once: 1 when there was nothing beyond.
 -- @read
 WITH near AS MATERIALIZED (                          -- bounded before anything else is asked of them
-    SELECT f.class_id, f.agent, f.at, f.resolved_at, f.key_line, f.evidence, f.summary FROM failure f WHERE f.terms @@ (SELECT failure_query($1::jsonb)) LIMIT $5::bigint
+    SELECT h.* FROM failure_slices((SELECT failure_query($1::jsonb)), $3::timestamptz, $2::timestamptz) AS m, LATERAL (
+        SELECT f.class_id, f.agent, ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND f.at >= COALESCE($2::timestamptz, '-infinity') AND f.at <= COALESCE($3::timestamptz, 'infinity')
+               AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[])) AS fits FROM failure f WHERE f.terms @@ m.q AND (f.at < COALESCE(m.before, 'infinity')) IS TRUE LIMIT $5::bigint) h
+     LIMIT $5::bigint
 ), hit AS MATERIALIZED (
-    SELECT f.class_id, f.agent FROM near f
-     WHERE ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND f.at >= COALESCE($2::timestamptz, '-infinity') AND f.at <= COALESCE($3::timestamptz, 'infinity')
-       AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
+    SELECT class_id, agent FROM near WHERE fits
 ), k AS (
     SELECT c.project_id, c.kind, c.target, c.platform, c.tool, c.challenge_id, h.n FROM (SELECT class_id, count(*) AS n FROM hit GROUP BY 1) h JOIN failure_class c ON c.id = h.class_id
 ), by AS (

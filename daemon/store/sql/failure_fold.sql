@@ -12,12 +12,20 @@ WITH mine AS MATERIALIZED (
       FROM (SELECT class_id, sum(n) AS n, COALESCE(sum(n) FILTER (WHERE bucket > 0), 0) AS r FROM d GROUP BY class_id) x WHERE c.id = x.class_id AND (x.n <> 0 OR x.r <> 0)
 ), days AS (
     INSERT INTO failure_day (project_id, day, challenge_id, failures, resolved)
-    SELECT p.id, d.day, d.challenge_id, sum(d.n), COALESCE(sum(d.n) FILTER (WHERE d.bucket > 0), 0) FROM d, LATERAL (VALUES (0::bigint), (d.project_id)) AS p (id) GROUP BY 1, 2, 3
+    SELECT project_id, day, challenge_id, sum(n), COALESCE(sum(n) FILTER (WHERE bucket > 0), 0) FROM d GROUP BY 1, 2, 3
     ON CONFLICT (project_id, day, challenge_id) DO UPDATE SET failures = failure_day.failures + excluded.failures, resolved = failure_day.resolved + excluded.resolved
 ), hours AS (
     INSERT INTO failure_hours (project_id, month, challenge_id, bucket, n)
-    SELECT p.id, date_trunc('month', d.day)::date, d.challenge_id, d.bucket, sum(d.n) FROM d, LATERAL (VALUES (0::bigint), (d.project_id)) AS p (id) WHERE d.bucket > 0 GROUP BY 1, 2, 3, 4
+    SELECT project_id, date_trunc('month', day)::date, challenge_id, bucket, sum(n) FROM d WHERE bucket > 0 GROUP BY 1, 2, 3, 4
     ON CONFLICT (project_id, month, challenge_id, bucket) DO UPDATE SET n = failure_hours.n + excluded.n
+), totals AS (
+    INSERT INTO failure_total (unit, at, challenge_id, failures, resolved)
+    SELECT u.unit, date_trunc(u.unit, d.day)::date, d.challenge_id, sum(d.n), COALESCE(sum(d.n) FILTER (WHERE d.bucket > 0), 0) FROM d, (VALUES ('day'), ('week'), ('month')) AS u (unit) GROUP BY 1, 2, 3
+    ON CONFLICT (unit, at, challenge_id) DO UPDATE SET failures = failure_total.failures + excluded.failures, resolved = failure_total.resolved + excluded.resolved
+), total_hours AS (
+    INSERT INTO failure_total_hours (month, challenge_id, bucket, n)
+    SELECT date_trunc('month', day)::date, challenge_id, bucket, sum(n) FROM d WHERE bucket > 0 GROUP BY 1, 2, 3
+    ON CONFLICT (month, challenge_id, bucket) DO UPDATE SET n = failure_total_hours.n + excluded.n
 ), operators AS (
     INSERT INTO failure_operator (project_id, operator, platform, tool, challenge_id, failures, resolved, first_day, last_day)
     SELECT project_id, operator, platform, tool, challenge_id, sum(n), COALESCE(sum(n) FILTER (WHERE bucket > 0), 0), min(day), max(day) FROM d WHERE operator IS NOT NULL GROUP BY 1, 2, 3, 4, 5

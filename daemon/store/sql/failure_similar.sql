@@ -1,9 +1,10 @@
 -- failure_similar: the nearest past failures: same fingerprint, same or nearly the same masked line, many of the same lines.  $1 bigint attempt, $2 project name or null (only its failures), $3 bigint at most.
 -- Only bounded sets are ranked: 12 templates, 24 shapes, of each the newest few and the newest few that were resolved.
 -- Returns the failures, best group first; in a group resolved ones, then newest: score, line (0..1, how alike the best line is), lines (0..1, the lines together), same_print, same_operator, same_tool.
+-- Whether it is confined is asked of `me`: of the parameter, each plan would be another, made anew for every call, and the making costs more than the looking.
 -- @read
 WITH me AS MATERIALIZED (
-    SELECT f.*, t.text AS template, (SELECT id FROM project WHERE name = $2::text) AS only FROM failure f LEFT JOIN failure_template t ON t.id = f.template_id WHERE f.attempt_id = $1::bigint
+    SELECT f.*, t.text AS template, (SELECT id FROM project WHERE name = $2::text) AS only, $2::text IS NULL AS everywhere FROM failure f LEFT JOIN failure_template t ON t.id = f.template_id WHERE f.attempt_id = $1::bigint
 ), alike AS MATERIALIZED (
     SELECT me.template_id AS id, 1::real AS line FROM me WHERE me.template_id IS NOT NULL
     UNION ALL
@@ -13,18 +14,18 @@ WITH me AS MATERIALIZED (
       FROM me JOIN failure_band b ON b.shape_id = me.shape_id, LATERAL (SELECT o.shape_id FROM failure_band o WHERE o.band = b.band LIMIT 100) x
      GROUP BY x.shape_id ORDER BY 2 DESC LIMIT 24
 ), found AS (
-    SELECT f.attempt_id FROM me, LATERAL (SELECT attempt_id FROM failure WHERE $2::text IS NULL AND shape_id = me.shape_id ORDER BY at DESC, attempt_id DESC LIMIT 12) f
+    SELECT f.attempt_id FROM me, LATERAL (SELECT attempt_id FROM failure WHERE me.everywhere AND shape_id = me.shape_id ORDER BY at DESC, attempt_id DESC LIMIT 12) f
     UNION
-    SELECT f.attempt_id FROM me, alike a, LATERAL (SELECT attempt_id FROM failure WHERE $2::text IS NULL AND template_id = a.id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN a.id = me.template_id THEN 12 ELSE 4 END) f
+    SELECT f.attempt_id FROM me, alike a, LATERAL (SELECT attempt_id FROM failure WHERE me.everywhere AND template_id = a.id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN a.id = me.template_id THEN 12 ELSE 4 END) f
     UNION
     SELECT f.attempt_id FROM me, alike a, LATERAL (SELECT attempt_id FROM failure WHERE me.only IS NOT NULL AND project_id = me.only AND template_id = a.id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN a.id = me.template_id THEN 12 ELSE 4 END) f
     UNION
     SELECT f.attempt_id FROM me, alike a, LATERAL (
-        SELECT s.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE template_id = a.id AND resolved_at IS NOT NULL ORDER BY resolved_at DESC LIMIT 30) s WHERE $2::text IS NULL OR s.project_id = me.only
+        SELECT s.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE template_id = a.id AND resolved_at IS NOT NULL ORDER BY resolved_at DESC LIMIT 30) s WHERE me.everywhere OR s.project_id = me.only
          LIMIT CASE WHEN a.id = me.template_id THEN 8 ELSE 3 END) f
     UNION
     SELECT f.attempt_id FROM me, shapes s, LATERAL (
-        SELECT n.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE shape_id = s.shape_id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN $2::text IS NULL THEN 3 ELSE 30 END) n WHERE $2::text IS NULL OR n.project_id = me.only LIMIT 3) f
+        SELECT n.attempt_id FROM (SELECT attempt_id, project_id FROM failure WHERE shape_id = s.shape_id ORDER BY at DESC, attempt_id DESC LIMIT CASE WHEN me.everywhere THEN 3 ELSE 30 END) n WHERE me.everywhere OR n.project_id = me.only LIMIT 3) f
 ), scored AS (
     SELECT f.attempt_id, f.template_id, f.at, f.resolved_at IS NOT NULL AS solved, COALESCE(a.line, 0) AS line, COALESCE(sqrt(s.bands / 16.0), 0) AS lines, f.shape_id = me.shape_id AS same_print,
            f.operator = me.operator AS same_operator, f.tool = me.tool AS same_tool, f.challenge_id = me.challenge_id AS same_challenge, f.project_id = me.project_id AS same_project, f.platform = me.platform AS same_platform

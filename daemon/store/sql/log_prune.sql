@@ -17,5 +17,7 @@ WITH mine AS MATERIALIZED (
     UPDATE attempt a SET log_pruned_at = now() FROM due WHERE a.id = due.id AND a.log_pruned_at IS NULL RETURNING a.id, a.log_bytes
 ), gone AS (
     DELETE FROM log_chunk c USING marked WHERE c.attempt_id = marked.id
+), words AS (                                        -- what is found in a log can be shown
+    DELETE FROM failure_log w USING marked WHERE w.attempt_id = marked.id
 )
 SELECT count(*) AS pruned, COALESCE(sum(log_bytes), 0)::bigint AS bytes FROM marked;

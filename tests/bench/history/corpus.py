@@ -185,8 +185,10 @@ def load(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.std
            "CREATE INDEX failure_terms ON failure USING gin (terms) WITH (gin_pending_list_limit = 512);")
     say("counts")
     db.run("UPDATE failure_class k SET failures = x.n, resolved = x.r FROM (SELECT class_id, count(*) AS n, count(resolved_at) AS r FROM failure GROUP BY 1) x WHERE x.class_id = k.id;"
-           "INSERT INTO failure_day SELECT p, (at AT TIME ZONE 'UTC')::date, COALESCE(challenge_id, ''), count(*), count(resolved_at) FROM failure, LATERAL (VALUES (0::bigint), (project_id)) v (p) GROUP BY 1, 2, 3;"
-           "INSERT INTO failure_hours SELECT p, date_trunc('month', (at AT TIME ZONE 'UTC')::date)::date, COALESCE(challenge_id, ''), hours_bucket(resolved_at - at), count(*) FROM failure, LATERAL (VALUES (0::bigint), (project_id)) v (p) WHERE resolved_at IS NOT NULL GROUP BY 1, 2, 3, 4;"
+           "INSERT INTO failure_day SELECT project_id, (at AT TIME ZONE 'UTC')::date, COALESCE(challenge_id, ''), count(*), count(resolved_at) FROM failure GROUP BY 1, 2, 3;"
+           "INSERT INTO failure_total SELECT unit, date_trunc(unit, day)::date, challenge_id, sum(failures), sum(resolved) FROM failure_day, (VALUES ('day'), ('week'), ('month')) u (unit) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;"
+           "INSERT INTO failure_hours SELECT project_id, date_trunc('month', (at AT TIME ZONE 'UTC')::date)::date, COALESCE(challenge_id, ''), hours_bucket(resolved_at - at), count(*) FROM failure WHERE resolved_at IS NOT NULL GROUP BY 1, 2, 3, 4;"
+           "INSERT INTO failure_total_hours SELECT month, challenge_id, bucket, sum(n) FROM failure_hours GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;"
            "INSERT INTO failure_operator SELECT project_id, operator, platform, tool, COALESCE(challenge_id, ''), count(*), count(resolved_at), min(at)::date, max(at)::date FROM failure WHERE operator IS NOT NULL GROUP BY 1, 2, 3, 4, 5;"
            "INSERT INTO toolchain_pair SELECT project_id, kind, m, u, count(*) * 3, count(*), max(at)::date, max(at)::date FROM (SELECT project_id, kind, at, toolchain_of(versions, true) AS m, toolchain_of(versions, false) AS u FROM failure WHERE kind <> 'export') x WHERE m IS NOT NULL AND u IS NOT NULL GROUP BY 1, 2, 3, 4;"
            "ALTER TABLE failure ENABLE TRIGGER USER; ALTER TABLE attempt ENABLE TRIGGER USER; ALTER TABLE stage ENABLE TRIGGER USER; ALTER TABLE run ENABLE TRIGGER USER;")

@@ -140,5 +140,5 @@ def test_found_after_a_kill_and_once_only(own_past):
     assert fixed(past, red)["green_attempt_id"] == got["green_attempt_id"]
     assert past.sql("SELECT count(*) FROM resolution") == "1"
     wait_for("the counts to be folded", lambda: past.sql("SELECT count(*) FROM failure_delta") == "0", 30)
-    assert past.sql("SELECT sum(failures) || ' ' || sum(resolved) FROM failure_day WHERE project_id = 0") == "1 1"
+    assert past.sql("SELECT sum(failures) || ' ' || sum(resolved) FROM failure_total WHERE unit = 'day'") == "1 1"
     assert run > 0

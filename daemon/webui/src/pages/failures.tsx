@@ -11,8 +11,9 @@ import {Fix, type Resolution} from "../ui/fix.tsx";
 interface Failure {
     attempt_id: number; run_id: number; run_number: number; project: string; stage: string; kind: string; target: string | null; platform: string; tool?: string; at: string; challenge_id: string | null; challenge_path: string | null;
     probability: number | null; summary: string | null; key_line: string | null; cost_minutes: number; resolved_at: string | null; resolution_id: number | null; author: string | null; branch: string; agent: string | null; operator?: string | null;
+    log_hits?: {line: number; text: string}[];
 }
-const filters = ["q", "challenge", "taxonomy", "platform", "target", "stage", "kind", "project", "tool", "version", "operator", "branch", "author", "agent", "end_reason", "since", "until", "resolved"];
+const filters = ["q", "in", "challenge", "taxonomy", "platform", "target", "stage", "kind", "project", "tool", "version", "operator", "branch", "author", "agent", "end_reason", "since", "until", "resolved"];
 const facetTitles: [string, string][] = [["challenge", "Challenge"], ["platform", "Platform"], ["project", "Project"], ["kind", "Stage"], ["target", "Target"], ["tool", "Tool"], ["agent", "Agent"]];
 
 function asked(extra: Record<string, string> = {}): URLSearchParams {
@@ -42,15 +43,16 @@ function Search() {
     const facets = useGet<Facets>("/api/v1/failures/facets?" + asked());
     const [words, setWords] = useState(q.get("q") ?? ""), [saving, setSaving] = useState(false);
     useEffect(() => setWords(q.get("q") ?? ""), [q.get("q")]);
-    const set = filters.filter((f) => q.get(f) && f !== "q");
+    const set = filters.filter((f) => q.get(f) && f !== "q" && f !== "in");
     const seen = facets.data;
     return <div class="asking">
         <form class="searchbar" role="search" aria-label="Search failures" onSubmit={(e) => { e.preventDefault(); setQuery({q: words.trim()}, false); }}>
             <input data-search type="search" aria-label="Words" placeholder={'words of the log or the verdict; "exact phrases" in quotes'} value={words} onInput={(e) => setWords(e.currentTarget.value)} />
+            <label title="Of failures whose log is still kept; quoted texts are shown with their lines"><input type="checkbox" checked={q.get("in") === "log"} onChange={(e) => setQuery(e.currentTarget.checked ? {in: "log", sort: ""} : {in: ""})} /> in whole logs</label>
             <button type="submit" class="button primary">Search</button>
             <label>When <select value={q.get("since") ?? ""} onChange={(e) => setQuery({since: e.currentTarget.value})}><option value="">any time</option><option value="24h">last day</option><option value="7d">last week</option><option value="30d">last 30 days</option><option value="90d">last 90 days</option><option value="365d">last year</option></select></label>
             <label>Resolved <select value={q.get("resolved") ?? ""} onChange={(e) => setQuery({resolved: e.currentTarget.value})}><option value="">either</option><option value="true">yes</option><option value="false">no</option></select></label>
-            <label>Sort <select value={sort} onChange={(e) => setQuery({sort: e.currentTarget.value === "time" ? "" : e.currentTarget.value})}><option value="time">newest</option><option value="similarity">likest</option><option value="cost">costliest</option></select></label>
+            <label>Sort <select value={sort} disabled={q.get("in") === "log"} onChange={(e) => setQuery({sort: e.currentTarget.value === "time" ? "" : e.currentTarget.value})}><option value="time">newest</option><option value="similarity">likest</option><option value="cost">costliest</option></select></label>
         </form>
         <div class="chips">{set.map((f) => <a key={f} class="chip" href={withQuery({[f]: ""})} title="Take this filter away">{f}: <b>{f === "challenge" ? idWords(q.get(f)!) : q.get(f)}</b> <span aria-hidden="true">✕</span></a>)}
             {(set.length > 0 || q.get("q")) && <a href="/failures">Clear all</a>}
@@ -76,7 +78,7 @@ function Search() {
                     <p class="row"><a class="main" href={`/runs/${f.run_id}?stage=${encodeURIComponent(f.stage)}&attempt=${f.attempt_id}`}>{f.project} #{f.run_number} {f.stage}</a>{f.resolved_at ? <span class="tag good" title="turned green later">resolved</span> : <span class="tag">open</span>}
                         <span class="dim">{f.platform} · {shortRef(f.branch)} {f.author && `· ${f.author.replace(/ <.*>$/, "")}`} · <Time at={f.at} /></span></p>
                     <p>{f.summary ?? "not diagnosed"}</p>
-                    {f.key_line && <p class="cut"><code>{f.key_line}</code></p>}
+                    {f.log_hits ? f.log_hits.map((h) => <p class="cut" key={h.line}><a class="num" href={`/runs/${f.run_id}?stage=${encodeURIComponent(f.stage)}&attempt=${f.attempt_id}#L${h.line}`} aria-label={`Line ${h.line} of its log`}>{h.line}</a> <code>{h.text}</code></p>) : f.key_line && <p class="cut"><code>{f.key_line}</code></p>}
                     <p class="sub">{f.challenge_id ? <a href={withQuery({challenge: f.challenge_id})} title={f.challenge_path ?? ""}>{f.challenge_path ?? idWords(f.challenge_id)}</a> : "no challenge"} {f.probability !== null && f.challenge_id && percent(f.probability)}{f.cost_minutes >= 1 && ` · cost ${about(f.cost_minutes * 60000)}`}</p></li>)}</ol>}
             <More more={list.more} busy={list.busy} />
         </div>
