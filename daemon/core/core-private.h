@@ -30,7 +30,7 @@ struct ptl_core {
         *preflight_timer;
     struct ptl_core_knowledge *knowledge;
     unsigned preparing, polling, diagnosing, trying, looking, finding;
-    bool prepare_asked, risk_busy;
+    bool prepare_asked, risk_busy, risk_again;
     struct ptl_core_relabel *relabel;
     unsigned ticks; /* of the sweep */
 };

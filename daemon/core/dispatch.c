@@ -687,6 +687,10 @@ char *ptl_core_why_text(const json_t *row)
         return ptl_xasprintf("its run waits for run %s of concurrency group '%s'",
                              ptl_json_str(row, "group_holder", "(none now: it starts next)"),
                              ptl_json_str(row, "concurrency_group", "?"));
+    if (ptl_str_eq(state, "waiting") && ptl_json_flag(row, "risk_open", false) &&
+        !ptl_json_str(row, "open_needs", NULL))
+        return ptl_xstrdup(
+            "pre-flight looks at its model first: the pipeline file lets it go on by its risk");
     if (ptl_str_eq(state, "waiting"))
         return ptl_xasprintf("waits for %s", ptl_json_str(row, "open_needs", "its run to go on"));
     if (ptl_str_eq(state, "gated")) {

@@ -1,6 +1,7 @@
 /* preflight.c - looks at the source of every planned run, and at what every export and convert wrote, before
  * the next stage meets it: takes rows of `preflight` under a lease, reads the files on a worker (lib/model,
- * lib/preflight), stores what was found. Never decides a run, never delays one. A daemon that dies over a row
+ * lib/preflight), stores what was found. Never decides a run; the one
+ * thing that waits for it is a gate by risk, which it is to move. A daemon that dies over a row
  * is succeeded by another; a row that ends three of them is given up. */
 #include "core-private.h"
 #include <portolan/archive.h>
@@ -93,16 +94,24 @@ static void run(struct ptl_work *w)
     w->result = r;
 }
 
+struct stored {
+    struct ptl_core *core;
+    int64_t run_id;
+};
+
 static void on_stored(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
-    int64_t *run_id = ctx;
+    struct stored *s = ctx;
     if (err)
         ptl_log_warning("run=%lld: its pre-flight could not be stored, another try follows: %s",
-                        (long long)*run_id, err->text);
+                        (long long)s->run_id, err->text);
     else if (ptl_rows_count(rows) > 0 && ptl_row_i64(rows, 0, "errors") > 0)
-        ptl_log_info("run=%lld: pre-flight: %lld errors, %lld warnings", (long long)*run_id,
+        ptl_log_info("run=%lld: pre-flight: %lld errors, %lld warnings", (long long)s->run_id,
                      (long long)ptl_row_i64(rows, 0, "errors"), (long long)ptl_row_i64(rows, 0, "warnings"));
-    free(run_id);
+    if (!err)
+        ptl_core_risk_tick(
+            s->core); /* what it found moves the risk of what waits, and a gate may wait for it */
+    free(s);
 }
 
 static void done(struct ptl_work *w)
@@ -111,16 +120,16 @@ static void done(struct ptl_work *w)
     l->core->looking--;
     if (w->result != -ECANCELED) {
         struct ptl_args a;
-        int64_t *run_id = ptl_xcalloc(1, sizeof(*run_id));
-        *run_id = l->run_id;
+        struct stored *s = ptl_xcalloc(1, sizeof(*s));
+        *s = (struct stored){l->core, l->run_id};
         ptl_args_init(&a);
         ptl_args_i64(&a, l->id);
         ptl_args_json(&a, l->answer);
         ptl_args_str(&a, w->result < 0 ? l->err.text : NULL);
         if (w->result < 0)
             ptl_log_warning("run=%lld: pre-flight failed: %s", (long long)l->run_id, l->err.text);
-        if (ptl_store_query(l->core->store, PTL_SQL_preflight_store, &a, on_stored, run_id) != 0)
-            free(run_id); /* its lease runs out */
+        if (ptl_store_query(l->core->store, PTL_SQL_preflight_store, &a, on_stored, s) != 0)
+            free(s); /* its lease runs out */
     }
     look_free(l);
 }

@@ -81,18 +81,28 @@ struct stale {
 
 static void next_group(struct stale *s);
 
-static void on_put(void *ctx PTL_UNUSED, struct ptl_rows *rows PTL_UNUSED, const struct ptl_error *err)
+static void on_put(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     if (err)
         ptl_log_warning("risk: what was weighed anew could not be stored, the next turn does it: %s",
                         err->text);
+    for (int i = 0; !err && i < ptl_rows_count(rows); i++)
+        ptl_core_run_advance(ctx, ptl_row_i64(rows, i, "run_id"));
+}
+
+static void idle(struct ptl_core *core)
+{
+    core->risk_busy = false;
+    if (core->risk_again)
+        ptl_core_risk_tick(core);
 }
 
 static void stale_free(struct stale *s)
 {
-    s->core->risk_busy = false;
+    struct ptl_core *core = s->core;
     ptl_rows_unref(s->rows);
     free(s);
+    idle(core);
 }
 
 static void on_inputs(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
@@ -107,15 +117,17 @@ static void on_inputs(void *ctx, struct ptl_rows *rows, const struct ptl_error *
     for (int i = s->from; i < s->to; i++) {
         PTL_JSON *spec = ptl_row_json(s->rows, i, "spec");
         PTL_JSON *facts = ptl_row_json(s->rows, i, "facts");
+        json_t *risk = ptl_risk_weigh(inputs, spec, ptl_row_str(s->rows, i, "platform"), facts);
+        PTL_FREE char *why = gate_why(spec, risk);
         json_array_append_new(
-            list, json_pack("{s:I,s:I,s:o}", "id", (json_int_t)ptl_row_i64(s->rows, i, "id"), "seen",
-                            (json_int_t)ptl_json_i64(inputs, "seen", 0), "risk",
-                            ptl_risk_weigh(inputs, spec, ptl_row_str(s->rows, i, "platform"), facts)));
+            list, json_pack("{s:I,s:I,s:I,s:o,s:s?}", "id", (json_int_t)ptl_row_i64(s->rows, i, "id"), "seen",
+                            (json_int_t)ptl_json_i64(inputs, "seen", 0), "looks",
+                            (json_int_t)ptl_json_i64(inputs, "looks", 0), "risk", risk, "gate_why", why));
     }
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_json(&a, list);
-    (void)!ptl_store_query(s->core->store, PTL_SQL_risk_put, &a, on_put, NULL);
+    (void)!ptl_store_query(s->core->store, PTL_SQL_risk_put, &a, on_put, s->core);
     s->from = s->to;
     next_group(s);
 }
@@ -152,7 +164,8 @@ static void on_stale(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
 {
     struct ptl_core *core = ctx;
     if (err || ptl_rows_count(rows) == 0) {
-        core->risk_busy = false;
+        core->risk_again = core->risk_again && !err;
+        idle(core);
         return;
     }
     struct stale *s = ptl_xcalloc(1, sizeof(*s));
@@ -163,6 +176,7 @@ static void on_stale(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
 void ptl_core_risk_tick(void *ctx)
 {
     struct ptl_core *core = ctx;
+    core->risk_again = core->risk_busy;
     if (core->risk_busy || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
         return;
     struct ptl_args a;

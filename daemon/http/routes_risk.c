@@ -37,7 +37,13 @@ static void cover(struct ptl_request *q, json_t *risk)
         bool fine = false;
         for (size_t k = 0; k < PTL_ARRAY_LEN(own); k++)
             fine |= ptl_str_eq(own[k], ptl_json_str(t, "name", ""));
-        if (!fine)
+        const char *what = ptl_json_str(t, "what", NULL);
+        if (!fine && what)
+            json_object_set_new(
+                t, "why",
+                json_sprintf("%s (weighed by counts over all projects, which a token of one is not shown)",
+                             what));
+        else if (!fine)
             json_object_set_new(
                 t, "why",
                 json_string(

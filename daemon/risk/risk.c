@@ -11,6 +11,10 @@
 #define FACTOR_WEIGHT   20.0
 #define FACTOR_POWER    0.7
 #define FACTOR_BOUND    8.0
+#define FILES_LEAST     0.5
+#define FILES_MOST      64.0
+#define ERROR_WORTH     10.0
+#define WARNING_WORTH   3.0
 #define NODE_WEIGHT     20.0
 #define PAPER_TIMES     2.0
 #define PAPER_HOURS_MAX 336.0
@@ -24,16 +28,23 @@ static const struct {
     double red, ok;
     const char *words;
 } factors[PTL_RISK_FACTORS] = {
-    [PTL_RISK_EXPORTER] = {"exporter_changed",    0.45, 0.28, "a script of the stage changed"                },
-    [PTL_RISK_ENVIRONMENT] = {"environment_changed", 0.22, 0.09, "the environment changed"                      },
-    [PTL_RISK_SPEC] = {"spec_changed",        0.22, 0.11, "the stage is described differently"           },
-    [PTL_RISK_MODEL] = {"model_changed",       0.40, 0.27, "the model may have changed"                   },
-    [PTL_RISK_NOTHING] = {"nothing_changed",     0.06, 0.14, "nothing in the repository changed"            },
-    [PTL_RISK_OPERATORS] = {"new_operators",       0.12, 0.03, "operators the models here did not have before"},
-    [PTL_RISK_FIRST] = {"first_time",          0.18, 0.08, "first time on this target"                    },
-    [PTL_RISK_LAST_RED] = {"last_red",            0.40, 0.14, "its last outcome was red"                     },
+    [PTL_RISK_EXPORTER] = {"exporter_changed",    0.45, 0.28, "a script of the stage changed"                   },
+    [PTL_RISK_ENVIRONMENT] = {"environment_changed", 0.22, 0.09, "the environment changed"                         },
+    [PTL_RISK_SPEC] = {"spec_changed",        0.22, 0.11, "the stage is described differently"              },
+    [PTL_RISK_MODEL] = {"model_changed",       0.40, 0.27, "the model may have changed"                      },
+    [PTL_RISK_NOTHING] = {"nothing_changed",     0.06, 0.14, "nothing in the repository changed"               },
+    [PTL_RISK_OPERATORS] = {"new_operators",       0.12, 0.03, "operators that never came through on this target"},
+    [PTL_RISK_FIRST] = {"first_time",          0.18, 0.08, "first time on this target"                       },
+    [PTL_RISK_LAST_RED] = {"last_red",            0.40, 0.14, "its last outcome was red"                        },
+    [PTL_RISK_ERROR] = {"preflight_error",     0.30, 0.01, "pre-flight says that it will fail"               },
+    [PTL_RISK_WARNING] = {"preflight_warning",   0.25, 0.12, "pre-flight warns"                                },
 };
-static_assert(PTL_RISK_FACTORS == 8, "new factor: give it a name and defaults");
+static_assert(PTL_RISK_FACTORS == 10, "new factor: give it a name and defaults, and risk_inputs.sql its bit");
+
+static bool is_of_files(int f)
+{
+    return f == PTL_RISK_ERROR || f == PTL_RISK_WARNING;
+}
 
 const char *ptl_risk_factor_name(enum ptl_risk_factor f)
 {
@@ -100,14 +111,22 @@ double ptl_risk_base(double share)
 
 static double ratio(const struct ptl_risk_evidence *e, int f, bool so)
 {
-    double red = (FACTOR_WEIGHT * factors[f].red + e->with_red[f]) / (FACTOR_WEIGHT + e->factor_red);
-    double ok = (FACTOR_WEIGHT * factors[f].ok + e->with_ok[f]) / (FACTOR_WEIGHT + e->factor_ok);
-    return pow(so ? red / ok : (1 - red) / (1 - ok), FACTOR_POWER);
+    double red = (FACTOR_WEIGHT * factors[f].red + e->with_red[f]) / (FACTOR_WEIGHT + e->known_red[f]);
+    double ok = (FACTOR_WEIGHT * factors[f].ok + e->with_ok[f]) / (FACTOR_WEIGHT + e->known_ok[f]);
+    double l = so ? red / ok : (1 - red) / (1 - ok);
+    return is_of_files(f) ? l : pow(l, FACTOR_POWER);
+}
+
+static double held(double v, double least, double most, bool *clipped)
+{
+    double within = v < least ? least : v > most ? most : v;
+    *clipped |= within != v; /* it was set, not computed: equal means untouched */
+    return within;
 }
 
 void ptl_risk_p(const struct ptl_risk_evidence *e, struct ptl_risk_steps *ret)
 {
-    double weight = PAPER_WEIGHT + e->org_n, product = 1;
+    double weight = PAPER_WEIGHT + e->org_n, product = 1, files = 1;
     ret->org = (PAPER_WEIGHT * e->base + e->org_red) / weight;
     if (weight > OWN_PRIOR_MAX)
         weight = OWN_PRIOR_MAX;
@@ -123,11 +142,12 @@ void ptl_risk_p(const struct ptl_risk_evidence *e, struct ptl_risk_steps *ret)
             ret->ratio[f] = l;
         else
             ret->rest *= l;
-        product *= l;
+        *(is_of_files(f) ? &files : &product) *= l;
     }
-    ret->clipped = product > FACTOR_BOUND || product < 1 / FACTOR_BOUND;
-    product = product > FACTOR_BOUND ? FACTOR_BOUND : product < 1 / FACTOR_BOUND ? 1 / FACTOR_BOUND : product;
-    double odds = ret->own / (1 - ret->own) * product;
+    ret->clipped = false;
+    product = held(product, 1 / FACTOR_BOUND, FACTOR_BOUND, &ret->clipped);
+    files = held(files, FILES_LEAST, FILES_MOST, &ret->clipped);
+    double odds = ret->own / (1 - ret->own) * product * files;
     ret->p = ret->own >= 1 ? 1 : odds / (1 + odds);
     ret->p = ret->p < P_MIN ? P_MIN : ret->p > 1 - P_MIN ? 1 - P_MIN : ret->p;
 }
@@ -142,7 +162,7 @@ static double rounded(double v, double unit)
 static void term(json_t *terms, const char *name, double value, const char *fmt, ...) PTL_PRINTF(4, 5);
 static void term(json_t *terms, const char *name, double value, const char *fmt, ...)
 {
-    char why[700];
+    char why[900];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(why, sizeof(why), fmt, ap);
@@ -169,13 +189,32 @@ static double number_at(const json_t *array, size_t i)
 
 struct candidate {
     const char *id, *title;
-    double prior, org, own, q, hours, paper, n_hours;
+    double prior, org, own, said, q, hours, paper, n_hours;
     bool capped;
 };
 
-/* Fills cand[] with the nodes that can strike here, and those that did. Returns how many. */
-static size_t candidates(const json_t *inputs, const char *platform, const char *kind, struct candidate *cand,
-                         size_t max)
+/* The candidate of a challenge, added when there is room; NULL: there is none. */
+static struct candidate *candidate_of(struct candidate *cand, size_t *n, size_t max, const json_t *nodes,
+                                      const char *id, const char *title)
+{
+    size_t k = 0;
+    while (k < *n && !ptl_str_eq(cand[k].id, id))
+        k++;
+    if (k == max)
+        return NULL;
+    if (k == *n) {
+        const json_t *node = row_of(nodes, "id", id, NULL, NULL);
+        cand[(*n)++] = (struct candidate){.id = id,
+                                          .title = ptl_json_str(node, "title", title),
+                                          .paper = ptl_json_num(node, "minutes", 0) / 60};
+    }
+    return &cand[k];
+}
+
+/* Fills cand[] with the nodes that can strike here, those that did, and those that pre-flight names. Returns
+ * how many. */
+static size_t candidates(const json_t *inputs, const json_t *looked, const char *platform, const char *kind,
+                         struct candidate *cand, size_t max)
 {
     const json_t *nodes = json_object_get(inputs, "nodes"), *counts = json_object_get(inputs, "challenges"),
                  *hours = json_object_get(inputs, "hours");
@@ -195,23 +234,25 @@ static size_t candidates(const json_t *inputs, const char *platform, const char 
     }
     json_array_foreach((json_t *)counts, i, v)
     {
-        size_t k = 0;
         const char *id = ptl_json_str(v, "id", "");
         if (!ptl_str_eq(ptl_json_str(v, "kind", ""), kind) ||
             !ptl_str_eq(ptl_json_str(v, "platform", ""), platform))
             continue;
-        while (k < n && !ptl_str_eq(cand[k].id, id))
-            k++;
-        if (k == max)
+        struct candidate *c = candidate_of(cand, &n, max, nodes, id, ptl_json_str(v, "title", id));
+        if (!c)
             continue;
-        if (k == n) {
-            const json_t *node = row_of(nodes, "id", id, NULL, NULL);
-            cand[n++] = (struct candidate){.id = id,
-                                           .title = ptl_json_str(node, "title", ptl_json_str(v, "title", id)),
-                                           .paper = ptl_json_num(node, "minutes", 0) / 60};
-        }
-        org += cand[k].org = ptl_json_num(v, "org", 0);
-        own += cand[k].own = ptl_json_num(v, "own", 0);
+        org += c->org = ptl_json_num(v, "org", 0);
+        own += c->own = ptl_json_num(v, "own", 0);
+    }
+    json_array_foreach(json_object_get(looked, "findings"), i, v)
+    {
+        const char *id = ptl_json_str(v, "challenge_id", "");
+        struct candidate *c = *id ? candidate_of(cand, &n, max, nodes, id, id) : NULL;
+        double worth = ptl_str_eq(ptl_json_str(v, "severity", ""), "error") ? ERROR_WORTH : WARNING_WORTH;
+        if (!c || worth <= c->said)
+            continue; /* said twice, it is still one thing */
+        own += worth - c->said;
+        c->said = worth;
     }
     double weight = NODE_WEIGHT + org;
     if (weight > CHALLENGE_PRIOR)
@@ -219,7 +260,7 @@ static size_t candidates(const json_t *inputs, const char *platform, const char 
     for (i = 0; i < n; i++) {
         struct candidate *c = &cand[i];
         double m = (NODE_WEIGHT * (share > 0 ? c->prior / share : 0) + c->org) / (NODE_WEIGHT + org);
-        c->q = (weight * m + c->own) / (weight + own);
+        c->q = (weight * m + c->own + c->said) / (weight + own);
         const json_t *h = row_of(hours, "id", c->id, NULL, NULL);
         double paper = c->paper > 0 ? c->paper : PAPER_HOURS;
         c->capped = paper > PAPER_HOURS_MAX;
@@ -238,11 +279,11 @@ static int by_q(const void *a, const void *b)
 
 enum { CANDIDATES_MAX = 256, LIKELY = 3 };
 
-static double weigh_hours(const json_t *inputs, const char *platform, const char *kind, json_t *terms,
-                          json_t *likely)
+static double weigh_hours(const json_t *inputs, const json_t *looked, const char *platform, const char *kind,
+                          json_t *terms, json_t *likely)
 {
     struct candidate cand[CANDIDATES_MAX];
-    size_t n = candidates(inputs, platform, kind, cand, CANDIDATES_MAX);
+    size_t n = candidates(inputs, looked, platform, kind, cand, CANDIDATES_MAX);
     double sum = 0, q = 0;
     qsort(cand, n, sizeof(*cand), by_q);
     for (size_t i = 0; i < n; i++) {
@@ -263,10 +304,68 @@ static double weigh_hours(const json_t *inputs, const char *platform, const char
             snprintf(paper, sizeof(paper), "no time in the paper (taken as a day)");
         term(
             terms, "challenge", share,
-            "%s (%s): %.0f %% of what fails here; diagnosed %.0f times here, %.0f of them in this project; %s, %.0f times resolved here: %.3g h",
-            c->title, c->id, share * 100, c->org, c->own, paper, c->n_hours, c->hours);
+            "%s (%s): %.0f %% of what fails here; %sdiagnosed %.0f times here, %.0f of them in this project; %s, %.0f times resolved here: %.3g h",
+            c->title, c->id, share * 100, c->said > 0 ? "pre-flight names it; " : "", c->org, c->own, paper,
+            c->n_hours, c->hours);
     }
     return hours;
+}
+
+static void know(struct ptl_risk_evidence *e, enum ptl_risk_factor f, bool known, bool so)
+{
+    if (known)
+        e->known |= 1u << f;
+    if (known && so)
+        e->bits |= 1u << f;
+}
+
+/* What is so, in words: of this project alone. */
+static void say_what(int f, const char *example, const json_t *looked, char *ret, size_t size)
+{
+    static const struct {
+        const char *why, *words;
+    } bad[] = {
+        {"unsupported", "the target lacks it"                       },
+        {"failed",      "failed as unsupported on this platform"    },
+        {"rare",        "rare among what runs on this platform here"}
+    };
+    const json_t *operators = json_object_get(looked, "operators"), *v;
+    size_t at = 0, i, said = 0;
+#define SAY(...)                                                                                             \
+    do {                                                                                                     \
+        if (at < size)                                                                                       \
+            at += (size_t)snprintf(ret + at, size - at, __VA_ARGS__);                                        \
+    } while (0)
+    SAY("%s", factors[f].words);
+    if (f == PTL_RISK_OPERATORS) {
+        json_array_foreach(json_object_get(operators, "bad"), i, v)
+        {
+            const char *words = "";
+            for (size_t k = 0; k < PTL_ARRAY_LEN(bad); k++)
+                if (ptl_str_eq(bad[k].why, ptl_json_str(v, "why", "")))
+                    words = bad[k].words;
+            SAY("%s%.60s (%s)", i ? ", " : ": ", ptl_json_str(v, "operator", "?"), words);
+            said++;
+        }
+        if (ptl_json_i64(operators, "n", 0) > (int64_t)said)
+            SAY(" and %lld more", (long long)(ptl_json_i64(operators, "n", 0) - (int64_t)said));
+    } else if (is_of_files(f)) {
+        const char *severity = f == PTL_RISK_ERROR ? "error" : "warning";
+        int64_t n = ptl_json_i64(looked, f == PTL_RISK_ERROR ? "errors" : "warnings", 0);
+        json_array_foreach(json_object_get(looked, "findings"), i,
+                           v) if (!said && ptl_str_eq(ptl_json_str(v, "severity", ""), severity))
+        {
+            const char *path = ptl_json_str(v, "path", NULL);
+            SAY(": %s, %.120s%s%.300s", ptl_json_str(v, "rule", "?"), path ? path : "", path ? ": " : "",
+                ptl_json_str(v, "message", ""));
+            said++;
+        }
+        if (n > 1)
+            SAY(" (and %lld more)", (long long)(n - 1));
+    } else if (example) {
+        SAY(" (%.200s)", example);
+    }
+#undef SAY
 }
 
 json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *platform, const json_t *facts)
@@ -276,20 +375,22 @@ json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *pl
     const json_t *org = row_of(json_object_get(inputs, "org"), "kind", kind, "platform", platform),
                  *own = row_of(json_object_get(inputs, "project"), "kind", kind, "target", target),
                  *before = row_of(json_object_get(inputs, "before"), "name", name, NULL, NULL),
+                 *looked = row_of(json_object_get(inputs, "preflight"), "name", name, NULL, NULL),
+                 *operators = json_object_get(looked, "operators"),
                  *counted = json_object_get(inputs, "factors"), *changed = json_object_get(facts, "changed");
     const char *examples[PTL_RISK_FACTORS] = {0};
     struct ptl_risk_evidence e = {.org_n = ptl_json_num(org, "n", 0),
                                   .org_red = ptl_json_num(org, "red", 0),
                                   .own_n = ptl_json_num(own, "n", 0),
-                                  .own_red = ptl_json_num(own, "red", 0),
-                                  .factor_ok = ptl_json_num(counted, "ok", 0),
-                                  .factor_red = ptl_json_num(counted, "red", 0)};
+                                  .own_red = ptl_json_num(own, "red", 0)};
     struct ptl_risk_steps s;
     double share = ptl_risk_stage_share(json_object_get(inputs, "nodes"), platform, kind);
     double runs = ptl_json_num(own, "runs", 0);
     json_t *terms = json_array(), *likely = json_array();
     e.base = ptl_risk_base(share);
     for (size_t f = 0; f < PTL_RISK_FACTORS; f++) {
+        e.known_ok[f] = number_at(json_object_get(counted, "known_ok"), f);
+        e.known_red[f] = number_at(json_object_get(counted, "known_red"), f);
         e.with_ok[f] = number_at(json_object_get(counted, "with_ok"), f);
         e.with_red[f] = number_at(json_object_get(counted, "with_red"), f);
     }
@@ -298,11 +399,11 @@ json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *pl
         e.known |= 1u << PTL_RISK_EXPORTER | 1u << PTL_RISK_ENVIRONMENT | 1u << PTL_RISK_SPEC |
                    1u << PTL_RISK_MODEL | 1u << PTL_RISK_NOTHING;
     }
-    int64_t operators = ptl_json_i64(facts, "new_operators", -1);
-    if (operators >= 0)
-        e.known |= 1u << PTL_RISK_OPERATORS;
-    if (operators > 0)
-        e.bits |= 1u << PTL_RISK_OPERATORS;
+    know(&e, PTL_RISK_OPERATORS, ptl_json_flag(operators, "known", false),
+         ptl_json_i64(operators, "n", 0) > 0);
+    know(&e, PTL_RISK_ERROR, ptl_json_flag(looked, "looked", false), ptl_json_i64(looked, "errors", 0) > 0);
+    know(&e, PTL_RISK_WARNING, ptl_json_flag(looked, "looked", false),
+         ptl_json_i64(looked, "warnings", 0) > 0);
     const json_t *last =
         json_object_get(before, "last_ok") && !json_is_null(json_object_get(before, "last_ok"))
             ? json_object_get(before, "last_ok")
@@ -334,12 +435,16 @@ json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *pl
              : "this project's %s stages%s%s: %.1f of %.1f red, the newest counting most (%.0f outcomes)",
          kind, *target ? " of target " : "", target, e.own_red, e.own_n, runs);
     for (int f = 0; f < PTL_RISK_FACTORS; f++)
-        if (e.bits >> f & 1)
-            term(
-                terms, factors[f].name, s.ratio[f],
-                "odds × %.2f: %s%s%.200s%s (so before %.0f of %.0f red and %.0f of %.0f green outcomes here)",
-                s.ratio[f], factors[f].words, examples[f] ? " (" : "", examples[f] ? examples[f] : "",
-                examples[f] ? ")" : "", e.with_red[f], e.factor_red, e.with_ok[f], e.factor_ok);
+        if (e.bits >> f & 1) {
+            char what[600];
+            say_what(f, examples[f], looked, what, sizeof(what));
+            term(terms, factors[f].name, s.ratio[f],
+                 "odds × %.2f: %s (so before %.0f of %.0f red and %.0f of %.0f green outcomes here)",
+                 s.ratio[f], what, e.with_red[f], e.known_red[f], e.with_ok[f], e.known_ok[f]);
+            PTL_FREE char *clean = ptl_json_text_utf8(what, strlen(what));
+            json_object_set_new(json_array_get(terms, json_array_size(terms) - 1), "what",
+                                json_string(clean));
+        }
     if (fabs(s.rest - 1) > 1e-9) {
         char words[300] = "";
         for (int f = 0; f < PTL_RISK_FACTORS; f++)
@@ -351,8 +456,11 @@ json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *pl
     if (!json_is_array(changed))
         term(terms, "diff_unknown", 1, "there is no earlier run to compare with, so the diff says nothing");
     if (s.clipped)
-        term(terms, "bound", s.p, "together the factors are held within %.0f times either way", FACTOR_BOUND);
-    double hours = weigh_hours(inputs, platform, kind, terms, likely);
+        term(
+            terms, "bound", s.p,
+            "together the factors are held within %.0f times either way, what pre-flight says within %.1f to %.0f",
+            FACTOR_BOUND, FILES_LEAST, FILES_MOST);
+    double hours = weigh_hours(inputs, looked, platform, kind, terms, likely);
     term(terms, "hours", hours,
          "typical time from red to green over what can fail here, weighed by how likely each is");
     return json_pack("{s:f,s:f,s:f,s:I,s:s,s:o,s:o,s:O?}", "p", rounded(s.p, 1e-6), "hours",
@@ -382,15 +490,18 @@ static void window_add(struct window *w, size_t max, bool red)
 struct factor_ring {
     struct ptl_risk_past *ring;
     size_t n, at;
-    double ok, red, with_ok[PTL_RISK_FACTORS], with_red[PTL_RISK_FACTORS];
+    double known_ok[PTL_RISK_FACTORS], known_red[PTL_RISK_FACTORS], with_ok[PTL_RISK_FACTORS],
+        with_red[PTL_RISK_FACTORS];
 };
 
 static void factor_count(struct factor_ring *r, const struct ptl_risk_past *p, double by)
 {
-    *(p->ok ? &r->ok : &r->red) += by;
-    for (int f = 0; f < PTL_RISK_FACTORS; f++)
+    for (int f = 0; f < PTL_RISK_FACTORS; f++) {
+        if (p->known >> f & 1)
+            (p->ok ? r->known_ok : r->known_red)[f] += by;
         if (p->bits >> f & 1)
             (p->ok ? r->with_ok : r->with_red)[f] += by;
+    }
 }
 
 static void factor_add(struct factor_ring *r, const struct ptl_risk_past *p)
@@ -451,9 +562,9 @@ int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells, 
                                       .own_n = own[p->cell].n,
                                       .own_red = own[p->cell].red,
                                       .bits = p->bits,
-                                      .known = p->known,
-                                      .factor_ok = factor.ok,
-                                      .factor_red = factor.red};
+                                      .known = p->known};
+        memcpy(e.known_ok, factor.known_ok, sizeof(e.known_ok));
+        memcpy(e.known_red, factor.known_red, sizeof(e.known_red));
         memcpy(e.with_ok, factor.with_ok, sizeof(e.with_ok));
         memcpy(e.with_red, factor.with_red, sizeof(e.with_red));
         struct ptl_risk_steps s;

@@ -10,15 +10,20 @@
  *     project       m2 = (s1·m1 + red') / (s1 + n'),  s1 = min(s0 + n, 5)
  *                   this project's newest 100 outcomes of the kind and target, each weighing 0.95 of the one
  *                   after it (half of the weight lies in the last fourteen)
- *     this diff     odds(p) = odds(m2) · Π L^0.7 within 1/8 … 8; for each factor that is so
+ *     this diff     odds(p) = odds(m2) · B · F.  B = Π L^0.7 within 1/8 … 8; for each factor that is so
  *                   L = P(so | red) / P(so | green), for one that is not so L = P(not | red) / P(not |
- *                   green), from the newest 5000 outcomes, each probability with 20 outcomes of its default
- *                   (below). 0.7 because factors come together: counted in full they would be counted twice.
- *                   Factors of the diff are left out when it is not known.
+ *                   green), from those of the newest 5000 outcomes for which it was known, each probability
+ *                   with 20 outcomes of its default (risk.c). 0.7 because factors come together: counted in
+ *                   full they would be counted twice. Factors of the diff are left out when it is not known,
+ *                   those of operators and pre-flight until a model or a plan was looked at.
+ *     pre-flight    F = Π L of its errors and its warnings within 1/2 … 64, counted likewise but in full: the
+ *                   others say what such a change did before, these say what stands in the very files. Their
+ *                   defaults are guesses (of what fails, pre-flight names three in ten; of what passes, one
+ *                   in a hundred) that twenty outcomes outweigh.
  *   hours    exp(Σ q·ln h) over the challenges that can strike here: a typical time, not a mean, since the
  *            paper's times span five orders of magnitude.
  *     q             Dirichlet, as above: share of the node (worth 20), organisation's counts (worth at most
- *                   10), project's counts
+ *                   10), project's counts; what pre-flight names counts as ten of them (error) or three
  *     ln h          (2·ln(paper) + Σ ln(own hours)) / (2 + n): the paper's median time to an accepted answer,
  *                   at most two weeks, then our own from red to green
  *   cost     P(fail) · hours */
@@ -34,9 +39,12 @@ enum ptl_risk_factor {
     PTL_RISK_SPEC,        /* how the stage is described */
     PTL_RISK_MODEL,       /* graph or weights */
     PTL_RISK_NOTHING,     /* the very commit, or nothing in its tree, changed */
-    PTL_RISK_OPERATORS,   /* operators the project's models did not have before; only when known */
+    PTL_RISK_OPERATORS,   /* operators that never came through on this target, and are unsupported, failed or
+                             rare (migrations/0011_risk.sql, preflight_risk); only when known */
     PTL_RISK_FIRST,       /* no outcome of this kind and target in the project */
     PTL_RISK_LAST_RED,    /* its last outcome was red */
+    PTL_RISK_ERROR,       /* pre-flight says that it will fail */
+    PTL_RISK_WARNING,     /* pre-flight warns */
     PTL_RISK_FACTORS
 };
 const char *ptl_risk_factor_name(enum ptl_risk_factor f); /* "exporter_changed" */
@@ -53,14 +61,14 @@ struct ptl_risk_evidence {
     double org_n, org_red; /* outcomes */
     double own_n, own_red; /* decayed */
     unsigned bits, known;  /* bit f: factor f is so; it is known whether it is so */
-    double factor_ok, factor_red;
+    double known_ok[PTL_RISK_FACTORS], known_red[PTL_RISK_FACTORS]; /* outcomes for which it was known */
     double with_ok[PTL_RISK_FACTORS], with_red[PTL_RISK_FACTORS];
 };
 struct ptl_risk_steps {
     double org, own, p;             /* m1, m2, P(fail) */
-    double ratio[PTL_RISK_FACTORS]; /* L^0.7 of what is so; 1 for the others */
-    double rest;                    /* product of L^0.7 of what is known and not so */
-    bool clipped;                   /* the product was beyond its bounds */
+    double ratio[PTL_RISK_FACTORS]; /* L^0.7 of what is so, L of pre-flight's; 1 for the others */
+    double rest;                    /* the same, multiplied, of what is known and not so */
+    bool clipped;                   /* a product was beyond its bounds */
 };
 void ptl_risk_p(const struct ptl_risk_evidence *e, struct ptl_risk_steps *ret);
 
@@ -77,8 +85,9 @@ unsigned ptl_risk_diff(const json_t *paths, const json_t *stage, const json_t *b
                        const char *examples[PTL_RISK_FACTORS]);
 
 /* One stage. `inputs`: what risk_inputs.sql returns, as one object; `facts`: {"changed":[paths]|null,
- * "n_changed","base"|null,"new_operators"?}. New reference: {"p","hours","cost","bits","platform","terms":
- * [{"name","value","why"}],"likely":[{"challenge_id","title","p"}],"facts"}. NULL only when out of memory. */
+ * "n_changed","base"|null}. New reference: {"p","hours","cost","bits","platform","terms":
+ * [{"name","value","why","what"?}],"likely":[{"challenge_id","title","p"}],"facts"}; "what": the part of
+ * "why" that tells of this project only. NULL only when out of memory. */
 json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *platform, const json_t *facts);
 
 /* ---- playing history back: each outcome is predicted from the ones before it */
@@ -86,7 +95,7 @@ struct ptl_risk_past {
     int32_t kind; /* 0..8: kind · 3 + platform, for the base and the organisation */
     int32_t cell; /* dense number of (project, kind, target) */
     uint32_t bits;
-    uint32_t known;
+    uint32_t known; /* 0: of a time when nothing was noted */
     bool ok;
 };
 enum { PTL_RISK_BINS = 10 };

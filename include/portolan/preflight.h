@@ -7,7 +7,10 @@
 #include <portolan/base.h>
 #include <portolan/json.h>
 
-enum { PTL_PREFLIGHT_MAX = 200 }; /* findings of one call */
+enum {
+    PTL_PREFLIGHT_MAX = 200,          /* findings of one call; pairs of model and stage */
+    PTL_PREFLIGHT_OPERATORS_MAX = 400 /* distinct operators of one model that are named in "takes" */
+};
 
 struct ptl_preflight_input {
     const char *dir;      /* the source snapshot, or the artifacts of one stage */
@@ -25,7 +28,9 @@ struct ptl_preflight_input {
  *              errors first, then by place],
  *  "memory":[{"target","stage","path","estimate_bytes","limit_bytes"|null,"terms":[{"name","bytes","why"}…]}…],
  *  "models":[{"path","format","size_bytes","ops_total"…}…]   (what was looked at, shortened),
- *  "cuts":["what was not looked at"…]}
+ *  "cuts":["what was not looked at"…],
+ *  "takes":[{"stage","target"|null,"path","ops":["Conv2D"…],"unsupported":["Dilation2D"…]}…]   (which model
+ * a stage is given, what is in it, and what of that the target surely lacks)}
  * error: this stage will fail so; warning: it will unless something is known that is not in the files; note:
  * worth knowing. Negative with err for I/O and -ENOMEM. */
 PTL_NODISCARD int ptl_preflight(const struct ptl_preflight_input *in, json_t **ret, struct ptl_error *err);

@@ -38,7 +38,8 @@ const struct trait *trait_of(const char *uses);
 
 struct check {
     const struct ptl_preflight_input *in;
-    json_t *findings, *memory, *cuts;
+    json_t *findings, *memory, *cuts, *takes;
+    json_t *unsupported; /* of the model and stage looked at: operators that it cannot have there */
 };
 struct place {
     const json_t *stage; /* of the plan; NULL: the repository itself */

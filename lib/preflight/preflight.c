@@ -306,6 +306,24 @@ static bool takes(const struct place *at)
     return true;
 }
 
+/* Whose operators meet whom: what risk compares with what ran here before. */
+static void takes_of(struct check *c, const struct place *at, const json_t *unsupported)
+{
+    json_t *names = json_array(), *v;
+    const char *op;
+    if (json_array_size(c->takes) >= PTL_PREFLIGHT_MAX) {
+        json_decref(names);
+        return;
+    }
+    json_object_foreach(json_object_get(at->model, "ops"), op,
+                        v) if (json_array_size(names) < PTL_PREFLIGHT_OPERATORS_MAX)
+        json_array_append_new(names, json_string(op));
+    json_array_append_new(
+        c->takes, json_pack("{s:s?,s:s?,s:s?,s:o,s:O}", "stage", ptl_json_str(at->stage, "name", NULL),
+                            "target", ptl_json_str(at->stage, "target", NULL), "path",
+                            ptl_json_str(at->model, "path", NULL), "ops", names, "unsupported", unsupported));
+}
+
 static void check_models(struct check *c)
 {
     size_t i, k;
@@ -321,7 +339,11 @@ static void check_models(struct check *c)
             struct place at = place_of(c, stage, model);
             if (!takes(&at))
                 continue;
+            PTL_JSON *unsupported = json_array();
+            c->unsupported = unsupported;
             check_consumer(c, &at);
+            c->unsupported = NULL;
+            takes_of(c, &at, unsupported);
             if (ptl_str_eq(ptl_json_str(stage, "kind", ""), "verify"))
                 memory_of(c, &at);
         }
@@ -365,13 +387,13 @@ static json_t *shortened(const json_t *models)
 
 int ptl_preflight(const struct ptl_preflight_input *in, json_t **ret, struct ptl_error *err)
 {
-    PTL_JSON *findings = json_array(), *memory = json_array(), *cuts = json_array();
-    struct check c = {in, findings, memory, cuts};
+    PTL_JSON *findings = json_array(), *memory = json_array(), *cuts = json_array(), *takes = json_array();
+    struct check c = {in, findings, memory, cuts, takes, NULL};
     check_files(&c);
     check_models(&c);
     if (!in->stage)
         check_plan(&c);
-    *ret = json_pack("{s:o,s:O,s:o,s:O}", "findings", sorted(findings), "memory", memory, "models",
-                     shortened(in->models), "cuts", cuts);
+    *ret = json_pack("{s:o,s:O,s:o,s:O,s:O}", "findings", sorted(findings), "memory", memory, "models",
+                     shortened(in->models), "cuts", cuts, "takes", takes);
     return *ret ? 0 : ptl_error_set(err, -ENOMEM, "pre-flight: out of memory");
 }

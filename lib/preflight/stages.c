@@ -20,9 +20,10 @@ static bool uses(const struct place *at, const char *recipe)
     return at->trait && ptl_str_eq(at->trait->uses, recipe);
 }
 
-/* Up to a few names of a JSON object's keys that `wrong` says yes to, as "A, B and 3 more"; 0: none. */
+/* Up to a few names of a JSON object's keys that `wrong` says yes to, as "A, B and 3 more"; 0: none. All of
+ * them go into `all`, when there is one. */
 static size_t list_names(const json_t *ops, bool (*wrong)(const char *op, const void *ctx), const void *ctx,
-                         char *text, size_t size)
+                         char *text, size_t size, json_t *all)
 {
     const char *op;
     json_t *v;
@@ -34,6 +35,8 @@ static size_t list_names(const json_t *ops, bool (*wrong)(const char *op, const 
             continue;
         if (n < 6)
             at += (size_t)snprintf(text + at, at < size ? size - at : 0, "%s%.60s", n ? ", " : "", op);
+        if (all)
+            json_array_append_new(all, json_string(op));
         n++;
     }
     if (n > 6)
@@ -81,14 +84,14 @@ static void operators(struct check *c, const struct place *at)
     PTL_JSON *custom = as_object(json_object_get(at->model, "custom_ops"));
     size_t n;
     if (uses(at, "tensorflow/tfjs") || (uses(at, "tfjs/run") && ptl_str_eq(FORMAT(at), "tfjs-graph"))) {
-        if ((n = list_names(ops, not_tfjs, NULL, names, sizeof(names))))
+        if ((n = list_names(ops, not_tfjs, NULL, names, sizeof(names), c->unsupported)))
             emit(
                 c, "op-unsupported", SEV_ERROR, KIND_UNSUPPORTED, at,
                 "express it with operators that TensorFlow.js has, or run the model by ONNX Runtime Web or on a server",
                 "TensorFlow.js has no %s", names);
     } else if (uses(at, "tensorflow/tflite")) {
         bool select = json_is_true(with_of(at, "allow_select_ops"));
-        if ((n = list_names(ops, not_tflite, &select, names, sizeof(names))))
+        if ((n = list_names(ops, not_tflite, &select, names, sizeof(names), c->unsupported)))
             emit(
                 c, "op-unsupported", SEV_ERROR, KIND_UNSUPPORTED, at,
                 select
@@ -96,17 +99,17 @@ static void operators(struct check *c, const struct place *at)
                     : "express it with other operators; allow_select_ops: true helps only where the runtime carries the Flex delegate",
                 "TFLite has no builtin operator for %s", names);
     } else if (uses(at, "litert/run") || uses(at, "litertjs/run")) {
-        if ((n = list_names(custom, is_flex, NULL, names, sizeof(names))))
+        if ((n = list_names(custom, is_flex, NULL, names, sizeof(names), c->unsupported)))
             emit(c, "op-not-registered", SEV_ERROR, KIND_REGISTER, at,
                  "convert without Select TF ops, or run it by a runtime that carries the Flex delegate",
                  "it needs the Flex delegate for %s, and this runtime has none", names);
-        if ((n = list_names(custom, is_custom_tflite, NULL, names, sizeof(names))))
+        if ((n = list_names(custom, is_custom_tflite, NULL, names, sizeof(names), c->unsupported)))
             emit(c, "op-not-registered", SEV_ERROR, KIND_REGISTER, at,
                  "register the operator with the runtime, or express it with builtin ones",
                  "it needs the custom operator %s, which no shipped runtime registers", names);
     } else if (at->trait && has_word(at->trait->formats, "onnx")) {
         if (json_object_size(custom)) {
-            (void)list_names(custom, is_custom_tflite, NULL, names, sizeof(names));
+            (void)list_names(custom, is_custom_tflite, NULL, names, sizeof(names), c->unsupported);
             emit(
                 c, "op-not-registered", SEV_ERROR, KIND_REGISTER, at,
                 "export the operator as a function of standard ones, or give the runtime a library that implements it",
@@ -288,7 +291,7 @@ static void custom_objects(struct check *c, const struct place *at)
     if (json_array_size(own)) {
         char names[300];
         PTL_JSON *o = as_object(own);
-        (void)list_names(o, is_custom_tflite, NULL, names, sizeof(names));
+        (void)list_names(o, is_custom_tflite, NULL, names, sizeof(names), NULL);
         emit(
             c, "custom-objects", at->on == ON_BROWSER ? SEV_ERROR : SEV_WARNING, KIND_UNSUPPORTED, at,
             at->on == ON_BROWSER

@@ -29,32 +29,55 @@ static void golden(void **state PTL_UNUSED)
         struct ptl_risk_evidence e;
         double org, own, p;
     } cases[] = {
-        {"nothing known: the prior",           {.base = 0.2},                                   0.2,  0.2,     0.2        },
+        {"nothing known: the prior",                     {.base = 0.2},                                   0.2,  0.2,     0.2        },
  /* (4·0.2 + 6) / (4 + 16) = 0.34, and nothing of its own */
-        {"the organisation only",              {.base = 0.2, .org_n = 16, .org_red = 6},        0.34, 0.34,    0.34       },
+        {"the organisation only",                        {.base = 0.2, .org_n = 16, .org_red = 6},        0.34, 0.34,    0.34       },
  /* (4·0.2 + 1) / (4 + 2) = 0.3; worth five: (5·0.3 + 2) / (5 + 4) = 0.38888… */
         {"a small organisation and a project",
          {.base = 0.2, .org_n = 2, .org_red = 1, .own_n = 4, .own_red = 2},
-         0.3,                                                                                         3.5 / 9,
-         3.5 / 9                                                                                                          },
+         0.3,                                                                                                   3.5 / 9,
+         3.5 / 9                                                                                                                    },
  /* last_red without counts: (0.40/0.14)^0.7 = 2.085222…; odds 0.25·2.085222 */
         {"a factor by its default",
          {.base = 0.2, .bits = 1u << PTL_RISK_LAST_RED, .known = 1u << PTL_RISK_LAST_RED},
-         0.2,                                                                                         0.2,
-         0.342669869                                                                                                      },
+         0.2,                                                                                                   0.2,
+         0.342669869                                                                                                                },
  /* absent: ((1-.4)/(1-.14))^0.7 = 0.777244… */
-        {"a factor that is not so",            {.base = 0.2, .known = 1u << PTL_RISK_LAST_RED}, 0.2,  0.2,     0.162697022},
+        {"a factor that is not so",                      {.base = 0.2, .known = 1u << PTL_RISK_LAST_RED}, 0.2,  0.2,     0.162697022},
  /* counted: red (20·.22+30)/(20+40), green (20·.09+10)/(20+400): 8.257… times, held at 8 */
         {"a factor by its counts, held at 8",
          {.base = 0.2,
           .bits = 2,
           .known = 2,
-          .factor_red = 40,
-          .factor_ok = 400,
+          .known_red[1] = 40,
+          .known_ok[1] = 400,
           .with_red[1] = 30,
           .with_ok[1] = 10},
-         0.2,                                                                                         0.2,
-         2.0 / 3                                                                                                          },
+         0.2,                                                                                                   0.2,
+         2.0 / 3                                                                                                                    },
+ /* pre-flight is counted in full and beside the others: .30/.01 = 30; odds .25·30 = 7.5 */
+        {"what pre-flight says, by its default",
+         {.base = 0.2, .bits = 1u << PTL_RISK_ERROR, .known = 1u << PTL_RISK_ERROR},
+         0.2,                                                                                                   0.2,
+         7.5 / 8.5                                                                                                                  },
+ /* counted where it was known: red (20·.3+0)/(20+0), green (20·.01+40)/(20+80): 0.3/0.402 */
+        {"and by its counts: it was wrong too often",
+         {.base = 0.2,
+          .bits = 1u << PTL_RISK_ERROR,
+          .known = 1u << PTL_RISK_ERROR,
+          .known_ok[PTL_RISK_ERROR] = 80,
+          .with_ok[PTL_RISK_ERROR] = 40},
+         0.2,                                                                                                   0.2,
+         0.25 * 0.3 / 0.402 / (1 + 0.25 * 0.3 / 0.402)                                                                              },
+ /* what was never known of a factor says nothing of it, however many outcomes there are of others */
+        {"outcomes of before it was known do not count",
+         {.base = 0.2,
+          .bits = 1u << PTL_RISK_ERROR,
+          .known = 1u << PTL_RISK_ERROR,
+          .known_ok[0] = 4000,
+          .known_red[0] = 100},
+         0.2,                                                                                                   0.2,
+         7.5 / 8.5                                                                                                                  },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct ptl_risk_steps s;
@@ -80,7 +103,7 @@ static void limits(void **state PTL_UNUSED)
     ptl_risk_p(&own, &s);
     assert_true(s.org > 0.9 && s.p < 0.5);
     /* all factors at once stay within the bound */
-    struct ptl_risk_evidence all = {.base = 0.2, .bits = 0xff, .known = 0xff};
+    struct ptl_risk_evidence all = {.base = 0.2, .bits = 0xff, .known = 0xff}; /* all but pre-flight */
     ptl_risk_p(&all, &s);
     assert_true(s.clipped);
     near("eight times the odds", s.p / (1 - s.p), 8 * 0.25);
@@ -147,6 +170,48 @@ static void one_stage_with_its_reasons(void **state PTL_UNUSED)
     assert_non_null(unknown); /* nothing at all is known: still an answer, which says so */
     assert_non_null(term_of(unknown, "diff_unknown"));
     assert_non_null(term_of(unknown, "first_time"));
+}
+
+/* What pre-flight found of a stage raises it, is named, and is what will likely be wrong; the stage beside it
+ * is weighed as ever. */
+static void what_preflight_says(void **state PTL_UNUSED)
+{
+    PTL_FREE char *text = ptl_xasprintf(
+        "{\"nodes\":%s,\"preflight\":[{\"name\":\"convert/phone\",\"looked\":true,\"errors\":2,\"warnings\":0,"
+        "\"findings\":[{\"severity\":\"error\",\"rule\":\"op-unsupported\",\"path\":\"model\",\"message\":\"TFLite has no builtin operator for Dilation2D\","
+        "\"challenge_id\":\"mobile/inference-speed\"},{\"severity\":\"error\",\"rule\":\"other\",\"message\":\"x\",\"challenge_id\":\"mobile/inference-speed\"}],"
+        "\"operators\":{\"known\":true,\"n\":8,\"bad\":[{\"operator\":\"Dilation2D\",\"why\":\"unsupported\"},{\"operator\":\"Erf\",\"why\":\"rare\"}]}},"
+        "{\"name\":\"convert/web\",\"looked\":true,\"errors\":0,\"warnings\":0,\"findings\":[],\"operators\":{\"known\":true,\"n\":0,\"bad\":[]}}]}",
+        nodes);
+    PTL_JSON *inputs = parse(text);
+    PTL_JSON *none = parse(nodes);
+    PTL_JSON *blind = json_pack("{s:O}", "nodes", none);
+    PTL_JSON *phone = parse("{\"name\":\"convert/phone\",\"kind\":\"convert\",\"target\":\"phone\"}");
+    PTL_JSON *web = parse("{\"name\":\"convert/web\",\"kind\":\"convert\",\"target\":\"web\"}");
+    PTL_JSON *before = ptl_risk_weigh(blind, phone, "mobile", NULL);
+    PTL_JSON *after = ptl_risk_weigh(inputs, phone, "mobile", NULL);
+    PTL_JSON *beside = ptl_risk_weigh(inputs, web, "mobile", NULL);
+    assert_null(term_of(before, "preflight_error"));
+    assert_true(ptl_json_num(after, "p", 0) > 0.7 && ptl_json_num(before, "p", 1) < 0.5);
+    const char *what = ptl_json_str(term_of(after, "preflight_error"), "what", "");
+    assert_string_equal(what,
+                        "pre-flight says that it will fail: op-unsupported, model: TFLite has no builtin "
+                        "operator for Dilation2D (and 1 more)");
+    what = ptl_json_str(term_of(after, "new_operators"), "what", "");
+    assert_non_null(strstr(what, "Dilation2D (the target lacks it), Erf (rare"));
+    assert_non_null(strstr(what, "and 6 more"));
+    assert_null(term_of(after, "preflight_warning"));
+    assert_null(term_of(beside, "preflight_error"));
+    assert_null(term_of(beside, "new_operators"));
+    assert_true(ptl_json_num(beside, "p", 1) < ptl_json_num(before, "p", 0));
+    /* by the paper it is a quarter of what goes wrong; two findings of one challenge count once: 10 of 14 of
+     * this and (20·0)/20 */
+    assert_string_equal(ptl_json_str(json_array_get(json_object_get(after, "likely"), 0), "challenge_id", ""),
+                        "mobile/inference-speed");
+    near("q", ptl_json_num(json_array_get(json_object_get(after, "likely"), 0), "p", 0), 0.5);
+    json_int_t bits = ptl_json_i64(after, "bits", 0);
+    assert_true(bits >> PTL_RISK_ERROR & 1 && bits >> (16 + PTL_RISK_ERROR) & 1 &&
+                bits >> (16 + PTL_RISK_WARNING) & 1 && !(bits >> PTL_RISK_WARNING & 1));
 }
 
 static void what_a_diff_means(void **state PTL_UNUSED)
@@ -235,6 +300,7 @@ int main(void)
                                        cmocka_unit_test(limits),
                                        cmocka_unit_test(shares),
                                        cmocka_unit_test(one_stage_with_its_reasons),
+                                       cmocka_unit_test(what_preflight_says),
                                        cmocka_unit_test(what_a_diff_means),
                                        cmocka_unit_test(playing_back_tells_good_from_bad)};
     return cmocka_run_group_tests(tests, NULL, NULL);

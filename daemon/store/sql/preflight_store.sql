@@ -4,7 +4,7 @@
 -- @repeatable
 WITH put AS (
     UPDATE preflight SET state = CASE WHEN $2::jsonb IS NULL THEN 'failed' ELSE 'done' END, message = $3::text, until = NULL, done_at = now(),
-           models = COALESCE($2::jsonb -> 'models', '[]'), memory = COALESCE($2::jsonb -> 'memory', '[]'), cuts = COALESCE($2::jsonb -> 'cuts', '[]')
+           models = COALESCE($2::jsonb -> 'models', '[]'), memory = COALESCE($2::jsonb -> 'memory', '[]'), cuts = COALESCE($2::jsonb -> 'cuts', '[]'), takes = COALESCE($2::jsonb -> 'takes', '[]')
      WHERE id = $1::bigint AND state = 'pending' RETURNING id, run_id, stage_id, attempt_id
 ), found AS (
     INSERT INTO preflight_finding (preflight_id, position, run_id, rule, severity, challenge_id, target, stage, path, message, remedy)

@@ -1,4 +1,4 @@
--- risk_inputs: what the risk of planned stages is weighed with.  $1 bigint project, $2 jsonb [{name, kind, target, platform, spec}], $3 text ref, $4 bigint run (those before it count as before).
+-- risk_inputs: what the risk of planned stages is weighed with.  $1 bigint project, $2 jsonb [{name, kind, target, platform, spec}], $3 text ref, $4 bigint run (those before it count as before; what pre-flight says of it).
 -- One row. Every window is bounded: daemon/risk/risk.h says how long they are and why.
 -- @read
 WITH cell AS (
@@ -20,11 +20,11 @@ SELECT COALESCE((SELECT max(id) FROM risk_outcome WHERE project_id = $1::bigint)
          CROSS JOIN LATERAL (SELECT count(*) AS runs, COALESCE(sum(power(0.95, k - 1)), 0) AS n, COALESCE(sum(power(0.95, k - 1)) FILTER (WHERE NOT ok), 0) AS red, bool_or(ok) FILTER (WHERE k = 1) AS last_ok
                                FROM (SELECT ok, row_number() OVER (ORDER BY id DESC) AS k
                                        FROM (SELECT id, ok FROM risk_outcome o WHERE o.project_id = $1::bigint AND o.kind = c.kind AND o.target = c.target ORDER BY o.id DESC LIMIT 100) x) y) w) AS project,
-       (SELECT jsonb_build_object('ok', count(*) FILTER (WHERE ok), 'red', count(*) FILTER (WHERE NOT ok),
-                   'with_ok', jsonb_build_array(count(*) FILTER (WHERE ok AND bits & 1 > 0), count(*) FILTER (WHERE ok AND bits & 2 > 0), count(*) FILTER (WHERE ok AND bits & 4 > 0), count(*) FILTER (WHERE ok AND bits & 8 > 0),
-                                                count(*) FILTER (WHERE ok AND bits & 16 > 0), count(*) FILTER (WHERE ok AND bits & 32 > 0), count(*) FILTER (WHERE ok AND bits & 64 > 0), count(*) FILTER (WHERE ok AND bits & 128 > 0)),
-                   'with_red', jsonb_build_array(count(*) FILTER (WHERE NOT ok AND bits & 1 > 0), count(*) FILTER (WHERE NOT ok AND bits & 2 > 0), count(*) FILTER (WHERE NOT ok AND bits & 4 > 0), count(*) FILTER (WHERE NOT ok AND bits & 8 > 0),
-                                                count(*) FILTER (WHERE NOT ok AND bits & 16 > 0), count(*) FILTER (WHERE NOT ok AND bits & 32 > 0), count(*) FILTER (WHERE NOT ok AND bits & 64 > 0), count(*) FILTER (WHERE NOT ok AND bits & 128 > 0)))
+       (SELECT jsonb_build_object(
+                   'known_ok', jsonb_build_array(count(*) FILTER (WHERE ok AND bits & 65536 > 0), count(*) FILTER (WHERE ok AND bits & 131072 > 0), count(*) FILTER (WHERE ok AND bits & 262144 > 0), count(*) FILTER (WHERE ok AND bits & 524288 > 0), count(*) FILTER (WHERE ok AND bits & 1048576 > 0), count(*) FILTER (WHERE ok AND bits & 2097152 > 0), count(*) FILTER (WHERE ok AND bits & 4194304 > 0), count(*) FILTER (WHERE ok AND bits & 8388608 > 0), count(*) FILTER (WHERE ok AND bits & 16777216 > 0), count(*) FILTER (WHERE ok AND bits & 33554432 > 0)),
+                   'known_red', jsonb_build_array(count(*) FILTER (WHERE NOT ok AND bits & 65536 > 0), count(*) FILTER (WHERE NOT ok AND bits & 131072 > 0), count(*) FILTER (WHERE NOT ok AND bits & 262144 > 0), count(*) FILTER (WHERE NOT ok AND bits & 524288 > 0), count(*) FILTER (WHERE NOT ok AND bits & 1048576 > 0), count(*) FILTER (WHERE NOT ok AND bits & 2097152 > 0), count(*) FILTER (WHERE NOT ok AND bits & 4194304 > 0), count(*) FILTER (WHERE NOT ok AND bits & 8388608 > 0), count(*) FILTER (WHERE NOT ok AND bits & 16777216 > 0), count(*) FILTER (WHERE NOT ok AND bits & 33554432 > 0)),
+                   'with_ok', jsonb_build_array(count(*) FILTER (WHERE ok AND bits & 1 > 0), count(*) FILTER (WHERE ok AND bits & 2 > 0), count(*) FILTER (WHERE ok AND bits & 4 > 0), count(*) FILTER (WHERE ok AND bits & 8 > 0), count(*) FILTER (WHERE ok AND bits & 16 > 0), count(*) FILTER (WHERE ok AND bits & 32 > 0), count(*) FILTER (WHERE ok AND bits & 64 > 0), count(*) FILTER (WHERE ok AND bits & 128 > 0), count(*) FILTER (WHERE ok AND bits & 256 > 0), count(*) FILTER (WHERE ok AND bits & 512 > 0)),
+                   'with_red', jsonb_build_array(count(*) FILTER (WHERE NOT ok AND bits & 1 > 0), count(*) FILTER (WHERE NOT ok AND bits & 2 > 0), count(*) FILTER (WHERE NOT ok AND bits & 4 > 0), count(*) FILTER (WHERE NOT ok AND bits & 8 > 0), count(*) FILTER (WHERE NOT ok AND bits & 16 > 0), count(*) FILTER (WHERE NOT ok AND bits & 32 > 0), count(*) FILTER (WHERE NOT ok AND bits & 64 > 0), count(*) FILTER (WHERE NOT ok AND bits & 128 > 0), count(*) FILTER (WHERE NOT ok AND bits & 256 > 0), count(*) FILTER (WHERE NOT ok AND bits & 512 > 0)))
           FROM (SELECT ok, bits FROM risk_outcome WHERE bits <> 0 ORDER BY id DESC LIMIT 5000) x) AS factors,
        (SELECT jsonb_agg(jsonb_build_object('kind', kind, 'platform', platform, 'id', challenge_id, 'org', org, 'own', own))
           FROM (SELECT kind, platform, challenge_id, count(*) AS org, count(*) FILTER (WHERE project_id = $1::bigint) AS own FROM reds GROUP BY 1, 2, 3) x) AS challenges,
@@ -40,4 +40,5 @@ SELECT COALESCE((SELECT max(id) FROM risk_outcome WHERE project_id = $1::bigint)
           ) r ON true
           LEFT JOIN stage b ON b.run_id = r.id AND b.name = c.name
           LEFT JOIN stage_line l ON l.project_id = $1::bigint AND l.ref = $3::text AND l.name = c.name
-         WHERE b.id IS NOT NULL OR l.ok IS NOT NULL) AS before;
+         WHERE b.id IS NOT NULL OR l.ok IS NOT NULL) AS before,
+       preflight_risk($4::bigint, $1::bigint) AS preflight, (SELECT count(*) FROM preflight f WHERE f.run_id = $4::bigint AND f.state <> 'pending') AS looks;

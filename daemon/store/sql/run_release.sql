@@ -1,4 +1,4 @@
--- run_release: let go what is ready in run $1 and in the running runs of its group.
+-- run_release: let go what is ready in run $1 and in the running runs of its group. A gate that stands on risk waits for pre-flight first (stage_risk_open).
 -- State: stage waiting -> queued, gated, skipped.
 -- @write
 -- @repeatable
@@ -15,7 +15,7 @@ WITH RECURSIVE runs AS (
            (SELECT string_agg(b.name || ' is ' || b.state, ', ' ORDER BY b.position) FROM stage_need n JOIN stage b ON b.id = n.needs_id WHERE n.stage_id = s.id AND b.state <> 'green') AS why
       FROM stage s JOIN runs ON runs.id = s.run_id LEFT JOIN hopeless h ON h.id = s.id
      WHERE s.state = 'waiting'
-       AND (h.id IS NOT NULL OR NOT EXISTS (SELECT 1 FROM stage_need n JOIN stage b ON b.id = n.needs_id WHERE n.stage_id = s.id AND b.state <> 'green'))
+       AND (h.id IS NOT NULL OR (NOT stage_risk_open(s) AND NOT EXISTS (SELECT 1 FROM stage_need n JOIN stage b ON b.id = n.needs_id WHERE n.stage_id = s.id AND b.state <> 'green')))
 )
 UPDATE stage s SET state = CASE WHEN due.skip THEN 'skipped' WHEN s.manual AND s.approved_by IS NULL THEN 'gated' ELSE 'queued' END,
        queued_at = CASE WHEN NOT due.skip THEN now() END,

@@ -1,6 +1,9 @@
 """Risk of planned stages: there before the run, explained, moved by outcomes; gates by risk; playing history back."""
 from __future__ import annotations
 
+import pathlib
+import shutil
+
 from pipelines import BROKEN, FILES, TWO
 from portolan import GIT_ENV, wait_for
 
@@ -140,3 +143,135 @@ def test_a_risky_stage_waits_for_those_the_file_names(site, tokens):
     site.ok("POST", f"/api/v1/stages/{stage['id']}/approve", token=tokens["grace"])
     site.until(run, "green")
     assert site.stage(run, "verify/web")["approved_by"] == "grace"
+
+
+# ---- what pre-flight and a model's operators say
+
+MODEL = pathlib.Path(__file__).resolve().parents[2] / "unit" / "models" / "saved-model-named"
+# No agent has the label: converts wait, and are weighed as planned.
+TARGETS = """
+version: 1
+model: toy
+export:
+  run: ["mkdir -p $PORTOLAN_OUTPUTS/model", "cp -r made/. $PORTOLAN_OUTPUTS/model/"]
+  outputs: [model/saved_model.pb]
+targets:
+  phone:
+    host: mobile
+    convert: {uses: tensorflow/tflite, with: {signature: score}, labels: [nobody-has-this], GATE}
+    verify: {uses: litert/run}
+  web:
+    host: browser
+    convert: {uses: tensorflow/tfjs, with: {signature: score}, labels: [nobody-has-this], GATE}
+    verify: {uses: tfjs/run}
+"""
+
+
+def put_model(work, operator: str) -> None:
+    """A graph whose Dilation2D is called otherwise: as long, so that the file stays whole."""
+    assert len(operator) == len("Dilation2D")
+    shutil.rmtree(work / "made", ignore_errors=True)
+    shutil.copytree(MODEL, work / "made")
+    graph = (work / "made" / "saved_model.pb").read_bytes()
+    assert b"Dilation2D" in graph
+    (work / "made" / "saved_model.pb").write_bytes(graph.replace(b"Dilation2D", operator.encode()))
+
+
+def looked_at(site, run: int, stages: list[str]) -> dict:
+    """The risk of these stages once both looks of the run went into it."""
+    def ask():
+        if site.sql(f"SELECT count(*) FROM preflight WHERE run_id = {run} AND state = 'done'") != "2":
+            return None
+        done = site.sql(f"SELECT bool_and(risk_looks = 2) FROM stage WHERE run_id = {run} AND kind <> 'export'")
+        return {s: risk_of(site, run, s) for s in stages} if done == "t" else None
+    return wait_for(f"what pre-flight says of run {run}", ask, 60)
+
+
+def test_an_operator_that_a_target_lacks_raises_the_stages_of_that_target_before_they_run(site):
+    stages = ["convert/phone", "verify/phone", "convert/web", "verify/web"]
+    work = site.project("operators", TARGETS.replace(", GATE", ""), {"README": "x"})
+    put_model(work, "LogSoftmax")
+    site.commit(work, "a model")
+    site.git(work, "push", "-q", "origin", "main")
+    clean = site.run("operators")
+    site.until_stage(clean, "export", "green")
+    before = looked_at(site, clean, stages)
+    assert all(not {"preflight_error", "new_operators"} & set(terms(r)) for r in before.values())
+    site.ok("POST", f"/api/v1/runs/{clean}/cancel")
+    put_model(work, "Dilation2D")
+    site.commit(work, "with dilation")
+    site.git(work, "push", "-q", "origin", "main")
+    run = site.run("operators")
+    site.until_stage(run, "export", "green")
+    after = looked_at(site, run, stages)
+    assert {site.stage(run, s)["state"] for s in stages} <= {"queued", "waiting"}, "nothing of it has run"
+    assert all("new_operators" in terms(after[s]) for s in ("convert/phone", "verify/phone"))
+    assert "Dilation2D (the target lacks it)" in terms(after["convert/phone"])["new_operators"]["why"]
+    error = terms(after["convert/phone"])["preflight_error"]
+    assert error["value"] > 10 and "op-unsupported" in error["why"] and "Dilation2D" in error["why"]
+    assert after["convert/phone"]["likely"][0]["challenge_id"] == "mobile/model-conversion/conversion-of-unsupported-models"
+    assert after["convert/phone"]["p"] > before["convert/phone"]["p"] + 0.3
+    assert after["verify/phone"]["p"] > before["verify/phone"]["p"]
+    for s in ("convert/web", "verify/web"):
+        assert not {"preflight_error", "new_operators"} & set(terms(after[s]))
+        assert after[s]["p"] < before[s]["p"] * 1.5, "what else the diff says, of all targets alike"
+    assert all(o["stage"].endswith("/phone") for o in site.ok("GET", "/api/v1/board?project=operators&min_risk=0.5")["items"])
+    # a token of this project reads what is its own, without the counts over all
+    token = site.ok("POST", "/api/v1/tokens", {"name": "operators only", "role": "viewer", "project": "operators"})["token"]
+    seen = terms(site.ok("GET", f"/api/v1/stages/{site.stage(run, 'convert/phone')['id']}/risk", token=token))
+    assert "Dilation2D" in seen["preflight_error"]["why"] and "outcomes here" not in seen["preflight_error"]["why"]
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+
+
+def test_a_gate_by_risk_waits_for_preflight_and_sees_what_it_found(site):
+    work = site.project("gates", TARGETS.replace("GATE", "when: risk > 0.6"), {"README": "x"})
+    put_model(work, "Dilation2D")
+    site.commit(work, "with dilation")
+    site.git(work, "push", "-q", "origin", "main")
+    run = site.run("gates")
+    phone = site.until_stage(run, "convert/phone", "gated")
+    assert "above the 0.6" in phone["gate_why"]
+    assert risk_of(site, run, "convert/phone")["p"] > 0.6
+    assert site.until_stage(run, "convert/web", "queued")["gate_why"] is None
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+
+
+def test_a_look_that_never_ends_holds_the_gate_and_no_other_stage(site):
+    pipeline = TARGETS.replace("GATE", "when: risk > 0.6", 1).replace(", GATE", "")
+    work = site.project("held", pipeline, {"README": "x"})
+    put_model(work, "LogSoftmax")
+    site.commit(work, "a model")
+    site.sql("CREATE FUNCTION keep_look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.until := now() + interval '1 hour'; RETURN NEW; END $$;"
+             "CREATE TRIGGER keep_look BEFORE INSERT ON preflight FOR EACH ROW WHEN (NEW.stage_id IS NOT NULL) EXECUTE FUNCTION keep_look()")
+    try:
+        site.git(work, "push", "-q", "origin", "main")
+        run = site.run("held")
+        site.until_stage(run, "convert/web", "queued")
+        phone = site.stage(run, "convert/phone")
+        assert phone["state"] == "waiting"
+        why = next(i["why"] for i in site.ok("GET", f"/api/v1/runs/{run}/why")["items"] if i["name"] == "convert/phone")
+        assert "pre-flight looks at its model first" in why
+    finally:
+        site.sql("DROP TRIGGER keep_look ON preflight; DROP FUNCTION keep_look()")
+    site.sql(f"UPDATE preflight SET until = now() WHERE run_id = {run} AND state = 'pending'")
+    site.until_stage(run, "convert/phone", "queued")
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+
+
+def test_an_operator_that_came_through_is_new_no_more(site):
+    """What a look says of a stage that is green, or turns green later, is what ran there."""
+    run = site.ok("GET", "/api/v1/runs?project=first")["items"][0]["id"]
+    stage = site.stage(run, "verify/web")["id"]
+    take = '[{"stage": "verify/web", "target": "web", "path": "model", "ops": ["Conv2D", "Odd2D"], "unsupported": []}]'
+    site.sql(f"INSERT INTO preflight (run_id, stage_id) SELECT {run}, id FROM stage WHERE run_id = {run} AND kind = 'export'")
+    site.sql(f"UPDATE preflight SET state = 'done', takes = '{take}' WHERE run_id = {run} AND attempt_id IS NULL AND stage_id IS NOT NULL")
+    assert site.sql("SELECT string_agg(operator || ' ' || times, ',' ORDER BY operator) FROM operator_seen o JOIN project p ON p.id = o.project_id WHERE p.name = 'first' AND target = 'web'") == "Conv2D 1,Odd2D 1"
+    assert stage
+    # rare: five other projects ran models here, none of them with it
+    site.sql("INSERT INTO operator_seen (project_id, target, operator, platform) SELECT id, 'web', 'Conv2D', 'server' FROM project WHERE name IN ('moved', 'learning', 'waiting', 'policy', 'operators', 'gates')")
+    other = site.ok("GET", "/api/v1/runs?project=held")["items"][0]["id"]
+    site.sql(f"UPDATE stage SET platform = 'server' WHERE run_id = {other} AND name = 'convert/web'")
+    take = take.replace("verify/web", "convert/web").replace("Odd2D", "Odder2D")
+    site.sql(f"UPDATE preflight SET takes = '{take}' WHERE run_id = {other} AND stage_id IS NOT NULL")
+    said = site.sql(f"SELECT o -> 'operators' ->> 'bad' FROM jsonb_array_elements(preflight_risk({other}, (SELECT project_id FROM run WHERE id = {other}))) o WHERE o ->> 'name' = 'convert/web'")
+    assert said == '[{"why": "rare", "operator": "Odder2D"}]', "Conv2D is common, and no other has Odder2D"
