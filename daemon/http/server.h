@@ -133,6 +133,7 @@ void ptl_session_csrf(const char *cookie, char ret_hex[33]);
 
 /* routes_ui.c: what only the web UI asks for. */
 void ptl_on_get_matrix(struct ptl_request *q);
+void ptl_on_get_compare(struct ptl_request *q);
 void ptl_on_post_replay(struct ptl_request *q);
 
 /* web.c: the UI's files. True: `path` is one of them or a page of the UI, or, for somebody with a browser and

@@ -312,6 +312,18 @@ await test("times are local, with UTC on hover; motion is reduced when asked", a
     return page;
 });
 
+await test("against the last good: the commits' difference file by file, the script that changed it", async () => {
+    const page = await fresh();
+    await page.goto(`${site.url}/runs/${runs.red}?stage=convert/other&view=compare`);
+    await page.waitForSelector(".compare >> text=Use grid sampling for the spatial transformer");
+    await page.locator(".files details", {hasText: "convert.sh"}).locator("summary").waitFor();
+    await page.waitForSelector(".diff .good:has-text('TF Select ops: GridSample')");
+    await page.waitForSelector(".diff .bad:has-text('echo converted')");
+    await page.goto(`${site.url}/runs/${runs.green}?stage=export&view=compare`);
+    await page.waitForSelector("text=Nothing to compare with: this stage was green in no run before this one");
+    return page;
+});
+
 // ------------------------------------------------------------------------------------------------ the other writes
 await test("agents: enrol, drain, activate", async () => {
     const page = await fresh();

@@ -3,6 +3,7 @@ import {useState} from "preact/hooks";
 import {api, may, useGet} from "../lib/api.ts";
 import {about} from "../lib/format.ts";
 import {Act, Dialog, Field, Time} from "./basics.tsx";
+import {DiffView} from "./compare.tsx";
 
 export interface Resolution {
     id: number; project: string; stage: string; ref: string; challenge_id: string | null; state: string; change: string; summary: string; note: string | null; why?: string; minutes: number | null; failures: number; first_red_at: string; green_at: string;
@@ -39,7 +40,7 @@ function Change({id}: {id: number}) {
     return <div class="stack">
         {r.commits.map((c) => <p key={c.sha} class="sub wrap"><code>{c.sha.slice(0, 10)}</code> {c.subject} <span class="dim">{c.author.replace(/ <.*>$/, "")}</span></p>)}
         {r.environment && r.environment.length > 0 && <ul class="plainlist">{r.environment.map((e) => <li class="sub">{e.name}: {String(e.before ?? "–")} → {String(e.after ?? "–")}</li>)}</ul>}
-        {r.diff && <pre class="block diff" tabIndex={0}>{r.diff.split("\n").slice(0, 600).map((l) => <span class={/^\+(?!\+\+)/.test(l) ? "good" : /^-(?!--)/.test(l) ? "bad" : "dim"}>{l}{"\n"}</span>)}</pre>}
+        {r.diff && <DiffView text={r.diff} />}
         {!r.diff && r.commits.length === 0 && !(r.environment?.length) && <p class="dim">Nothing that is known changed: {r.change}.</p>}
         {r.cuts && r.cuts.length > 0 && <p class="sub">Left out: {r.cuts.join(", ")}</p>}</div>;
 }
