@@ -64,7 +64,7 @@ const struct cli_option cli_globals[] = {
 };
 
 const struct cli_command cli_commands[] = {
-    {"login", H(login), {{0}}, NULL, "remember a server and a token",
+    {"login", H(login), {{0}}, OPTIONS({"web", 0, CLI_FLAG, NULL, "be let in by a browser, on this machine or another: prints a page and a code, and waits until somebody who is logged in there approves it"}), "remember a server and a token",
      "Reads the token from --token-file, PORTOLAN_TOKEN or standard input (without echo on a terminal), asks the server whose it is, and writes the server and the path of the token file to $XDG_CONFIG_HOME/portolan/config. The token is kept beside it with mode 0600 and is sent to this server only."},
     {"whoami", H(whoami), {{0}}, NULL, "whose token this is and what it may do", NULL},
 

@@ -121,6 +121,13 @@ const struct ptl_route ptl_routes[] = {
     {"DELETE", "/api/v1/notify/channels/{name}",             TRIGGER | MANAGE, H(delete_channel), "Remove a channel",                                      NULL,                          NULL,            NULL,         0},
     {"POST",   "/api/v1/notify/channels/{name}/test",        TRIGGER | MANAGE, H(post_channel_test), "Send a message through it to see whether it arrives", NULL,                         NULL,            NULL,         0},
     {"GET",    "/api/v1/notify/deliveries",                  READ,    H(get_notify_deliveries), "What was told through which channel, with the last error, newest first", "channel,state,before,limit", NULL, "List",  0},
+    /* a command is let in by a browser (routes_login.c) */
+    {"POST",   "/api/v1/login/codes",                        OPEN,    H(post_login_code), "A command asks to be let in; answers a code that a person approves", NULL,                  "LoginCodeRequest", "LoginCode", 2048},
+    {"POST",   "/api/v1/login/codes/poll",                   OPEN,    H(post_login_poll), "Was it let in: 202 not yet, 429 asked too often, 403 no, 410 over; 200 once, with the token", NULL, "LoginPoll",  "LoginToken", 2048},
+    {"GET",    "/api/v1/login/code",                         READ,    H(get_login_code),  "What asks to be let in with this code",                      "code",                        NULL,            "LoginAsked", 0},
+    {"POST",   "/api/v1/login/code/approve",                 READ,    H(post_login_approve), "Let it in, with one's own rights or less",                NULL,                          "LoginApproval", "LoginAsked", 2048},
+    {"POST",   "/api/v1/login/code/deny",                    READ,    H(post_login_deny), "Do not let it in",                                           NULL,                          "LoginDenial",   "LoginAsked", 2048},
+
     {"GET",    "/api/v1/matrix",                             READ,    H(get_matrix),      "Models by targets by stages, each with its newest attempts",  "project,ref,runs,after,limit", NULL,          "List",       0},
 
     /* the knowledge base (routes_kb.c) */

@@ -23,6 +23,7 @@ const pages: Record<string, {title: string; load: () => Promise<PageOf>; shown?:
     notify: {title: "Notifications", load: () => import("./pages/notify.tsx").then((m) => m.Notify)},
     agents: {title: "Agents", load: () => import("./pages/agents.tsx").then((m) => m.Agents)},
     projects: {title: "Projects", load: () => import("./pages/projects.tsx").then((m) => m.Projects)},
+    device: {title: "Let a command in", load: () => import("./pages/device.tsx").then((m) => m.Device)},
     audit: {title: "Audit", load: () => import("./pages/audit.tsx").then((m) => m.Audit), shown: () => may("admin")},
 };
 const nav = ["runs", "failures", "knowledge", "risk", "matrix", "people", "notify", "agents", "projects", "audit"];

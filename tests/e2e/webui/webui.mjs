@@ -2,11 +2,15 @@
 // their resumption, the log, the keyboard, the weight, the policy. One line a test; the first failure of a test is its message. Ends non-zero if any failed.
 //   node webui.mjs [WORD…]     only tests whose name has one of the words
 import assert from "node:assert/strict";
+import {spawn} from "node:child_process";
+import {mkdtempSync, rmSync, statSync} from "node:fs";
 import {createServer} from "node:http";
+import {tmpdir} from "node:os";
 import {join} from "node:path";
 import {launch, logIn, judge, open, settled, shots, Site, until} from "./lib.mjs";
 
 const only = process.argv.slice(2);
+const cli = process.env.PTL_CLI ?? join(process.env.PTL_BUILD, "cli/portolan");
 let failed = 0, passed = 0;
 const site = await Site.start("--big-log", "24");
 const browser = await launch();
@@ -128,6 +132,61 @@ await test("the first page weighs less than 150 kB, cold", async () => {
     return page;
 });
 
+await test("portolan login --web: the command prints a code, a person lets it in, or does not", async () => {
+    const home = mkdtempSync(join(tmpdir(), "ptl-login-"));
+    const command = (...argv) => {
+        const child = spawn(cli, argv, {env: {PATH: "/usr/bin:/bin", HOME: home, USER: "ada", PORTOLAN_SERVER: site.url}});
+        const c = {child, out: "", err: "", ended: null};
+        child.stdout.on("data", (d) => { c.out += d; });
+        child.stderr.on("data", (d) => { c.err += d; });
+        child.on("exit", (code) => { c.ended = code; });
+        return c;
+    };
+    const asks = async (c) => (await until("the code", () => /(http\S+\/device\?code=([A-Z]{4}-[A-Z]{4}))/.exec(c.err))).slice(1);
+    try {
+        const first = command("login", "--web"), [url, code] = await asks(first);
+        const page = await open(browser, site);
+        await page.goto(url);
+        await page.getByLabel("Access token").fill(site.token);
+        await press(page, "Log in");
+        await page.waitForSelector("h1:has-text('Let a command in')");
+        assert.equal(await page.getByLabel("Code").inputValue(), code, "who had to log in first is still on the page");
+        await page.waitForSelector("dd:has-text('portolan of ada at')");
+        assert.equal(first.ended, null, "opening the page lets nobody in");
+        assert.deepEqual(await judge(page, "device"), []);
+        // without the word that only a page of this origin knows, the cookie lets nobody in
+        assert.equal(await page.evaluate((c) => fetch("/api/v1/login/code/approve", {method: "POST", body: JSON.stringify({code: c}), headers: {"Content-Type": "application/json"}}).then((r) => r.status), code), 403);
+        await page.getByLabel("It may").selectOption("viewer");
+        await page.getByLabel("For at most").selectOption("12h");
+        await press(page, "Let it in");
+        await page.waitForSelector("text=Back to the terminal");
+        await until("the command to end", () => first.ended !== null);
+        assert.equal(first.ended, 0, first.err);
+        assert.match(first.out, /role viewer/);
+        assert.equal(statSync(join(home, ".config/portolan/token")).mode & 0o777, 0o600);
+        const who = command("whoami");
+        await until("whoami", () => who.ended !== null);
+        assert.match(who.out, /role viewer; may read/);
+        const write = command("run", "start", "harbour");
+        await until("a refusal", () => write.ended !== null);
+        assert.notEqual(write.ended, 0);
+        // and no
+        const second = command("login", "--web"), [, other] = await asks(second);
+        await page.goto(site.url + "/device");
+        await page.getByLabel("Code").fill("BBBBCCCC");
+        await page.waitForSelector("[role=alert]:has-text('no such code')");
+        await page.getByLabel("Code").fill(other.toLowerCase().replace("-", ""));
+        await press(page, "Do not");
+        await page.waitForSelector("text=It is not let in");
+        await until("the command to end", () => second.ended !== null);
+        assert.notEqual(second.ended, 0);
+        assert.match(second.err, /said no/);
+        return page;
+    } finally {
+        rmSync(home, {recursive: true, force: true});
+    }
+});
+
 // ------------------------------------------------------------------------------------------------ every page, four ways
 const pages = {
     "runs": "/runs", "runs-none": "/runs?state=waiting&project=harbour", "run-red": `/runs/${runs.red}`, "run-green": `/runs/${runs.green}`, "run-report": `/runs/${runs.parity}?view=report`, "run-compare": `/runs/${runs.red}?view=compare`,
@@ -135,7 +194,7 @@ const pages = {
     "failures": "/failures", "failures-none": "/failures?q=zzzznothing", "trends": "/failures?view=trends", "operators": "/failures?view=operators", "toolchains": "/failures?view=toolchains", "fixes": "/failures?view=fixes",
     "knowledge": "/knowledge", "knowledge-inner": "/knowledge?id=mobile/model-conversion", "knowledge-entry": "/knowledge?id=server/model-export/export-of-unsupported-models", "indicators": "/knowledge/indicators?q=select",
     "indicator": "/knowledge/indicator?id=tflite-converter/select-ops-needed", "indicator-new": "/knowledge/indicator", "changes": "/knowledge/changes",
-    "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people", "notify": "/notify", "notify-told": "/notify?view=told", "cases": "/knowledge/cases",
+    "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people", "notify": "/notify", "notify-told": "/notify?view=told", "cases": "/knowledge/cases", "device": "/device",
     "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "person": "/people/ada", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/nowhere",
 };
 for (const [name, options] of Object.entries({"desk-light": {}, "desk-dark": {dark: true}, "phone-light": {width: 390, height: 844}, "phone-dark": {width: 390, height: 844, dark: true}}))
