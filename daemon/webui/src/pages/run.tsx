@@ -3,7 +3,7 @@
 import {useEffect, useMemo} from "preact/hooks";
 import {api, may, useGet, type Page} from "../lib/api.ts";
 import {useLive, useSoon} from "../lib/live.ts";
-import {about, bytes, idWords, percent, shortRef, shortSha, span} from "../lib/format.ts";
+import {about, bytes, idWords, percent, sentence, shortRef, shortSha, span} from "../lib/format.ts";
 import {go, query, withQuery} from "../lib/router.ts";
 import {open, type Attempt, type Run as RunData, type Stage} from "../lib/types.ts";
 import {Act, Command, Empty, Failed, Loading, State, Time, Title, Took} from "../ui/basics.tsx";
@@ -133,7 +133,7 @@ function Preflight({run}: {run: RunData}) {
         return null;
     return <details class="card preflight" open={errors > 0}><summary><b>Pre-flight</b> <span class="dim">{list.length === 0 ? "found nothing" : `${list.length} finding${list.length > 1 ? "s" : ""}${errors ? `, ${errors} that will fail` : ""}`}</span></summary>
         <ul class="plainlist">{list.map((f) => <li><span class={`tag ${f.severity === "error" ? "bad" : f.severity === "warning" ? "warn" : ""}`}>{f.severity}</span> {f.message} {f.path && <code class="dim">{f.path}</code>}
-            <span class="sub wrap">{f.stage && <a href={withQuery({stage: f.stage, attempt: "", view: ""})}>{f.stage}</a>} {f.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(f.challenge_id)}`}>{idWords(f.challenge_id)}</a>} {f.remedy && (typeof f.remedy === "string" ? f.remedy : f.remedy.text)}</span></li>)}</ul>
+            <span class="sub wrap">{f.stage && <a href={withQuery({stage: f.stage, attempt: "", view: ""})}>{f.stage}</a>} {f.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(f.challenge_id)}`}>{idWords(f.challenge_id)}</a>}{(f.stage || f.challenge_id) && f.remedy && " · "}{f.remedy && sentence((typeof f.remedy === "string" ? f.remedy : f.remedy.text) ?? "")}</span></li>)}</ul>
         {memory.length > 0 && <table class="narrow"><caption>Memory: estimated beside measured</caption><thead><tr><th>Stage</th><th class="right">Estimated</th><th class="right">Measured</th></tr></thead><tbody>{memory.map((m) => <tr><td>{m.stage ?? m.target}</td><td class="right num">{bytes(m.estimated_bytes ?? m.estimate_bytes ?? m.bytes)}</td><td class="right num">{bytes(m.measured_bytes)}</td></tr>)}</tbody></table>}
     </details>;
 }

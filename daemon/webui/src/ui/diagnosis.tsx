@@ -50,6 +50,10 @@ function Ranked({c, first}: {c: Challenge; first: boolean}) {
         <span class="grow"><a href={`/knowledge?id=${encodeURIComponent(c.id)}`} title={c.id}>{leaf}</a><span class="sub wrap">{path.join(" › ")}{c.came_in && `; came in at ${c.came_in}`}</span></span></li>;
 }
 
+/** A long line's head and its end, where what was wrong mostly stands; all of it is in the log, a click away. */
+const QUOTED = 200;
+const quoted = (text: string) => { const t = text.replace(/[\x00-\x1f]/g, ""); return t.length > QUOTED ? `${t.slice(0, 60)} … ${t.slice(-120)}` : t; };
+
 /** The strongest lines, in the order of the log; what each says, unless the verdict says the same. */
 function Quotes({evidence, run, summary}: {evidence: Evidence[]; run: Run; summary: string}) {
     const [all, setAll] = useState(false);
@@ -57,7 +61,7 @@ function Quotes({evidence, run, summary}: {evidence: Evidence[]; run: Run; summa
     const shown = (all ? [...evidence] : evidence.slice(0, 4)).sort((a, b) => at(a) - at(b) || a.line - b.line);
     return <div><h3>What says so</h3><ul class="quotes">{shown.map((e) => {
         const at = e.stage && run.stages.some((s) => s.name === e.stage) ? withQuery({stage: e.stage, attempt: "", view: ""}) : withQuery({view: ""});
-        return <li title={e.why ?? ""} class={e === evidence[0] && shown.length > 1 ? "most" : ""}>{e.line > 0 ? <a href={`${at}#L${e.line}`}><span class="num">{e.stage && `${e.stage} `}{e.line}</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></a> : <span><span class="num">fact</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></span>}
+        return <li title={e.text.length > QUOTED ? e.text.slice(0, 2000) : e.why ?? ""} class={e === evidence[0] && shown.length > 1 ? "most" : ""}>{e.line > 0 ? <a href={`${at}#L${e.line}`}><span class="num">{e.stage && `${e.stage} `}{e.line}</span><code>{quoted(e.text)}</code></a> : <span><span class="num">fact</span><code>{quoted(e.text)}</code></span>}
             {e.why && e.indicator && e.why !== summary && <span class="sub">{sentence(e.why)}</span>}</li>;
     })}</ul>{evidence.length > 4 && <button type="button" class="link" onClick={() => setAll(!all)}>{all ? "Fewer lines" : `${evidence.length - 4} more line${evidence.length > 5 ? "s" : ""}`}</button>}</div>;
 }
