@@ -195,14 +195,21 @@ int cli_cmd_assignment_check(struct cli *c)
     return below(c, "PUT", what, body);
 }
 
+static int watch(struct cli *c, const char *method)
+{
+    PTL_FREE char *what = cli_text(c, "person") ? cli_path("watch?person={}", cli_text(c, "person"), NULL)
+                                                : ptl_xstrdup("watch");
+    return below(c, method, what, NULL);
+}
+
 int cli_cmd_assignment_watch(struct cli *c)
 {
-    return below(c, "PUT", "watch", NULL);
+    return watch(c, "PUT");
 }
 
 int cli_cmd_assignment_unwatch(struct cli *c)
 {
-    return below(c, "DELETE", "watch", NULL);
+    return watch(c, "DELETE");
 }
 
 int cli_cmd_assignment_list(struct cli *c)

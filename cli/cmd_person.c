@@ -49,6 +49,8 @@ static int show(struct cli *c, const json_t *p)
     put_list(&b, "tokens", json_object_get(p, "tokens"));
     put_list(&b, "also called", json_object_get(p, "aliases"));
     put_list(&b, "projects", json_object_get(p, "projects"));
+    if (ptl_json_str(p, "time_zone", NULL))
+        ptl_buf_printf(&b, "%-12s %s\n", "time zone", ptl_json_str(p, "time_zone", ""));
     ptl_buf_printf(&b, "%-12s %lld\n%-12s %s\n", "assigned", (long long)ptl_json_i64(p, "assignments", 0),
                    "suggestions", ptl_json_flag(p, "suggestions", true) ? "on" : "off: never suggested");
     cli_print_buf(c, &b);
@@ -130,6 +132,10 @@ int cli_cmd_person_set(struct cli *c)
     texts(c, body, "remove_emails", "remove-email");
     texts(c, body, "add_tokens", "add-token");
     texts(c, body, "remove_tokens", "remove-token");
+    if (cli_text(c, "time-zone"))
+        json_object_set_new(
+            body, "time_zone",
+            json_string(ptl_str_eq(cli_text(c, "time-zone"), "none") ? "" : cli_text(c, "time-zone")));
     if (cli_text(c, "suggestions"))
         json_object_set_new(body, "suggestions", json_boolean(ptl_str_eq(cli_text(c, "suggestions"), "on")));
     if (json_object_size(body) == 0)

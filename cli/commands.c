@@ -64,7 +64,7 @@ const struct cli_option cli_globals[] = {
 };
 
 const struct cli_command cli_commands[] = {
-    {"login", H(login), {{0}}, NULL, "remember a server and a token",
+    {"login", H(login), {{0}}, OPTIONS({"web", 0, CLI_FLAG, NULL, "be let in by a browser, on this machine or another: prints a page and a code, and waits until somebody who is logged in there approves it"}), "remember a server and a token",
      "Reads the token from --token-file, PORTOLAN_TOKEN or standard input (without echo on a terminal), asks the server whose it is, and writes the server and the path of the token file to $XDG_CONFIG_HOME/portolan/config. The token is kept beside it with mode 0600 and is sent to this server only."},
     {"whoami", H(whoami), {{0}}, NULL, "whose token this is and what it may do", NULL},
 
@@ -110,6 +110,9 @@ const struct cli_command cli_commands[] = {
              OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this run"}),
      "runs, newest first", NULL},
     {"run show", H(run_show), {{"RUN", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "a run: its stages, their numbers, and why red ones are red", NULL},
+    {"run compare", H(run_compare), {{"RUN", CLI_TEXT}},
+     OPTIONS(OPT_PROJECT, {"stage", 0, CLI_TEXT, "STAGE", "this stage (default: the first red one)"}, {"with", 0, CLI_TEXT, "RUN", "beside this run (default: the last in which the stage was green)"}),
+     "what differs from the last good run: commits, files, environment, figures", "The files' difference begins with the pipeline file, then what is installed, then scripts; what was left out is told, binary files and LFS objects are named."},
     {"run watch", H(run_watch), {{"RUN", CLI_TEXT}},
      OPTIONS(OPT_PROJECT, {"exit-status", 0, CLI_FLAG, NULL, "end with 1 when the run does not end green"}, OPT_RETRY),
      "follow a run to its end", "On a terminal the table is drawn anew, elsewhere each change is a line. A lost connection is taken up where it broke."},
@@ -154,13 +157,14 @@ const struct cli_command cli_commands[] = {
     {"assignment done", H(assignment_done), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, OPT_COMMENT), "it is done; a stage that turns green says so by itself", NULL},
     {"assignment due", H(assignment_due), {{"ASSIGNMENT", CLI_TEXT}, {"TIME", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "until when: a day, a time, 2d from now, or none", NULL},
     {"assignment check", H(assignment_check), {{"ASSIGNMENT", CLI_TEXT}, {"POINT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"undo", 0, CLI_FLAG, NULL, "take the tick away"}), "tick a point of its list", NULL},
-    {"assignment watch", H(assignment_watch), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "be told what happens to it", NULL},
-    {"assignment unwatch", H(assignment_unwatch), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT), "not be told any more", NULL},
+    {"assignment watch", H(assignment_watch), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"person", 0, CLI_TEXT, "PERSON", "somebody else; takes role manager"}), "be told what happens to it", NULL},
+    {"assignment unwatch", H(assignment_unwatch), {{"ASSIGNMENT", CLI_TEXT}}, OPTIONS(OPT_PROJECT, {"person", 0, CLI_TEXT, "PERSON", "somebody else; takes role manager"}), "not be told any more", NULL},
     {"person list", H(person_list), {{0}}, OPTIONS(OPT_PROJECT, OPT_LIMIT, {"after", 0, CLI_TEXT, "NAME", "go on behind this one"}), "people, from commits and as added", NULL},
     {"person show", H(person_show), {{"PERSON", CLI_TEXT}}, NULL, "one person", NULL},
     {"person add", H(person_add), {{"NAME", CLI_TEXT}}, OPTIONS(PERSON_OPTIONS), "a person who has not committed yet", NULL},
     {"person set", H(person_set), {{"PERSON", CLI_TEXT}},
      OPTIONS(PERSON_OPTIONS, {"remove-email", 0, CLI_TEXT, "ADDRESS", "not theirs", .many = true}, {"remove-token", 0, CLI_TEXT, "TOKEN", "not theirs", .many = true},
+             {"time-zone", 0, CLI_TEXT, "ZONE", "such as Europe/Vienna, which new channels of theirs take; none: not known"},
              {"suggestions", 0, CLI_CHOICE, "on|off", "whether they are suggested for what failed; anyone may say off for themselves"}),
      "change a person", NULL},
     {"person merge", H(person_merge), {{"PERSON", CLI_TEXT}, {"INTO", CLI_TEXT}}, NULL, "two entries are one person", "The addresses, tokens, commits and assignments of PERSON go to INTO; PERSON stays as another name of it."},

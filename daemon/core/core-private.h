@@ -29,7 +29,7 @@ struct ptl_core {
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer,
         *preflight_timer;
     struct ptl_core_knowledge *knowledge;
-    unsigned preparing, polling, diagnosing, trying, looking, finding;
+    unsigned preparing, polling, diagnosing, trying, looking, finding, comparing;
     bool prepare_asked, risk_busy, risk_again;
     struct ptl_core_relabel *relabel;
     unsigned ticks; /* of the sweep */
@@ -96,6 +96,23 @@ void ptl_core_batch_advance(struct ptl_batch *batch,
 char *ptl_core_mirror_dir(const struct ptl_core *core, int64_t project_id);
 /* Answers with a store error as a core result. */
 int ptl_core_result_of(const struct ptl_error *err);
+
+/* changes.c: what changed between two commits. */
+struct ptl_core_access;
+struct ptl_core_changes {
+    bool all;                       /* every file; else only specs, locks and scripts */
+    json_t *commits, *files, *cuts; /* newest first; paths; sentences on what was left out */
+    size_t commits_left, files_left, diff_cut;
+    struct ptl_buf diff;
+};
+void ptl_core_changes_init(struct ptl_core_changes *c, bool all);
+void ptl_core_changes_done(struct ptl_core_changes *c);
+/* On a worker; fetches when the mirror lacks a commit. 0 also when `before` is gone: `cuts` says so. */
+PTL_NODISCARD int ptl_core_changes_look(struct ptl_core *core, int64_t project_id,
+                                        struct ptl_core_access *access, const char *before, const char *after,
+                                        int64_t within_ms, struct ptl_core_changes *c, struct ptl_error *err);
+char *ptl_core_changes_text(
+    struct ptl_core_changes *c); /* the difference as UTF-8; caller frees; NULL: none */
 
 /* Credentials of a project, opened for one worker call. */
 struct ptl_core_access {

@@ -87,6 +87,12 @@ void ptl_core_run_advance(struct ptl_core *core, int64_t run_id);
  * `project`, or of all (NULL). Answers as GET /api/v1/risk/backtest does. */
 void ptl_core_risk_backtest(struct ptl_core *core, const char *project, ptl_core_fn *fn, void *ctx);
 
+/* ---- compare (compare.c): a run, or its stage (NULL: the first red one), beside run `with_id` (0: the last
+ * good one). `project`: only its runs, NULL: all. PTL_ABSENT: no such run or stage; PTL_FULL: at most 4 at a
+ * time. Answers as GET /api/v1/runs/{id}/compare does; fn may run from inside the call. */
+void ptl_core_compare(struct ptl_core *core, int64_t run_id, int64_t with_id, const char *stage,
+                      const char *project, ptl_core_fn *fn, void *ctx);
+
 /* ---- dispatch (dispatch.c) */
 struct ptl_core_claim; /* a waiting long poll */
 /* Answers {"claims":[job…]}: at once when something suits, else after wait_ms (0..60000) with an empty list.

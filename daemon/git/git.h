@@ -161,8 +161,8 @@ PTL_NODISCARD int ptl_git_changed_paths(const struct ptl_git_call *call, const c
 
 /* Appends the difference between two commits as `git diff` writes it, of those paths that `rank` gives a rank
  * below 100: lowest rank first, then by name. At most `max_file` bytes of one file and `max` of all: *ret_cut
- * counts the files that were cut or left out for it (may be NULL). Binary files and those above 1 MiB are
- * named only. Returns 0, or PTL_ABSENT as ptl_git_changed_paths(). */
+ * counts the files that were cut or left out for it (may be NULL). Binary files, those above 1 MiB and LFS
+ * pointers are named only. Returns 0, or PTL_ABSENT as ptl_git_changed_paths(). */
 typedef int ptl_git_rank_fn(const char *path);
 PTL_NODISCARD int ptl_git_diff(const struct ptl_git_call *call, const char *mirror_dir, const char *before,
                                const char *after, ptl_git_rank_fn *rank, size_t max_file, size_t max,

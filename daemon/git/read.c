@@ -275,7 +275,7 @@ int ptl_git_changed_paths(const struct ptl_git_call *call, const char *mirror_di
 
 /* ---- differences ---- */
 
-enum { DIFF_DELTAS_MAX = 10000, DIFF_FILE_MAX = 1 << 20, RANK_NONE = 100 };
+enum { DIFF_DELTAS_MAX = 10000, DIFF_FILE_MAX = 1 << 20, RANK_NONE = 100, LFS_POINTER_MAX = 1024 };
 
 struct ranked {
     size_t delta;
@@ -289,22 +289,73 @@ static int by_rank(const void *a, const void *b)
     return x->rank != y->rank ? x->rank - y->rank : strcmp(x->path, y->path);
 }
 
-static int append_patch(git_diff *diff, size_t delta, size_t max_file, size_t max, struct ptl_buf *ret,
-                        size_t *cut)
+/* The LFS object that a side of a file points to, if it is a pointer. */
+static bool pointer_of(git_repository *repo, const git_diff_file *file, struct git_lfs_pointer *ret)
+{
+    git_odb *odb = NULL;
+    git_blob *blob = NULL;
+    size_t size = 0;
+    git_object_t type = GIT_OBJECT_INVALID;
+    bool is = false;
+    if ((file->mode & 0170000) != 0100000)
+        return false;
+    if (git_repository_odb(&odb, repo) == 0 && git_odb_read_header(&size, &type, odb, &file->id) == 0 &&
+        type == GIT_OBJECT_BLOB && size <= LFS_POINTER_MAX && git_blob_lookup(&blob, repo, &file->id) == 0)
+        is = git_lfs_parse(git_blob_rawcontent(blob), (size_t)git_blob_rawsize(blob), ret);
+    git_blob_free(blob);
+    git_odb_free(odb);
+    return is;
+}
+
+/* A pointer's own lines say nothing to a reader: the objects are named, as git names binary files. False:
+ * neither side is one. */
+static bool put_lfs(git_repository *repo, const git_diff_delta *d, struct ptl_buf *b)
+{
+    struct git_lfs_pointer before, after;
+    bool was = d->status != GIT_DELTA_ADDED && pointer_of(repo, &d->old_file, &before),
+         is = d->status != GIT_DELTA_DELETED && pointer_of(repo, &d->new_file, &after);
+    if (!was && !is)
+        return false;
+    PTL_FREE char *path = ptl_xstrdup(d->new_file.path ? d->new_file.path : d->old_file.path);
+    for (char *c = path; *c; c++)
+        if ((unsigned char)*c < ' ')
+            *c = '?';
+    ptl_buf_printf(b, "diff --git a/%s b/%s\n", path, path);
+    if (was && is)
+        ptl_buf_printf(b, "LFS objects %.12s (%llu bytes) and %.12s (%llu bytes) differ\n", before.oid,
+                       (unsigned long long)before.size, after.oid, (unsigned long long)after.size);
+    else
+        ptl_buf_printf(b, "%s LFS object %.12s (%llu bytes)\n",
+                       d->status == GIT_DELTA_ADDED     ? "new"
+                       : d->status == GIT_DELTA_DELETED ? "deleted"
+                       : is                             ? "now the"
+                                                        : "no more the",
+                       is ? after.oid : before.oid, (unsigned long long)(is ? after.size : before.size));
+    return true;
+}
+
+static int append_patch(git_repository *repo, git_diff *diff, size_t delta, size_t max_file, size_t max,
+                        struct ptl_buf *ret, size_t *cut)
 {
     git_patch *patch = NULL;
     git_buf text = {0};
-    int r = git_patch_from_diff(&patch, diff, delta);
+    PTL_BUF own = PTL_BUF_MAX(64 << 10);
+    int r = 0;
+    bool lfs = put_lfs(repo, git_diff_get_delta(diff, delta), &own);
+    if (!lfs)
+        r = git_patch_from_diff(&patch, diff, delta);
     if (r == 0 && patch)
         r = git_patch_to_buf(&text, patch);
-    if (r == 0 && text.ptr) {
-        size_t n = text.size < max_file ? text.size : max_file;
+    const char *from = lfs ? ptl_buf_str(&own) : text.ptr;
+    size_t size = lfs ? own.len : text.size;
+    if (r == 0 && from) {
+        size_t n = size < max_file ? size : max_file;
         if (ret->len >= max || n > max - ret->len)
             n = ret->len < max ? max - ret->len : 0;
-        *cut += n < text.size;
-        while (n > 0 && n < text.size && text.ptr[n - 1] != '\n') /* whole lines */
+        *cut += n < size;
+        while (n > 0 && n < size && from[n - 1] != '\n') /* whole lines */
             n--;
-        r = ptl_buf_add(ret, text.ptr, n);
+        r = ptl_buf_add(ret, from, n);
     }
     git_buf_dispose(&text);
     git_patch_free(patch);
@@ -333,7 +384,7 @@ static int append_ranked(struct ask *a, git_diff *diff, ptl_git_rank_fn *rank, s
         if (ret->len >= max)
             cut++;
         else if ((r = git_op_check(&a->op, "diff", err)) == 0 &&
-                 append_patch(diff, list[i].delta, max_file, max, ret, &cut) < 0)
+                 append_patch(a->rd.repo, diff, list[i].delta, max_file, max, ret, &cut) < 0)
             cut++; /* an object that cannot be read: named among what was left out */
     free(list);
     if (r == 0 && ret_cut)

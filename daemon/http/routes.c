@@ -80,6 +80,7 @@ const struct ptl_route ptl_routes[] = {
     {"POST",   "/api/v1/runs/{id}/cancel",                   TRIGGER, H(post_cancel),     "Cancel: ends in any case",                                   NULL,                          NULL,            NULL,         0},
     {"POST",   "/api/v1/runs/{id}/rerun",                    TRIGGER, H(post_rerun),      "Once more from the first stage that is not green",           NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/runs/{id}/why",                      READ,    H(get_why),         "Why each waiting stage waits",                               NULL,                          NULL,            "List",       0},
+    {"GET",    "/api/v1/runs/{id}/compare",                  READ,    H(get_compare),     "A run or a stage of it beside the last good one, or another: commits, files' difference, environment", "stage,with", NULL, "Comparison", 0},
     {"GET",    "/api/v1/runs/{id}/preflight",                READ,    H(get_preflight),   "What was found before its stages ran, and memory estimated and measured", NULL,             NULL,            "Preflight",  0},
     {"GET",    "/api/v1/runs/{id}/events",                   READ,    H(get_events),      "Events of a run as they happen (SSE, resumes by Last-Event-ID)", "since",                   NULL,            NULL,         0},
     {"GET",    "/api/v1/runs/{id}/statuses",                 READ,    H(get_list),        "Commit statuses posted for a run",                           NULL,                          NULL,            "List",       0},
@@ -108,8 +109,8 @@ const struct ptl_route ptl_routes[] = {
     {"PATCH",  "/api/v1/assignments/{id}",                   TRIGGER | MANAGE, H(patch_assignment), "Reassign, take, hand back, done, due date",         NULL,                          "AssignmentChange", "Assignment", 0},
     {"POST",   "/api/v1/assignments/{id}/comments",          TRIGGER | MANAGE, H(post_assignment_comment), "Say something about it",                     NULL,                          "CommentText",   "Assignment", 0},
     {"PUT",    "/api/v1/assignments/{id}/checklist/{n}",     TRIGGER | MANAGE, H(put_assignment_check), "Tick a point of its list, from 0, or take the tick away", NULL,                "Tick",          "Assignment", 0},
-    {"PUT",    "/api/v1/assignments/{id}/watch",             READ,    H(put_assignment_watch), "Be told about it",                                      NULL,                          NULL,            "Assignment", 0},
-    {"DELETE", "/api/v1/assignments/{id}/watch",             READ,    H(delete_assignment_watch), "Not be told about it any more",                      NULL,                          NULL,            "Assignment", 0},
+    {"PUT",    "/api/v1/assignments/{id}/watch",             READ,    H(put_assignment_watch), "Be told about it; a manager may name somebody else",      "person",                      NULL,            "Assignment", 0},
+    {"DELETE", "/api/v1/assignments/{id}/watch",             READ,    H(delete_assignment_watch), "Not be told about it any more",                           "person",                  NULL,            "Assignment", 0},
     {"GET",    "/api/v1/people",                             READ,    H(get_people),      "The directory; addresses and tokens for managers only",      "project,after,limit",         NULL,            "List",       0},
     {"POST",   "/api/v1/people",                             MANAGE,  H(post_person),     "A person who has not committed yet",                         NULL,                          "PersonRequest", "Person",     0},
     {"GET",    "/api/v1/people/{name}",                      READ,    H(get_person),      "One person",                                                 NULL,                          NULL,            "Person",     0},
@@ -120,6 +121,13 @@ const struct ptl_route ptl_routes[] = {
     {"DELETE", "/api/v1/notify/channels/{name}",             TRIGGER | MANAGE, H(delete_channel), "Remove a channel",                                      NULL,                          NULL,            NULL,         0},
     {"POST",   "/api/v1/notify/channels/{name}/test",        TRIGGER | MANAGE, H(post_channel_test), "Send a message through it to see whether it arrives", NULL,                         NULL,            NULL,         0},
     {"GET",    "/api/v1/notify/deliveries",                  READ,    H(get_notify_deliveries), "What was told through which channel, with the last error, newest first", "channel,state,before,limit", NULL, "List",  0},
+    /* a command is let in by a browser (routes_login.c) */
+    {"POST",   "/api/v1/login/codes",                        OPEN,    H(post_login_code), "A command asks to be let in; answers a code that a person approves", NULL,                  "LoginCodeRequest", "LoginCode", 2048},
+    {"POST",   "/api/v1/login/codes/poll",                   OPEN,    H(post_login_poll), "Was it let in: 202 not yet, 429 asked too often, 403 no, 410 over; 200 once, with the token", NULL, "LoginPoll",  "LoginToken", 2048},
+    {"GET",    "/api/v1/login/code",                         READ,    H(get_login_code),  "What asks to be let in with this code",                      "code",                        NULL,            "LoginAsked", 0},
+    {"POST",   "/api/v1/login/code/approve",                 READ,    H(post_login_approve), "Let it in, with one's own rights or less",                NULL,                          "LoginApproval", "LoginAsked", 2048},
+    {"POST",   "/api/v1/login/code/deny",                    READ,    H(post_login_deny), "Do not let it in",                                           NULL,                          "LoginDenial",   "LoginAsked", 2048},
+
     {"GET",    "/api/v1/matrix",                             READ,    H(get_matrix),      "Models by targets by stages, each with its newest attempts",  "project,ref,runs,after,limit", NULL,          "List",       0},
 
     /* the knowledge base (routes_kb.c) */

@@ -505,16 +505,25 @@ void ptl_on_put_assignment_check(struct ptl_request *q)
 
 static void watch(struct ptl_request *q, enum ptl_sql sql)
 {
+    const char *person = ptl_request_query(q, "person");
+    if (person && !manages(q)) {
+        ptl_answer_problem(
+            q, 403,
+            "letting others watch takes role manager or admin; leave person out to watch it yourself");
+        return;
+    }
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
     ptl_args_str(&a, ptl_request_identity(q)->name);
     ptl_args_str(&a, confined(q));
+    ptl_args_str(&a, person);
     do_it(
         q, sql, &a,
         (struct doing){.then = PTL_SQL_assignment_get,
                        .action = sql == PTL_SQL_assignment_watch ? "assignment.watch" : "assignment.unwatch",
-                       .object = ptl_xasprintf("assignment %s", ptl_request_param(q, "id"))});
+                       .object = ptl_xasprintf("assignment %s", ptl_request_param(q, "id")),
+                       .detail = person ? json_pack("{s:s}", "person", person) : NULL});
 }
 
 void ptl_on_put_assignment_watch(struct ptl_request *q)
@@ -615,11 +624,11 @@ void ptl_on_post_person(struct ptl_request *q)
 
 void ptl_on_patch_person(struct ptl_request *q)
 {
-    static const char *const keys[] = {"display_name",  "forge_login",   "suggestions",
-                                       "add_emails",    "remove_emails", "add_tokens",
-                                       "remove_tokens", "merge_into",    NULL};
+    static const char *const keys[] = {"display_name",  "forge_login", "suggestions",   "add_emails",
+                                       "remove_emails", "add_tokens",  "remove_tokens", "time_zone",
+                                       "merge_into",    NULL};
     const json_t *b = ptl_request_json(q), *suggest;
-    const char *shown, *login, *into, *lists[4][32], *name = ptl_request_param(q, "name");
+    const char *shown, *login, *zone, *into, *lists[4][32], *name = ptl_request_param(q, "name");
     size_t n[4];
     if (!b || !ptl_body_only(q, b, keys) || !ptl_body_text(q, b, "display_name", false, 200, &shown) ||
         !ptl_body_text(q, b, "merge_into", false, 63, &into) ||
@@ -629,12 +638,15 @@ void ptl_on_patch_person(struct ptl_request *q)
         !ptl_body_texts(q, b, "remove_tokens", lists[3], 32, &n[3]))
         return;
     login = json_string_value(json_object_get(b, "forge_login"));
+    zone = json_string_value(json_object_get(b, "time_zone"));
     suggest = json_object_get(b, "suggestions");
-    if ((suggest && !json_is_boolean(suggest)) || (login && strlen(login) > 100)) {
+    if ((suggest && !json_is_boolean(suggest)) || (login && strlen(login) > 100) ||
+        (json_object_get(b, "time_zone") && (!zone || strlen(zone) > 60))) {
         ptl_answer_problem(q, 422,
-                           suggest && !json_is_boolean(suggest)
-                               ? "body.suggestions: expected true or false"
-                               : "body.forge_login: expected at most 100 bytes");
+                           suggest && !json_is_boolean(suggest) ? "body.suggestions: expected true or false"
+                           : login && strlen(login) > 100
+                               ? "body.forge_login: expected at most 100 bytes"
+                               : "body.time_zone: expected a zone such as Europe/Vienna, or an empty text");
         return;
     }
     struct ptl_args a;
@@ -668,6 +680,7 @@ void ptl_on_patch_person(struct ptl_request *q)
     for (size_t i = 0; i < 4; i++)
         ptl_args_text_array(&a, lists[i], n[i]);
     ptl_args_str(&a, confined(q));
+    ptl_args_str(&a, zone);
     do_it(q, PTL_SQL_person_change, &a,
           (struct doing){.then = PTL_SQL_person_list,
                          .name = ptl_xstrdup(name),

@@ -1,5 +1,5 @@
-/* routes_ui.c - what only the web UI asks for: where the lines of a log are, the matrix, deliveries once
- * more. */
+/* routes_ui.c - what the web UI asks for first of all: where the lines of a log are, the matrix, a run beside
+ * the last good one, deliveries once more. */
 #include "body.h"
 #include <stdio.h>
 
@@ -180,6 +180,26 @@ void ptl_on_get_matrix(struct ptl_request *q)
     ptl_args_i64(&a, ptl_request_query_i64(q, "runs", MATRIX_RUNS, 1, MATRIX_RUNS_MAX));
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_matrix, &a, on_matrix, q) != 0)
         ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
+}
+
+/* ---- beside the last good one ---- */
+
+static void on_compared(void *ctx, int result, const json_t *answer, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    if (result == PTL_ABSENT)
+        ptl_answer_problem(q, 404, "%s%s", err && *err->text ? err->text : "no run ",
+                           err && *err->text ? "" : ptl_request_param(q, "id"));
+    else
+        ptl_answer_result(q, 200, result, answer, err);
+}
+
+void ptl_on_get_compare(struct ptl_request *q)
+{
+    const char *confined = ptl_request_identity(q)->project, *stage = ptl_request_query(q, "stage");
+    ptl_core_compare(ptl_request_core(q), ptl_request_param_id(q, "id"),
+                     ptl_request_query_i64(q, "with", 0, 0, INT64_MAX), stage && *stage ? stage : NULL,
+                     *confined ? confined : NULL, on_compared, q);
 }
 
 /* ---- a delivery once more ---- */

@@ -139,6 +139,16 @@ const char *ptl_request_header(const struct ptl_request *q, const char *name)
     return evhttp_find_header(evhttp_request_get_input_headers(q->req), name);
 }
 
+const char *ptl_request_peer(const struct ptl_request *q)
+{
+    char *address = NULL;
+    ev_uint16_t port;
+    struct evhttp_connection *c = q->req ? evhttp_request_get_connection(q->req) : NULL;
+    if (c)
+        evhttp_connection_get_peer(c, &address, &port);
+    return address ? address : "";
+}
+
 const char *ptl_request_id(const struct ptl_request *q)
 {
     return q->id;

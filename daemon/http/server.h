@@ -75,6 +75,7 @@ int64_t ptl_request_query_i64(const struct ptl_request *q, const char *name, int
                               int64_t max);
 const char *ptl_request_header(const struct ptl_request *q, const char *name);
 const char *ptl_request_id(const struct ptl_request *q);
+const char *ptl_request_peer(const struct ptl_request *q); /* its address as the socket has it; "" unknown */
 const char *ptl_request_pattern(const struct ptl_request *q); /* of its route */
 struct evbuffer *ptl_request_body(struct ptl_request *q);
 /* The body as bytes in one piece; valid until the answer. */
@@ -133,6 +134,14 @@ void ptl_session_csrf(const char *cookie, char ret_hex[33]);
 
 /* routes_ui.c: what only the web UI asks for. */
 void ptl_on_get_matrix(struct ptl_request *q);
+void ptl_on_get_compare(struct ptl_request *q);
+
+/* routes_login.c: a command is let in by a browser. */
+void ptl_on_post_login_code(struct ptl_request *q);
+void ptl_on_post_login_poll(struct ptl_request *q);
+void ptl_on_get_login_code(struct ptl_request *q);
+void ptl_on_post_login_approve(struct ptl_request *q);
+void ptl_on_post_login_deny(struct ptl_request *q);
 void ptl_on_post_replay(struct ptl_request *q);
 
 /* web.c: the UI's files. True: `path` is one of them or a page of the UI, or, for somebody with a browser and

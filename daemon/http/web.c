@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /* First part of every page's path. The UI itself decides what is below. */
-static const char *const pages[] = {"runs",   "failures", "knowledge", "risk",  "matrix",
-                                    "agents", "projects", "people",    "audit", "login"};
+static const char *const pages[] = {"runs",     "failures", "knowledge", "risk",  "matrix", "agents",
+                                    "projects", "people",   "notify",    "audit", "login",  "device"};
 
 static bool is_page(const char *path)
 {

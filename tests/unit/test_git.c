@@ -384,6 +384,124 @@ static void test_threads(void **state)
     assert_int_equal(ptl_fs_remove_tree(top, &err), 0);
 }
 
+/* ---- what changed between two commits ---- */
+
+static int rank_of(const char *path)
+{
+    return ptl_str_eq(path, ".portolan.yml") ? 0
+           : ptl_str_ends(path, ".txt")      ? 1
+           : ptl_str_ends(path, ".no")       ? 100
+                                             : 50;
+}
+
+static bool in_order(const char *text, const char *const *parts)
+{
+    for (size_t i = 0; parts[i]; i++) {
+        const char *at = strstr(text, parts[i]);
+        if (!at) {
+            print_message("not there, or too early: %s in\n%s\n", parts[i], text);
+            return false;
+        }
+        text = at + strlen(parts[i]);
+    }
+    return true;
+}
+
+static void test_diff(void **state)
+{
+    (void)state;
+    const char *tmp = getenv("TMPDIR");
+    struct ptl_error err = PTL_ERROR_INIT;
+    struct ptl_git_commit before = {0}, after = {0};
+    size_t cut = 0;
+    snprintf(top, sizeof(top), "%s/ptl-git-XXXXXX", tmp && strlen(tmp) < 90 ? tmp : "/tmp");
+    assert_non_null(mkdtemp(top));
+    snprintf(source, sizeof(source), "%s/r", top);
+    snprintf(mirror, sizeof(mirror), "%s/m.git", top);
+    run("git init -q -b main \"$1\" && cd \"$1\" && git config user.name x && git config user.email x@y &&"
+        "v=version\\ https://git-lfs.github.com/spec/v1; o=4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393;"
+        "echo model: a > .portolan.yml; echo keras==3.0 > b.txt; echo 'print(1)' > a.py; head -c 5000 /dev/zero > weights.bin; echo x > left.no;"
+        "printf '%s\\noid sha256:%s\\nsize 12345\\n' \"$v\" $o > big.h5; cp big.h5 gone.h5; echo plain > turned.h5; seq 1 3000 > long.csv;"
+        "git add -A && git commit -qm one && git tag one;"
+        "echo model: b > .portolan.yml; echo keras==3.1 > b.txt; echo 'print(2)' > a.py; head -c 6000 /dev/zero > weights.bin; echo y > left.no;"
+        "n=$(echo $o | tr 4 5); printf '%s\\noid sha256:%s\\nsize 999\\n' \"$v\" $n > big.h5; git rm -q gone.h5; cp big.h5 turned.h5; cp big.h5 fresh.h5;"
+        "seq 3001 6000 > long.csv; printf 'd' > \"$(printf 'a\\nb.py')\"; git add -A && git commit -qm two && git tag two");
+    struct ptl_git_fetch_result f = {0};
+    assert_int_equal(ptl_git_mirror_fetch(NULL, mirror, source, &access_, &f, &err), 0);
+    ptl_git_fetch_result_done(&f);
+    assert_int_equal(ptl_git_resolve(NULL, mirror, "one", &before, &err), 0);
+    assert_int_equal(ptl_git_resolve(NULL, mirror, "two", &after, &err), 0);
+
+    /* the whole of it, lowest rank first, then by name; what no reader can use is named */
+    PTL_BUF all = PTL_BUF_MAX(1 << 20);
+    assert_int_equal(
+        ptl_git_diff(NULL, mirror, before.sha, after.sha, rank_of, 1 << 20, 1 << 20, &all, &cut, &err), 0);
+    static const char *const order[] = {"a/.portolan.yml",
+                                        "-model: a",
+                                        "+model: b",
+                                        "a/b.txt",
+                                        "+keras==3.1",
+                                        "a/a.py",
+                                        "-print(1)",
+                                        "+print(2)",
+                                        "a/big.h5",
+                                        "LFS objects 4d7a214614ab (12345 bytes) and 5d7a21561",
+                                        " (999 bytes) differ",
+                                        "a/fresh.h5",
+                                        "new LFS object 5d7a",
+                                        "a/gone.h5",
+                                        "deleted LFS object 4d7a",
+                                        "a/long.csv",
+                                        "a/turned.h5",
+                                        "now the LFS object 5d7a",
+                                        "weights.bin",
+                                        "Binary files",
+                                        NULL};
+    assert_true(in_order(ptl_buf_str(&all), order));
+    assert_int_equal(cut, 0);
+    static const char *const never[] = {"oid sha256", "left.no", "git-lfs.github.com", "a/a\nb.py", NULL};
+    for (size_t i = 0; never[i]; i++)
+        assert_null(strstr(ptl_buf_str(&all), never[i]));
+
+    /* bounded in files: the long one is cut at a line's end, and told */
+    PTL_BUF some = PTL_BUF_MAX(1 << 20);
+    assert_int_equal(
+        ptl_git_diff(NULL, mirror, before.sha, after.sha, rank_of, 600, 1 << 20, &some, &cut, &err), 0);
+    assert_int_equal(cut, 1);
+    assert_true(some.len < 6000 && strstr(ptl_buf_str(&some), "weights.bin") &&
+                some.data[some.len - 1] == '\n');
+
+    /* and in all: what comes first is there, the rest is counted */
+    PTL_BUF few = PTL_BUF_MAX(1 << 20);
+    assert_int_equal(
+        ptl_git_diff(NULL, mirror, before.sha, after.sha, rank_of, 1 << 20, 300, &few, &cut, &err), 0);
+    assert_true(few.len <= 300 && strstr(ptl_buf_str(&few), "+model: b") &&
+                !strstr(ptl_buf_str(&few), "weights.bin"));
+    assert_true(cut >= 8);
+
+    /* nothing to compare with */
+    PTL_BUF none = PTL_BUF_MAX(1 << 20);
+    assert_int_equal(ptl_git_diff(NULL, mirror, "0123456789012345678901234567890123456789", after.sha,
+                                  rank_of, 1 << 20, 1 << 20, &none, &cut, &err),
+                     PTL_ABSENT);
+    assert_int_equal(
+        ptl_git_diff(NULL, mirror, NULL, after.sha, rank_of, 1 << 20, 1 << 20, &none, NULL, &err),
+        PTL_ABSENT);
+    assert_true(ptl_git_diff(NULL, mirror, before.sha, "0123456789012345678901234567890123456789", rank_of,
+                             1 << 20, 1 << 20, &none, NULL, &err) < 0);
+    assert_int_equal(
+        ptl_git_diff(NULL, mirror, after.sha, after.sha, rank_of, 1 << 20, 1 << 20, &none, &cut, &err), 0);
+    assert_int_equal(none.len, 0);
+    atomic_bool cancelled = true;
+    struct ptl_git_call gone = {.cancelled = &cancelled};
+    assert_int_equal(
+        ptl_git_diff(&gone, mirror, before.sha, after.sha, rank_of, 1 << 20, 1 << 20, &none, NULL, &err),
+        -ECANCELED);
+    ptl_git_commit_done(&before);
+    ptl_git_commit_done(&after);
+    assert_int_equal(ptl_fs_remove_tree(top, &err), 0);
+}
+
 /* ---- limits of a call ---- */
 
 static void test_call_limits(void **state)
@@ -424,7 +542,8 @@ int main(void)
         cmocka_unit_test(test_redacted),    cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_ini),         cmocka_unit_test(test_lfs_pointers),
         cmocka_unit_test(test_ssh_quote),   cmocka_unit_test(test_ref_names),
-        cmocka_unit_test(test_call_limits), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_call_limits), cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -1,5 +1,6 @@
 -- matrix: models by targets by stages, each with its newest runs.  $1 text after project, $2 bigint projects, $3 text project or null, $4 text ref or null, $5 bigint runs a project.
--- A row is one cell: a stage of a model on a target; `series` its attempts, oldest first. used: share of the allowed error at the worst element (above 1: outside).
+-- A row is one cell: a stage of a model on a target; `series` its attempts, oldest first. used: share of what is allowed, by the limit that is nearest (above 1: outside): of the error at the worst element, or of a limit that
+-- the verify had by name; of cosine and agreement the distance from 1, and nothing where no distance is allowed.
 -- @read
 WITH p AS (
     SELECT id, name FROM project
@@ -18,9 +19,14 @@ SELECT r.project, r.model, s.target, s.host, s.kind, s.name AS stage, min(s.posi
   FROM r JOIN stage s ON s.run_id = r.id LEFT JOIN attempt a ON a.id = s.attempt_id
   LEFT JOIN LATERAL (
     SELECT max((e ->> 'max_abs_error')::float8) FILTER (WHERE jsonb_typeof(e -> 'max_abs_error') = 'number') AS worst,
-           max((e ->> 'max_abs_error')::float8 / NULLIF((e #>> '{worst,limit}')::float8, 0)) FILTER (WHERE jsonb_typeof(e -> 'max_abs_error') = 'number' AND jsonb_typeof(e #> '{worst,limit}') = 'number') AS used,
+           max(GREATEST(CASE WHEN jsonb_typeof(e -> 'max_abs_error') = 'number' AND jsonb_typeof(e #> '{worst,limit}') = 'number' THEN (e ->> 'max_abs_error')::float8 / NULLIF((e #>> '{worst,limit}')::float8, 0) END, l.used)) AS used,
            min((e ->> 'top1_agreement')::float8) FILTER (WHERE jsonb_typeof(e -> 'top1_agreement') = 'number') AS top1
-      FROM jsonb_array_elements(CASE WHEN jsonb_typeof(a.report -> 'outputs') = 'array' THEN a.report -> 'outputs' ELSE '[]' END) e) o ON true
+      FROM jsonb_array_elements(CASE WHEN jsonb_typeof(a.report -> 'outputs') = 'array' THEN a.report -> 'outputs' ELSE '[]' END) e
+     CROSS JOIN LATERAL (
+        SELECT max(CASE WHEN n.name IN ('max_abs_error', 'max_rel_error', 'mean_abs_error') THEN n.got / NULLIF(n.value, 0) ELSE (1 - n.got) / NULLIF(1 - n.value, 0) END) AS used
+          FROM (SELECT x ->> 'name' AS name, (x ->> 'value')::float8 AS value, (e ->> (x ->> 'name'))::float8 AS got
+                  FROM jsonb_array_elements(CASE WHEN jsonb_typeof(a.report -> 'limits') = 'array' THEN a.report -> 'limits' ELSE '[]' END) x
+                 WHERE x ->> 'name' IN ('max_abs_error', 'max_rel_error', 'mean_abs_error', 'cosine', 'top1_agreement') AND jsonb_typeof(x -> 'value') = 'number' AND jsonb_typeof(e -> (x ->> 'name')) = 'number') n) l) o ON true
   LEFT JOIN LATERAL (SELECT sum(size_bytes)::bigint AS bytes FROM artifact WHERE attempt_id = a.id AND path LIKE 'model/%' AND path <> 'model/signature.json') f ON true
  GROUP BY r.project, r.model, s.target, s.host, s.kind, s.name
  ORDER BY r.project, r.model, position;

@@ -1,6 +1,6 @@
 -- person_list: by handle.  $1 after, $2 bigint limit, $3 project the asking token is confined to or null: then only who committed there or was given something there, $4 boolean show addresses and tokens, $5 handle or null: only this one.
 -- @read
-SELECT p.name, p.display_name, p.forge_login, p.suggestions, p.created_by, p.created_at,
+SELECT p.name, p.display_name, p.forge_login, p.suggestions, p.time_zone, p.created_by, p.created_at,
        CASE WHEN $4::boolean THEN ARRAY(SELECT value FROM person_alias a WHERE a.person_id = p.id AND a.kind = 'email' ORDER BY value) END AS emails,
        CASE WHEN $4::boolean THEN ARRAY(SELECT value FROM person_alias a WHERE a.person_id = p.id AND a.kind = 'token' ORDER BY value) END AS tokens,
        ARRAY(SELECT value FROM person_alias a WHERE a.person_id = p.id AND a.kind = 'name' ORDER BY value) AS aliases,

@@ -1,12 +1,12 @@
 -- stage_decide: what the diagnosis means for trying again.  $1 bigint attempt, or null: all whose diagnosis is there or whose time to wait for it is over.
 -- deterministic: never. transient: after a back-off of 2 s doubled each time, at most 5 min, by a factor of 0.5 to 1.5, as often as the policy allows. unclear, and no diagnosis in time: once.
 -- Only an indicator, or how it ended, is sure enough to decide: where nothing but the words of the log speak for the answer, it is unclear.
--- The policy's `when` must name transient or unclear, or the way the attempt ended. Minutes saved: the attempt's duration times the retries it had left.
+-- The policy's `when` must name transient or unclear, or the way the attempt ended. Time saved: the attempt's duration times the retries it had left; less than a second is not worth a word.
 -- State: stage deciding -> queued, red.
 -- @write
 -- @repeatable
 WITH held AS (
-    SELECT s.id, s.run_id, s.spec #> '{retry,when}' AS policy, s.retries, s.retry_max, s.unclear_retries, a.id AS attempt_id, a.end_reason, a.duration_ms, a.diagnosis_state = 'pending' AS late,
+    SELECT s.id, s.run_id, s.spec #> '{retry,when}' AS policy, s.retries, s.retry_max, s.unclear_retries, a.id AS attempt_id, a.end_reason, a.duration_ms, a.diagnosis_state = 'pending' AS late, a.diagnosis_state = 'done' AND a.diagnosis ->> 'state' <> 'unclear' AS guessed,
            CASE WHEN a.diagnosis_state = 'done' AND (a.diagnosis ->> 'state' = 'unclear' OR a.diagnosis #> '{challenges,0,indicators,0}' IS NOT NULL)
                 THEN CASE a.diagnosis ->> 'transient' WHEN 'true' THEN 'transient' WHEN 'false' THEN 'deterministic' ELSE 'unclear' END ELSE 'unclear' END AS verdict,
            COALESCE((SELECT c.title FROM challenge c WHERE c.id = a.challenge_id), a.diagnosis ->> 'summary') AS cause
@@ -20,13 +20,15 @@ WITH held AS (
     SELECT j.*, jsonb_build_object('retry', j.again, 'verdict', j.verdict, 'retries_left', j.left_over, 'at', now(), 'delay_ms', CASE WHEN j.again THEN j.delay_ms END,
                'saved_ms', CASE WHEN j.verdict = 'deterministic' THEN COALESCE(j.duration_ms, 0) * j.left_over END,
                'why', CASE
-                   WHEN j.verdict = 'deterministic' THEN 'not tried again: the same would happen' || COALESCE(' (' || left(j.cause, 200) || ')', '') || '; about ' ||
-                        CASE WHEN COALESCE(j.duration_ms, 0) * j.left_over < 60000 THEN round(COALESCE(j.duration_ms, 0) * j.left_over / 1000.0) || ' s' ELSE round(COALESCE(j.duration_ms, 0) * j.left_over / 60000.0) || ' min' END || ' saved'
+                   WHEN j.verdict = 'deterministic' THEN 'not tried again: the same would happen' || COALESCE(' (' || left(j.cause, 200) || ')', '') ||
+                        CASE WHEN COALESCE(j.duration_ms, 0) * j.left_over < 1000 THEN ''
+                             WHEN j.duration_ms * j.left_over < 60000 THEN '; about ' || round(j.duration_ms * j.left_over / 1000.0) || ' s saved'
+                             ELSE '; about ' || round(j.duration_ms * j.left_over / 60000.0) || ' min saved' END
                    WHEN j.verdict = 'transient' AND j.again THEN 'tried again: it may pass' || COALESCE(' (' || left(j.cause, 200) || ')', '') || ', retry ' || j.retries + 1 || ' of ' || j.retry_max
                    WHEN j.verdict = 'transient' THEN 'not tried again: it may pass, but its retry policy names neither transient nor ' || j.end_reason
-                   WHEN j.again THEN 'tried once more: ' || CASE WHEN j.late THEN 'no diagnosis came in time' ELSE 'the diagnosis is unclear' END
+                   WHEN j.again THEN 'tried once more: ' || CASE WHEN j.late THEN 'no diagnosis came in time' WHEN j.guessed THEN 'no indicator speaks for the diagnosis' ELSE 'the diagnosis is unclear' END
                    WHEN j.unclear_retries > 0 THEN 'not tried again: unclear, and tried once more already'
-                   ELSE 'not tried again: ' || CASE WHEN j.late THEN 'no diagnosis came in time' ELSE 'the diagnosis is unclear' END || ', and its retry policy names neither unclear nor ' || j.end_reason END) AS retry
+                   ELSE 'not tried again: ' || CASE WHEN j.late THEN 'no diagnosis came in time' WHEN j.guessed THEN 'no indicator speaks for the diagnosis, so it does not decide' ELSE 'the diagnosis is unclear' END || ', and its retry policy names neither unclear nor ' || j.end_reason END) AS retry
       FROM judged j
 ), kept AS (
     UPDATE attempt a SET retry = d.retry FROM decided d WHERE a.id = d.attempt_id

@@ -20,11 +20,13 @@ const pages: Record<string, {title: string; load: () => Promise<PageOf>; shown?:
     people: {title: "People", load: () => import("./pages/people.tsx").then((m) => m.People)},
     attempts: {title: "Attempt", load: () => import("./pages/attempt.tsx").then((m) => m.AttemptOf)},
     matrix: {title: "Matrix", load: () => import("./pages/matrix.tsx").then((m) => m.Matrix)},
+    notify: {title: "Notifications", load: () => import("./pages/notify.tsx").then((m) => m.Notify)},
     agents: {title: "Agents", load: () => import("./pages/agents.tsx").then((m) => m.Agents)},
     projects: {title: "Projects", load: () => import("./pages/projects.tsx").then((m) => m.Projects)},
+    device: {title: "Let a command in", load: () => import("./pages/device.tsx").then((m) => m.Device)},
     audit: {title: "Audit", load: () => import("./pages/audit.tsx").then((m) => m.Audit), shown: () => may("admin")},
 };
-const nav = ["runs", "failures", "knowledge", "risk", "matrix", "people", "agents", "projects", "audit"];
+const nav = ["runs", "failures", "knowledge", "risk", "matrix", "people", "notify", "agents", "projects", "audit"];
 
 const loaded = new Map<string, PageOf>();
 function Lazy({name, parts, load}: {name: string; parts: string[]; load: () => Promise<PageOf>}) {

@@ -35,10 +35,11 @@ targets:
 
 
 EXIT, SIGNAL = "exit 3", "kill -SEGV $$"
+LATER = "sleep 1; exit 3"
 
 # label, what, how it ends, retry of the file, attempts, then by attempt (oldest first): verdict, tried again
 TABLE = [
-    ("in vain, default", DETERMINISTIC, EXIT, "2", [("deterministic", False)]),
+    ("in vain, default", DETERMINISTIC, LATER, "2", [("deterministic", False)]),
     ("in vain, though the file names the way it ended", DETERMINISTIC, EXIT, "{max: 2, when: [exit]}", [("deterministic", False)]),
     ("in vain, but always", DETERMINISTIC, EXIT, "{max: 1, when: always}", [(None, True), (None, False)]),
     ("may pass, as often as allowed", TRANSIENT, EXIT, "2", [("transient", True), ("transient", True), (None, False)]),
@@ -57,7 +58,7 @@ def attempts(site, stage: int) -> list[dict]:
 
 
 def test_the_table(site):
-    runs = []
+    runs, told = [], set()
     for i, (label, what, how, retry, _) in enumerate(TABLE):
         site.project(f"again{i}", pipeline(what, how, retry))
         runs.append(site.run(f"again{i}"))
@@ -69,10 +70,13 @@ def test_the_table(site):
         assert all(a["retry"]["why"] for a in tried), label
         last = tried[-1]["retry"]
         if last["verdict"] == "deterministic":
-            assert "saved" in last["why"] and last["saved_ms"] == tried[-1]["duration_ms"] * 2, label
+            assert last["saved_ms"] == tried[-1]["duration_ms"] * 2, label
+            assert ("saved" in last["why"]) == (last["saved_ms"] >= 1000) and "about 0" not in last["why"], f"{label}: {last}"
+            told.add("saved" in last["why"])
         for a in tried:
             if a["retry"]["verdict"] and a["retry"]["retry"]:
                 assert 0 < a["retry"]["delay_ms"] <= 450000, label
+    assert told == {True, False}, "time saved is told where it is worth a word, and only there"
     metrics = site.call("GET", "/metrics").body.decode()
     counted = {line.split(" ")[0]: float(line.split(" ")[1]) for line in metrics.splitlines() if line.startswith("portolan_retry")}
     for verdict in ("deterministic", "transient", "unclear"):

@@ -15,20 +15,37 @@ export const shots = process.env.PTL_SHOTS ?? join(here, "shots");
 mkdirSync(shots, {recursive: true});
 
 export class Site {
+    /** start("real_site.py") is another site than the one with bare commands. */
     static async start(...args) {
-        const site = new Site();
-        const child = site.child = spawn("/usr/bin/python3", ["-B", join(here, "site.py"), ...args], {stdio: ["pipe", "pipe", "inherit"]});
+        const site = new Site(), script = args[0]?.endsWith(".py") ? args.shift() : "site.py";
+        const child = site.child = spawn("/usr/bin/python3", ["-B", join(here, script), ...args], {stdio: ["pipe", "pipe", "inherit"]});
         let text = "";
-        await new Promise((done, fail) => {
-            child.on("exit", (code) => fail(new Error(`site.py ended with ${code} before it served`)));
-            child.stdout.on("data", (d) => { text += d; if (text.includes("\n")) done(); });
+        site.lines = [];
+        child.stdout.on("data", (d) => {
+            text += d;
+            for (let nl = text.indexOf("\n"); nl >= 0; nl = text.indexOf("\n")) {
+                site.lines.push(text.slice(0, nl));
+                text = text.slice(nl + 1);
+            }
         });
-        Object.assign(site, JSON.parse(text));
+        child.on("exit", (code) => { site.ended = code ?? -1; });
+        Object.assign(site, JSON.parse(await site.line(1500000)));
         return site;
+    }
+    line(timeout = 120000) {
+        return until("a line of the site's script", () => {
+            if (this.ended !== undefined && this.lines.length === 0)
+                throw Object.assign(new Error(`the site's script ended with ${this.ended}`), {final: true});
+            return this.lines.shift();
+        }, timeout);
+    }
+    /** A real push (real_site.py); the run that the hook says it started. */
+    async push(name, message) {
+        this.child.stdin.write(JSON.stringify({push: name, message}) + "\n");
+        return JSON.parse(await this.line()).run;
     }
     stop() {
         return new Promise((done) => {
-            this.child.removeAllListeners("exit");
             this.child.on("exit", done);
             this.child.stdin.end();
         });
@@ -64,6 +81,8 @@ export async function until(what, check, timeout = 20000) {
                 return got;
             last = got;
         } catch (e) {
+            if (e.final)
+                throw e;
             last = e;
         }
         if (Date.now() > end)

@@ -2,10 +2,15 @@
 // their resumption, the log, the keyboard, the weight, the policy. One line a test; the first failure of a test is its message. Ends non-zero if any failed.
 //   node webui.mjs [WORD…]     only tests whose name has one of the words
 import assert from "node:assert/strict";
+import {spawn} from "node:child_process";
+import {mkdtempSync, rmSync, statSync} from "node:fs";
+import {createServer} from "node:http";
+import {tmpdir} from "node:os";
 import {join} from "node:path";
 import {launch, logIn, judge, open, settled, shots, Site, until} from "./lib.mjs";
 
 const only = process.argv.slice(2);
+const cli = process.env.PTL_CLI ?? join(process.env.PTL_BUILD, "cli/portolan");
 let failed = 0, passed = 0;
 const site = await Site.start("--big-log", "24");
 const browser = await launch();
@@ -127,6 +132,61 @@ await test("the first page weighs less than 150 kB, cold", async () => {
     return page;
 });
 
+await test("portolan login --web: the command prints a code, a person lets it in, or does not", async () => {
+    const home = mkdtempSync(join(tmpdir(), "ptl-login-"));
+    const command = (...argv) => {
+        const child = spawn(cli, argv, {env: {PATH: "/usr/bin:/bin", HOME: home, USER: "ada", PORTOLAN_SERVER: site.url}});
+        const c = {child, out: "", err: "", ended: null};
+        child.stdout.on("data", (d) => { c.out += d; });
+        child.stderr.on("data", (d) => { c.err += d; });
+        child.on("exit", (code) => { c.ended = code; });
+        return c;
+    };
+    const asks = async (c) => (await until("the code", () => /(http\S+\/device\?code=([A-Z]{4}-[A-Z]{4}))/.exec(c.err))).slice(1);
+    try {
+        const first = command("login", "--web"), [url, code] = await asks(first);
+        const page = await open(browser, site);
+        await page.goto(url);
+        await page.getByLabel("Access token").fill(site.token);
+        await press(page, "Log in");
+        await page.waitForSelector("h1:has-text('Let a command in')");
+        assert.equal(await page.getByLabel("Code").inputValue(), code, "who had to log in first is still on the page");
+        await page.waitForSelector("dd:has-text('portolan of ada at')");
+        assert.equal(first.ended, null, "opening the page lets nobody in");
+        assert.deepEqual(await judge(page, "device"), []);
+        // without the word that only a page of this origin knows, the cookie lets nobody in
+        assert.equal(await page.evaluate((c) => fetch("/api/v1/login/code/approve", {method: "POST", body: JSON.stringify({code: c}), headers: {"Content-Type": "application/json"}}).then((r) => r.status), code), 403);
+        await page.getByLabel("It may").selectOption("viewer");
+        await page.getByLabel("For at most").selectOption("12h");
+        await press(page, "Let it in");
+        await page.waitForSelector("text=Back to the terminal");
+        await until("the command to end", () => first.ended !== null);
+        assert.equal(first.ended, 0, first.err);
+        assert.match(first.out, /role viewer/);
+        assert.equal(statSync(join(home, ".config/portolan/token")).mode & 0o777, 0o600);
+        const who = command("whoami");
+        await until("whoami", () => who.ended !== null);
+        assert.match(who.out, /role viewer; may read/);
+        const write = command("run", "start", "harbour");
+        await until("a refusal", () => write.ended !== null);
+        assert.notEqual(write.ended, 0);
+        // and no
+        const second = command("login", "--web"), [, other] = await asks(second);
+        await page.goto(site.url + "/device");
+        await page.getByLabel("Code").fill("BBBBCCCC");
+        await page.waitForSelector("[role=alert]:has-text('no such code')");
+        await page.getByLabel("Code").fill(other.toLowerCase().replace("-", ""));
+        await press(page, "Do not");
+        await page.waitForSelector("text=It is not let in");
+        await until("the command to end", () => second.ended !== null);
+        assert.notEqual(second.ended, 0);
+        assert.match(second.err, /said no/);
+        return page;
+    } finally {
+        rmSync(home, {recursive: true, force: true});
+    }
+});
+
 // ------------------------------------------------------------------------------------------------ every page, four ways
 const pages = {
     "runs": "/runs", "runs-none": "/runs?state=waiting&project=harbour", "run-red": `/runs/${runs.red}`, "run-green": `/runs/${runs.green}`, "run-report": `/runs/${runs.parity}?view=report`, "run-compare": `/runs/${runs.red}?view=compare`,
@@ -134,7 +194,7 @@ const pages = {
     "failures": "/failures", "failures-none": "/failures?q=zzzznothing", "trends": "/failures?view=trends", "operators": "/failures?view=operators", "toolchains": "/failures?view=toolchains", "fixes": "/failures?view=fixes",
     "knowledge": "/knowledge", "knowledge-inner": "/knowledge?id=mobile/model-conversion", "knowledge-entry": "/knowledge?id=server/model-export/export-of-unsupported-models", "indicators": "/knowledge/indicators?q=select",
     "indicator": "/knowledge/indicator?id=tflite-converter/select-ops-needed", "indicator-new": "/knowledge/indicator", "changes": "/knowledge/changes",
-    "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people",
+    "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people", "notify": "/notify", "notify-told": "/notify?view=told", "cases": "/knowledge/cases", "device": "/device",
     "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "person": "/people/ada", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/nowhere",
 };
 for (const [name, options] of Object.entries({"desk-light": {}, "desk-dark": {dark: true}, "phone-light": {width: 390, height: 844}, "phone-dark": {width: 390, height: 844, dark: true}}))
@@ -308,6 +368,18 @@ await test("times are local, with UTC on hover; motion is reduced when asked", a
     const title = await page.locator("table.runs time").first().getAttribute("title");
     assert.match(title, /here · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/);
     assert.equal(await page.evaluate(() => { const d = document.createElement("div"); d.className = "turns"; document.body.append(d); const a = getComputedStyle(d).animationName; d.remove(); return a; }), "none");
+    return page;
+});
+
+await test("against the last good: the commits' difference file by file, the script that changed it", async () => {
+    const page = await fresh();
+    await page.goto(`${site.url}/runs/${runs.red}?stage=convert/other&view=compare`);
+    await page.waitForSelector(".compare >> text=Use grid sampling for the spatial transformer");
+    await page.locator(".files details", {hasText: "convert.sh"}).locator("summary").waitFor();
+    await page.waitForSelector(".diff .good:has-text('TF Select ops: GridSample')");
+    await page.waitForSelector(".diff .bad:has-text('echo converted')");
+    await page.goto(`${site.url}/runs/${runs.green}?stage=export&view=compare`);
+    await page.waitForSelector("text=Nothing to compare with: this stage was green in no run before this one");
     return page;
 });
 
@@ -485,6 +557,183 @@ await test("what turned a stage green is shown, confirmed, and stands beside the
     await said(page, "Confirmed");
     await page.getByLabel("State").selectOption("confirmed");
     await page.waitForSelector("text=put the old sampling back");
+    // a word that was wrong is changed, and the new one is what the daemon keeps
+    const kept = (await site.ok("GET", "/api/v1/resolutions?state=confirmed")).items.find((r) => r.note === "put the old sampling back");
+    await press(page, "Change what was said");
+    await page.getByLabel("It", {exact: true}).selectOption("rejected");
+    await page.getByLabel("What it was instead (optional)").fill("the scale was it");
+    await press(page, "Say so");
+    await said(page, "Noted");
+    await page.getByLabel("State").selectOption("rejected");
+    await page.waitForSelector("text=the scale was it");
+    const now = await site.ok("GET", `/api/v1/resolutions/${kept.id}`);
+    assert.deepEqual([now.state, now.note], ["rejected", "the scale was it"]);
+    return page;
+});
+await test("channels: added, tried, changed with quiet hours, one's own and another's, removed", async () => {
+    // something that listens, so that what is sent is seen to arrive
+    const got = [], server = createServer((q, a) => { let t = ""; q.on("data", (d) => { t += d; }); q.on("end", () => { got.push({path: q.url, headers: q.headers, text: t}); a.end(); }); });
+    await new Promise((r) => server.listen(0, "127.0.0.1", r));
+    const at = `http://127.0.0.1:${server.address().port}`;
+    if (!(await site.call("GET", "/api/v1/people/lovelace")).json?.name)
+        await site.ok("POST", "/api/v1/people", {name: "lovelace", display_name: "Ada Lovelace"});
+    try {
+        const page = await fresh();
+        await page.goto(`${site.url}/notify`);
+        await press(page, "Add a channel");
+        await page.getByLabel("Name", {exact: true}).fill("bridge");
+        await page.getByLabel("Kind").selectOption("webhook");
+        await page.getByLabel("URL").fill(`${at}/secret-path`);
+        await page.getByLabel("Quiet from").fill("22:00");
+        assert.ok(await page.getByRole("button", {name: "Add", exact: true}).isDisabled(), "quiet hours have two ends");
+        await page.getByLabel("Quiet until").fill("07:00");
+        await page.getByLabel("Time zone").fill("Atlantis/Poseidon");
+        await press(page, "Add");
+        await said(page, "there is no zone");
+        await page.getByLabel("Time zone").fill("Europe/Lisbon");
+        await press(page, "Add");
+        await page.waitForSelector("dialog code:has-text('whsec_')");
+        await press(page, "I have it");
+        const card = page.getByLabel("Channel bridge");
+        await card.waitFor();
+        assert.match(await card.textContent(), /22:00 to 07:00 \(Europe\/Lisbon\)/);
+        assert.ok(!(await page.content()).includes("secret-path"), "a URL is never shown again");
+        await card.getByRole("button", {name: "Test"}).click();
+        await until("the message", () => got.some((g) => g.path === "/secret-path" && g.headers["webhook-signature"]));
+        await card.getByRole("button", {name: "Change"}).click();
+        await page.getByLabel("Quiet from").fill("");
+        await page.getByLabel("Quiet until").fill("");
+        await page.getByLabel("a stage failed").check();
+        await page.getByLabel("Together").selectOption("daily");
+        await page.getByLabel("At hour").fill("7");
+        await press(page, "Save");
+        await until("the change", async () => /together, daily at 7:00/.test(await card.textContent()) && /Quietnever/.test(await card.textContent()));
+        const kept = (await site.ok("GET", "/api/v1/notify/channels")).items.find((c) => c.name === "bridge");
+        assert.deepEqual([kept.events, kept.digest, kept.digest_hour, kept.quiet_from], [["failed"], "daily", 7, null]);
+        await page.getByRole("link", {name: "What was told"}).click();
+        await page.getByLabel("Channel").selectOption("bridge");
+        await page.waitForSelector("td:has-text('bridge') >> nth=0");
+        await page.waitForSelector(".tag.good:has-text('sent')");
+        // for somebody else, whose own page shows it
+        await page.goto(`${site.url}/notify`);
+        await press(page, "Add a channel");
+        await page.getByLabel("Name", {exact: true}).fill("ada-mail");
+        await page.getByLabel("Address").fill("ada@example.org");
+        await page.getByLabel("For", {exact: true}).selectOption("lovelace");
+        await press(page, "Add");
+        await page.getByLabel("Channel ada-mail").getByRole("link", {name: "lovelace"}).click();
+        await page.waitForSelector("h2:has-text('How they are told')");
+        await page.getByLabel("Channel ada-mail").waitFor();
+        assert.equal(await page.getByLabel("Channel bridge").count(), 0, "only theirs");
+        await page.getByLabel("Channel ada-mail").getByRole("button", {name: "Remove"}).click();
+        await page.locator("dialog").getByRole("button", {name: "Remove"}).click();
+        await said(page, "ada-mail is removed");
+        await until("no channel of theirs", async () => await page.getByLabel("Channel ada-mail").count() === 0);
+        await site.ok("DELETE", "/api/v1/notify/channels/bridge");
+        assert.equal((await site.ok("GET", "/api/v1/notify/channels")).items.length, 0);
+        return page;
+    } finally {
+        server.close();
+    }
+});
+await test("known cases: a file is taken in, one is added by hand, both are found; what is no case is told", async () => {
+    const page = await fresh();
+    await page.goto(`${site.url}/knowledge/cases`);
+    await press(page, "Take in a file");
+    await page.getByLabel("Or paste it here").fill('{"id": "q1", "url": "https://example.org/q1"}');
+    await press(page, "Take in");
+    await page.waitForSelector("[role=alert]:has-text('Case 1 has no title')");
+    const cases = Array.from({length: 450}, (_, i) => ({id: `t${i}`, url: `https://example.org/t${i}`, title: `Why is the keel laid ${i} times`, text: `keel number ${i} of the zanzibar yard`, platform: "server", labels: i % 2 ? ["no such label"] : [], answered: i % 3 === 0}));
+    await page.getByLabel("File").setInputFiles({name: "cases.jsonl", mimeType: "application/json", buffer: Buffer.from(cases.map((c) => JSON.stringify(c)).join("\n"))});
+    await press(page, "Take in");
+    await page.waitForSelector("dialog:has-text('450 added, 0 changed, 0 were there already')", {timeout: 60000});
+    await page.waitForSelector("dialog:has-text('server: no such label')");
+    await press(page, "Close", true);
+    await press(page, "Add a case");
+    await page.getByLabel("Address of the question").fill("https://example.org/by-hand");
+    await page.getByLabel("Title").fill("The mast is stepped twice");
+    await page.getByLabel("What was asked").fill("step the mast once, as the brigantine has it");
+    await page.getByLabel("It has an answer").check();
+    await page.getByLabel("Challenge (optional)").first().fill("unsupported models");
+    await page.locator(".picker label").first().click();
+    await page.locator("dialog").getByRole("button", {name: "Add", exact: true}).click();
+    await said(page, "Added");
+    await page.getByLabel("Words").fill("brigantine");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("li.card:has-text('The mast is stepped twice') .tag.good");
+    const found = (await site.ok("GET", "/api/v1/kb/cases?q=brigantine")).items;
+    assert.equal(found.length, 1);
+    assert.match(found[0].challenge_id, /unsupported-models$/);
+    assert.equal((await site.ok("GET", "/api/v1/kb/cases?q=zanzibar&limit=500")).items.length, 450);
+    return page;
+});
+await test("an agent is removed: gone from the list, its token opens nothing", async () => {
+    const {token} = await site.ok("POST", "/api/v1/agents/enrol-tokens", {name: "castaway", hosts: ["server"]});
+    const own = (await site.call("POST", "/api/v1/agent/enroll", {token, name: "castaway", inventory: {hosts: ["server"], labels: [], slots: 1, toolchains: {}, recipes: []}}, null)).json;
+    assert.ok(own?.token, JSON.stringify(own));
+    const page = await fresh();
+    await page.goto(`${site.url}/agents`);
+    const card = page.locator("#agent-castaway");
+    await card.getByRole("button", {name: "Remove"}).click();
+    await page.locator("dialog").getByRole("button", {name: "Remove"}).click();
+    await said(page, "castaway is removed");
+    await until("it to be gone", async () => await card.count() === 0);
+    assert.ok(!(await site.ok("GET", "/api/v1/agents")).items.some((a) => a.name === "castaway"));
+    assert.equal((await site.call("POST", "/api/v1/agent/heartbeat", {}, own.token)).status, 401);
+    return page;
+});
+await test("a person is changed: name, zone, addresses, opt-out; two entries become one", async () => {
+    await site.ok("POST", "/api/v1/people", {name: "hopper", display_name: "G. Hopper", emails: ["old@navy.example"]});
+    await site.ok("POST", "/api/v1/people", {name: "ghopper", display_name: "Hopper G", emails: ["other@navy.example"]});
+    const page = await fresh();
+    await page.goto(`${site.url}/people/hopper`);
+    await press(page, "Change");
+    await page.getByLabel("Name", {exact: true}).fill("Grace Hopper");
+    await page.getByLabel("Time zone").fill("Mars/Olympus");
+    await press(page, "Save");
+    await said(page, "there is no zone Mars/Olympus");
+    await page.getByLabel("Time zone").fill("America/New_York");
+    await page.getByLabel("Login at the forge").fill("amazing-grace");
+    await page.getByLabel("Addresses of their commits").fill("grace@navy.example");
+    await press(page, "Save");
+    await page.waitForSelector("h1:has-text('Grace Hopper')");
+    await page.waitForSelector("dd:has-text('America/New_York')");
+    await press(page, "Do not suggest");
+    await page.waitForSelector("dd:has-text('opted out')");
+    let kept = await site.ok("GET", "/api/v1/people/hopper");
+    assert.deepEqual([kept.display_name, kept.time_zone, kept.forge_login, kept.emails, kept.suggestions], ["Grace Hopper", "America/New_York", "amazing-grace", ["grace@navy.example"], false]);
+    // a new channel of theirs that names no zone takes theirs
+    await site.ok("POST", "/api/v1/notify/channels", {name: "grace-mail", kind: "email", address: "grace@navy.example", person: "hopper"});
+    assert.equal((await site.ok("GET", "/api/v1/notify/channels")).items.find((c) => c.name === "grace-mail").time_zone, "America/New_York");
+    await site.ok("DELETE", "/api/v1/notify/channels/grace-mail");
+    await page.goto(`${site.url}/people/ghopper`);
+    await press(page, "Is somebody else");
+    await page.getByLabel("Is the same as").selectOption("hopper");
+    await press(page, "Make them one");
+    await page.waitForSelector("h1:has-text('Grace Hopper')");
+    await page.waitForSelector("dd:has-text('ghopper')");
+    kept = await site.ok("GET", "/api/v1/people/ghopper");
+    assert.deepEqual([kept.name, kept.emails.length], ["hopper", 2]);
+    return page;
+});
+await test("somebody else is told of an assignment, and is taken off again", async () => {
+    if (!(await site.call("GET", "/api/v1/people/lovelace")).json?.name)
+        await site.ok("POST", "/api/v1/people", {name: "lovelace", display_name: "Ada Lovelace"});
+    const stage = (await site.ok("GET", `/api/v1/runs/${runs.red}`)).stages.find((s) => s.name === "convert/other");
+    const made = await site.call("POST", "/api/v1/assignments", {stage_id: stage.id});
+    const id = made.json?.id ?? (await site.ok("GET", `/api/v1/assignments?stage=${stage.id}`)).items[0].id;
+    const page = await fresh();
+    await page.goto(`${site.url}/risk/${id}`);
+    await page.getByLabel("Also tell").selectOption("lovelace");
+    await said(page, "lovelace is told");
+    assert.ok((await site.ok("GET", `/api/v1/assignments/${id}`)).watchers.includes("lovelace"));
+    await page.locator("dd li", {hasText: "lovelace"}).getByRole("button", {name: "Take off"}).click();
+    await said(page, "is not told any more");
+    assert.ok(!(await site.ok("GET", `/api/v1/assignments/${id}`)).watchers.includes("lovelace"));
+    const member = (await site.ok("POST", "/api/v1/tokens", {name: "deckhand", role: "member"})).token;
+    assert.equal((await site.call("PUT", `/api/v1/assignments/${id}/watch?person=lovelace`, {}, member)).status, 403);
+    assert.equal((await site.call("PUT", `/api/v1/assignments/${id}/watch?person=nobody-here`, {})).status, 422);
+    assert.ok((await site.ok("GET", "/api/v1/audit?limit=50")).items.some((l) => l.action === "assignment.watch" && l.detail?.person === "lovelace"));
     return page;
 });
 await test("history is labelled anew", async () => {

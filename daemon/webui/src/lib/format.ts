@@ -73,3 +73,5 @@ export const shortRef = (ref: string) => ref.replace(/^refs\/(heads|tags)\//, ""
 export const shortSha = (sha: string | null | undefined) => sha ? sha.slice(0, 10) : "–";
 /** "mobile/dl-integration-into-projects/avoiding-x" as words; the knowledge base's own titles are better where they are at hand. */
 export const idWords = (id: string) => (id.split("/").pop() ?? id).replace(/-/g, " ");
+/** Words that the daemon keeps without a capital, as a sentence: a capital where the first is an ordinary word (no operator, no name with digits, dots or capitals), a full stop. */
+export const sentence = (t: string) => t.replace(/^[a-z]+(?=[\s,;:])/, (w) => w[0].toUpperCase() + w.slice(1)) + (/[.!?:…)\]]$/.test(t) ? "" : ".");

@@ -7,7 +7,7 @@ export interface Output {
 }
 export interface Reason { code?: string; text: string; output?: string }
 export interface Report {
-    verdict: string; precision?: string; atol?: number | null; rtol?: number | null; rule?: string; samples?: number; matched_by?: string; outputs?: Output[]; reasons?: Reason[]; notes?: (string | Reason)[];
+    verdict: string; precision?: string; atol?: number | null; rtol?: number | null; rule?: string; limits?: {name: string; value: number; from: string}[]; samples?: number; matched_by?: string; outputs?: Output[]; reasons?: Reason[]; notes?: (string | Reason)[];
     metrics?: Metric; budgets?: {name: string; limit: number; measured: number | null; verdict: string; gate?: boolean; why?: string}[]; against_last_good?: {name: string; before: number; now: number; change_pct: number | null}[]; runtime?: Record<string, unknown>;
 }
 export interface Challenge { id: string; path?: string; probability: number; summary?: string | null; transient?: boolean | null; indicators?: string[]; evidence?: number[]; remedy?: {text: string; commands?: string[]} | null; about?: string | null; came_in?: string | null }

@@ -1,11 +1,12 @@
 // knowledge.tsx - what is known: the taxonomies as a map that one walks into (areas by the paper's share or by one's own failures), the entry of each
-// node, and the indicators that speak for it: look, try on history, edit. /knowledge?id=NODE, /knowledge/indicators, /knowledge/indicator?id=…
+// node, and the indicators that speak for it: look, try on history, edit. /knowledge?id=NODE, /knowledge/indicators, /knowledge/indicator?id=…, /knowledge/cases
 import {useEffect, useMemo, useRef, useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page, type Problem} from "../lib/api.ts";
 import {count, idWords, number, span} from "../lib/format.ts";
 import {go, query, setQuery, withQuery} from "../lib/router.ts";
 import {squarify} from "../lib/treemap.ts";
 import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, say, Time, Title} from "../ui/basics.tsx";
+import {Cases} from "./cases.tsx";
 
 interface Node { id: string; taxonomy: string; kind: string; parent: string | null; title: string; path: string; share: number | null; questions: number | null; unanswered: number | null; median_minutes: number | null; retired: boolean; has_entry?: boolean; indicators: number; failures: number; resolved?: number }
 const curates = () => may("curate") && !session.value?.project;
@@ -21,6 +22,8 @@ export function Knowledge({parts}: {parts: string[]}) {
         return <Indicator key={query.value.get("id") ?? "new"} />;
     if (parts[0] === "changes")
         return <Changes />;
+    if (parts[0] === "cases")
+        return <Cases />;
     if (!list.data)
         return <><Title>Knowledge</Title><Loading what="Unrolling the map" /></>;
     return <MapPage nodes={list.data.items} />;
@@ -37,7 +40,7 @@ function MapPage({nodes}: {nodes: Node[]}) {
     const [words, setWords] = useState("");
     const found = useMemo(() => { const w = words.toLowerCase().split(/\s+/).filter(Boolean); return w.length ? nodes.filter((n) => w.every((x) => `${n.path} ${n.id}`.toLowerCase().includes(x))).slice(0, 30) : []; }, [words, nodes]);
     return <>
-        <Title aside={<div class="row"><a class="button" href="/knowledge/indicators">Indicators</a><a class="button" href="/knowledge/changes">Changes</a></div>}>Knowledge</Title>
+        <Title aside={<div class="row"><a class="button" href="/knowledge/indicators">Indicators</a><a class="button" href="/knowledge/cases">Known cases</a><a class="button" href="/knowledge/changes">Changes</a></div>}>Knowledge</Title>
         <div class="filters" role="search">
             <label>Find <input data-search type="search" value={words} placeholder="words of a challenge" onInput={(e) => setWords(e.currentTarget.value)} /></label>
             <label>Areas by <select value={by} onChange={(e) => setQuery({by: e.currentTarget.value === "paper" ? "" : e.currentTarget.value})}><option value="paper">the paper's share</option><option value="own">failures here</option><option value="indicators">indicators</option></select></label>
@@ -95,7 +98,7 @@ function Entry({id, own}: {id: string; own: number}) {
             {e.symptoms && e.symptoms.length > 0 && <section><h3>What it looks like</h3><p class="words">{e.symptoms.map((s) => <code>{s}</code>)}</p></section>}
             {e.causes && e.causes.length > 0 && <section><h3>What it comes from</h3><ul class="plainlist dots">{e.causes.map((c) => <li>{c}</li>)}</ul></section>}
             {!n.entry && <p class="dim">Nothing has been written about it yet. {curates() ? "You could." : ""}</p>}
-            {n.cases && n.cases.length > 0 && <section><h3>Known cases</h3><ul class="plainlist">{n.cases.map((c) => <li>{web(c.url) ? <a href={c.url} rel="noreferrer noopener" target="_blank">{c.title}</a> : c.title} {c.answered && <span class="tag good">answered</span>}</li>)}</ul></section>}
+            {n.cases && n.cases.length > 0 && <section><h3><a href={`/knowledge/cases?challenge=${encodeURIComponent(id)}`}>Known cases</a></h3><ul class="plainlist">{n.cases.map((c) => <li>{web(c.url) ? <a href={c.url} rel="noreferrer noopener" target="_blank">{c.title}</a> : c.title} {c.answered && <span class="tag good">answered</span>}</li>)}</ul></section>}
         </div><aside class="right">
             <div class="card"><h2>Numbers</h2><dl class="facts"><dt>Share in the paper</dt><dd>{n.share !== null ? `${n.share} %${n.questions ? ` (${n.questions} questions)` : ""}` : "–"}</dd><dt>Share here</dt><dd>{own ? `${number(100 * n.failures / own, 2)} % (${count(n.failures)})` : "–"}</dd><dt>No accepted answer</dt><dd>{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</dd><dt>Median to an answer</dt><dd>{n.median_minutes !== null ? span(n.median_minutes * 60000) : "–"}</dd>{e.valid?.from && <><dt>Valid</dt><dd>from {e.valid.from}{e.valid.until && ` until ${e.valid.until}`} {e.valid.note}</dd></>}{n.entry_own && <><dt>Entry</dt><dd>your own, by {n.entry_by} <Time at={n.entry_at} /></dd></>}</dl></div>
             {n.links.length > 0 && <div class="card"><h2>Akin</h2><ul class="plainlist">{n.links.map((l) => { const to = l.id ?? (l.from === id ? l.to : l.from) ?? ""; return <li><a href={`/knowledge?id=${encodeURIComponent(to)}`}>{idWords(to)}</a><span class="sub">{l.why}</span></li>; })}</ul></div>}

@@ -1,4 +1,4 @@
-// login.tsx - a person's token is traded for a session cookie. A link with the token behind '#' (portolan login --web) logs in by itself: what is
+// login.tsx - a person's token is traded for a session cookie. A link with the token behind '#' logs in by itself: what is
 // behind '#' never leaves the browser, and is taken out of the address at once.
 import {useEffect, useState} from "preact/hooks";
 import {logIn, session, type Problem} from "../lib/api.ts";

@@ -3,7 +3,7 @@
 import {useEffect, useMemo} from "preact/hooks";
 import {api, may, useGet, type Page} from "../lib/api.ts";
 import {useLive, useSoon} from "../lib/live.ts";
-import {about, bytes, idWords, percent, shortRef, shortSha, span} from "../lib/format.ts";
+import {about, bytes, idWords, percent, sentence, shortRef, shortSha, span} from "../lib/format.ts";
 import {go, query, withQuery} from "../lib/router.ts";
 import {open, type Attempt, type Run as RunData, type Stage} from "../lib/types.ts";
 import {Act, Command, Empty, Failed, Loading, State, Time, Title, Took} from "../ui/basics.tsx";
@@ -86,6 +86,9 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
     const running = latest && ["claimed", "running", "cancelling"].includes(stage.state);
     const tabs = [["log", "Log"], ...(a?.report ? [["report", "Report"]] : []), ["artifacts", "Published"], ["compare", "Against the last good"], ["plan", "As planned"]];
     const reason = why.data?.items.find((w) => w.id === stage.id)?.why;
+    // What the diagnosis and the facts beside the log say anyhow is not said above them once more.
+    const told = latest && a?.ok === false && a.diagnosis_state === "done" && stage.message && (/^ended with exit code/.test(stage.message) || a.diagnosis?.summary?.includes(stage.message.replace(/^verdict red: /, "")));
+    const said = told ? null : stage.message;
     return <section class="stage" aria-label={`Stage ${stage.name}`}>
         <header class="stagehead">
             <h2>{stage.name}</h2><State state={latest ? stage.state : a?.ok ? "green" : "red"} />
@@ -97,7 +100,7 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
                 <Act kind="danger" run={() => api("POST", `/api/v1/stages/${stage.id}/decline`, {}).then(reload)} done="Declined: the stage is red." confirm={`Decline ${stage.name}? It turns red, and what needs it is skipped.`}>Decline</Act></span>}
         </header>
         {stage.gate_why && stage.state === "gated" && <p class="note warn">{stage.gate_why}{stage.approvers && stage.approvers.length > 0 && `; may open it: ${stage.approvers.join(", ")}`}</p>}
-        {(reason || stage.message) && <p class={`note ${stage.state === "gated" ? "warn" : ""}`}>{reason ?? stage.message}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
+        {(reason || said) && <p class={`note ${stage.state === "gated" ? "warn" : ""}`}>{reason ?? said}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
         {chosen ? <div class="beside">
             <div class="left">
                 <div class="tabs" role="navigation" aria-label="Views of this attempt">{tabs.map(([id, title]) =>
@@ -115,7 +118,7 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
                 <Weighed stage={stage} />
                 {a && a.ended_at && <div class="card"><h2>Reproduce</h2><p class="dim">The same stage, inputs and toolchain on your machine:</p><Command text={`portolan reproduce ${chosen}`} /></div>}
             </aside>
-        </div> : <div class="beside"><div class="left"><div class="stack">{!reason && !stage.message && <p class="dim pad">This stage has not begun.</p>}<Plan stage={stage} run={run} /></div></div><aside class="right" aria-label="Risk"><Weighed stage={stage} /></aside></div>}
+        </div> : <div class="beside"><div class="left"><div class="stack">{!reason && !said && <p class="dim pad">This stage has not begun.</p>}<Plan stage={stage} run={run} /></div></div><aside class="right" aria-label="Risk"><Weighed stage={stage} /></aside></div>}
     </section>;
 }
 
@@ -130,7 +133,7 @@ function Preflight({run}: {run: RunData}) {
         return null;
     return <details class="card preflight" open={errors > 0}><summary><b>Pre-flight</b> <span class="dim">{list.length === 0 ? "found nothing" : `${list.length} finding${list.length > 1 ? "s" : ""}${errors ? `, ${errors} that will fail` : ""}`}</span></summary>
         <ul class="plainlist">{list.map((f) => <li><span class={`tag ${f.severity === "error" ? "bad" : f.severity === "warning" ? "warn" : ""}`}>{f.severity}</span> {f.message} {f.path && <code class="dim">{f.path}</code>}
-            <span class="sub wrap">{f.stage && <a href={withQuery({stage: f.stage, attempt: "", view: ""})}>{f.stage}</a>} {f.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(f.challenge_id)}`}>{idWords(f.challenge_id)}</a>} {f.remedy && (typeof f.remedy === "string" ? f.remedy : f.remedy.text)}</span></li>)}</ul>
+            <span class="sub wrap">{f.stage && <a href={withQuery({stage: f.stage, attempt: "", view: ""})}>{f.stage}</a>} {f.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(f.challenge_id)}`}>{idWords(f.challenge_id)}</a>}{(f.stage || f.challenge_id) && f.remedy && " · "}{f.remedy && sentence((typeof f.remedy === "string" ? f.remedy : f.remedy.text) ?? "")}</span></li>)}</ul>
         {memory.length > 0 && <table class="narrow"><caption>Memory: estimated beside measured</caption><thead><tr><th>Stage</th><th class="right">Estimated</th><th class="right">Measured</th></tr></thead><tbody>{memory.map((m) => <tr><td>{m.stage ?? m.target}</td><td class="right num">{bytes(m.estimated_bytes ?? m.estimate_bytes ?? m.bytes)}</td><td class="right num">{bytes(m.measured_bytes)}</td></tr>)}</tbody></table>}
     </details>;
 }
@@ -146,12 +149,12 @@ function Owner({stage}: {stage: Stage}) {
     if (!mine)
         return null;
     const a = mine.assignment, s = mine.suggested[0];
-    return <div class="card"><h2>Who takes it</h2>{a ? <p><a href={`/risk/${a.id}`}>{a.display_name ?? a.person ?? "nobody now"}</a> <span class="tag">{a.state}</span></p> : <><p class="row"><Act kind="small" run={() => api("POST", "/api/v1/assignments", {stage_id: stage.id}).then(list.reload)} done="It is yours.">Take it</Act><a class="button small" href={`/risk?state=red&person=none`}>On the board</a></p>{s && <p class="sub wrap">perhaps {s.display_name ?? s.person}: {s.reasons[0]}</p>}</>}</div>;
+    return <div class="card"><h2>Who takes it</h2>{a ? <p><a href={`/risk/${a.id}`}>{a.display_name ?? a.person ?? "nobody now"}</a> <span class="tag">{a.state}</span></p> : <><p class="row"><Act kind="small" run={() => api("POST", "/api/v1/assignments", {stage_id: stage.id}).then(list.reload)} done="It is yours.">Take it</Act><a class="button small" href={`/risk?state=red&person=none`}>On the board</a></p>{s && <p class="sub wrap">Perhaps {s.display_name ?? s.person}: {s.reasons[0]}.</p>}</>}</div>;
 }
 
 function Facts({a, stage}: {a: Attempt; stage: Stage}) {
     return <div class="card"><h2>Attempt {a.fence}</h2><dl class="facts">
-        <dt>Ended</dt><dd>{a.ended_at ? <>{a.ok ? "well" : a.end_reason === "exit" ? `exit code ${a.exit_code}` : a.end_reason === "signal" ? `signal ${a.signal}` : a.end_reason}, <Time at={a.ended_at} /></> : "still running"}</dd>
+        <dt>Ended</dt><dd>{a.ended_at ? <>{a.ok ? "well" : a.end_reason === "exit" ? a.exit_code === 0 ? "exit code 0, red by its report" : `exit code ${a.exit_code}` : a.end_reason === "signal" ? `signal ${a.signal}` : a.end_reason}, <Time at={a.ended_at} /></> : "still running"}</dd>
         <dt>Took</dt><dd><Took from={a.started_at} to={a.ended_at} ms={a.duration_ms} /> <span class="dim">of {span(stage.timeout_ms)}</span></dd>
         <dt>Memory</dt><dd>{bytes(a.peak_memory_bytes)} <span class="dim">peak</span></dd>
         <dt>Agent</dt><dd>{a.agent_name ? <a href={`/agents#${a.agent_name}`}>{a.agent_name}</a> : "–"}</dd>

@@ -1,48 +1,58 @@
-// compare.tsx - this attempt beside the same stage of the last good run before it: commit, pipeline, environment, agent, numbers. Only what differs.
-import {useGet, type Page} from "../lib/api.ts";
-import {changed, diff, flatten} from "../lib/diff.ts";
-import {bytes, number, shortSha, span} from "../lib/format.ts";
+// compare.tsx - this stage beside the last run in which it was green: what the environment, the recipe and the agent were, what the commits between changed
+// (the pipeline file, what is installed and scripts first), and the figures. Only what differs; what the daemon left out it says.
+import {useGet} from "../lib/api.ts";
+import {bytes, number, shortRef, shortSha, span} from "../lib/format.ts";
 import type {Attempt, Run, Stage} from "../lib/types.ts";
 import {Failed, Loading, Time} from "./basics.tsx";
 
+interface Side { id: number; number: number | null; ref: string; commit: string | null; message: string | null; attempt_id: number | null; at?: string | null }
+interface Change { name: string; before: unknown; after: unknown }
+interface Comparison {
+    stage: string | null; run: Side; with: Side | null; why: string | null; environment: {tool: string; before: string | null; after: string | null}[]; where: Change[]; figures: Change[];
+    commits: {sha: string; subject: string; author: string; at: string}[]; files: string[]; diff: string | null; cuts: string[];
+}
+const figure = (name: string, v: unknown) => typeof v !== "number" ? "–" : name === "duration_ms" ? span(v) : /bytes/.test(name) ? bytes(v) : /_ms$/.test(name) ? `${number(v)} ms` : number(v);
+const words = (name: string) => name.replace(/_ms$|_bytes$/, "").replace(/_/g, " ");
+
 export function Compare({run, stage, attempt}: {run: Run; stage: Stage; attempt: Attempt | undefined}) {
-    const last = useGet<Page<{id: number}>>(`/api/v1/runs?project=${encodeURIComponent(run.project)}&state=green&before=${run.id}&limit=1`);
-    const goodId = last.data?.items[0]?.id;
-    const good = useGet<Run>(goodId ? `/api/v1/runs/${goodId}` : null);
-    const was = good.data?.stages.find((s) => s.name === stage.name);
-    const before = useGet<Attempt>(was?.attempt_id ? `/api/v1/attempts/${was.attempt_id}` : null);
-    const problem = last.error ?? good.error ?? before.error;
-    if (problem)
-        return <Failed problem={problem} retry={last.reload} />;
-    if (last.data && !goodId)
-        return <p class="dim pad">No run of {run.project} before this one was green, so there is nothing to compare with.</p>;
-    if (good.data && !was)
-        return <p class="dim pad">The last good run, <a href={`/runs/${goodId}`}>#{good.data.number}</a>, had no stage {stage.name}.</p>;
-    if (!good.data || !before.data || !attempt)
-        return <Loading what="Looking for the last good run" />;
-    const env = changed(flatten({...before.data.environment, agent: before.data.agent_name, sandbox: before.data.sandbox, uses: was!.uses, toolchain: was!.toolchain}),
-        flatten({...attempt.environment, agent: attempt.agent_name, sandbox: attempt.sandbox, uses: stage.uses, toolchain: stage.toolchain}));
-    const spec = good.data.pipeline_text !== run.pipeline_text ? diff(good.data.pipeline_text ?? "", run.pipeline_text ?? "") : [];
-    const figures: [string, string, string][] = [];
-    const push = (name: string, a: number | null | undefined, b: number | null | undefined, show: (n: number) => string) => { if (a !== b && (typeof a === "number" || typeof b === "number")) figures.push([name, typeof a === "number" ? show(a) : "–", typeof b === "number" ? show(b) : "–"]); };
-    push("duration", before.data.duration_ms, attempt.duration_ms, span);
-    push("peak memory", before.data.peak_memory_bytes, attempt.peak_memory_bytes, bytes);
-    for (const o of attempt.report?.outputs ?? []) {
-        const b = before.data.report?.outputs?.find((x) => x.name === o.name);
-        push(`${o.name}: largest error`, b?.max_abs_error as number, o.max_abs_error as number, number);
-        push(`${o.name}: top-1 agreement`, b?.top1_agreement as number, o.top1_agreement as number, number);
+    const seen = useGet<Comparison>(`/api/v1/runs/${run.id}/compare?stage=${encodeURIComponent(stage.name)}`), c = seen.data;
+    const before = useGet<Attempt>(c?.with?.attempt_id ? `/api/v1/attempts/${c.with.attempt_id}` : null);
+    if (!c)
+        return seen.error ? <Failed problem={seen.error} retry={seen.reload} /> : <Loading what="Comparing with the last good run" />;
+    if (!c.with)
+        return <p class="dim pad">Nothing to compare with: {c.why}.</p>;
+    const rows: [string, string, string][] = c.figures.map((f) => [words(f.name), figure(f.name, f.before), figure(f.name, f.after)]);
+    for (const o of attempt?.report?.outputs ?? []) {
+        const b = before.data?.report?.outputs?.find((x) => x.name === o.name);
+        for (const [key, title] of [["max_abs_error", "largest error"], ["top1_agreement", "top-1 agreement"]] as const)
+            if (b && b[key] !== o[key])
+                rows.push([`${o.name}: ${title}`, number(b[key]), number(o[key])]);
     }
-    for (const [k, v] of Object.entries(attempt.report?.metrics ?? {}))
-        if (typeof v === "number")
-            push(k.replace(/_/g, " "), before.data.report?.metrics?.[k] as number, v, /bytes/.test(k) ? bytes : number);
+    const where = [...c.where.map((w): [string, string, string] => [w.name, String(w.before ?? "–"), String(w.after ?? "–")]), ...c.environment.map((e): [string, string, string] => [e.tool, e.before ?? "none", e.after ?? "none"])];
     return <div class="stack wide compare">
-        <p>Beside <a href={`/runs/${goodId}?stage=${encodeURIComponent(stage.name)}`}>#{good.data.number}</a>, green <Time at={good.data.ended_at} />: <code>{shortSha(good.data.commit_sha)}</code> {good.data.commit_message?.split("\n")[0]}. What differs:</p>
-        <div><h3>Commit</h3>{good.data.commit_sha === run.commit_sha ? <p class="dim">The same commit.</p> : <><p><code>{shortSha(good.data.commit_sha)}</code> → <code>{shortSha(run.commit_sha)}</code> {run.commit_message?.split("\n")[0]} <span class="dim">{run.commit_author?.replace(/ <.*>$/, "")}</span></p></>}</div>
-        <div><h3>Environment</h3>{env.length ? <Changes rows={env} /> : <p class="dim">Nothing: same agent, same tools, same versions.</p>}</div>
-        <div><h3>Pipeline file</h3>{spec === null ? <p class="dim">It differs, and is too long to show here.</p> : spec.length ? <pre class="block diff" tabIndex={0}>{spec.map((r, i) => (r.kind !== " " || spec.slice(Math.max(0, i - 2), i + 3).some((x) => x.kind !== " ")) && <span class={r.kind === "+" ? "good" : r.kind === "-" ? "bad" : "dim"}>{r.kind} {r.text}{"\n"}</span>)}</pre> : <p class="dim">The same.</p>}</div>
-        {figures.length > 0 && <div><h3>Numbers</h3><Changes rows={figures} /></div>}
+        <p>Beside <a href={`/runs/${c.with.id}?stage=${encodeURIComponent(stage.name)}`}>#{c.with.number ?? c.with.id}</a>, the last run before in which {stage.name} was green{c.with.ref !== c.run.ref && <>, of {shortRef(c.with.ref)}</>} (<Time at={c.with.at} />). What differs:</p>
+        <section><h3>Environment and toolchain</h3>{where.length ? <Changes rows={where} /> : <p class="dim">Nothing: same recipe, same agent, same tools, same versions.</p>}</section>
+        <section><h3>Commits</h3>{c.with.commit === c.run.commit ? <p class="dim">The same commit, <code>{shortSha(c.run.commit)}</code>.</p> : <>
+            <p><code>{shortSha(c.with.commit)}</code> → <code>{shortSha(c.run.commit)}</code></p>
+            <ul class="plainlist">{c.commits.map((k) => <li key={k.sha} class="sub wrap"><code>{shortSha(k.sha)}</code> {k.subject} <span class="dim">{k.author} <Time at={k.at} /></span></li>)}</ul></>}</section>
+        {c.files.length > 0 && <section><h3>{c.files.length} file{c.files.length > 1 ? "s" : ""}</h3><p class="words">{c.files.map((f) => <code>{f}</code>)}</p></section>}
+        {c.cuts.length > 0 && <p class="note">Left out: {c.cuts.join("; ")}.</p>}
+        {c.diff && <DiffView text={c.diff} />}
+        {rows.length > 0 && <section><h3>Figures</h3><Changes rows={rows} /></section>}
     </div>;
 }
 function Changes({rows}: {rows: [string, string, string][]}) {
-    return <div class="scroll"><table class="narrow"><thead><tr><th>What</th><th>Last good</th><th>This one</th></tr></thead><tbody>{rows.map(([k, a, b]) => <tr key={k}><td>{k}</td><td class="num">{a}</td><td class="num"><b>{b}</b></td></tr>)}</tbody></table></div>;
+    return <div class="scroll" tabIndex={0} role="region" aria-label="What differs"><table class="narrow"><thead><tr><th>What</th><th>Last good</th><th>This one</th></tr></thead><tbody>{rows.map(([k, a, b]) => <tr key={k}><td>{k}</td><td class="num">{a}</td><td class="num"><b>{b}</b></td></tr>)}</tbody></table></div>;
+}
+
+/** The difference file by file; a long one is closed until somebody opens it. */
+export function DiffView({text}: {text: string}) {
+    const parts = text.split(/^(?=diff --git )/m).filter(Boolean);
+    return <section class="files">{parts.map((p, i) => {
+        const lines = p.split("\n"), head = /^diff --git a\/(.*) b\/(.*)$/.exec(lines[0]), hunk = lines.findIndex((l) => l.startsWith("@@"));
+        const kind = lines.slice(1, 8).find((l) => /^(new|deleted) file/.test(l))?.split(" ")[0], plus = lines.filter((l, n) => n > hunk && l.startsWith("+")).length, minus = lines.filter((l, n) => n > hunk && l.startsWith("-")).length;
+        const body = hunk < 0 ? lines.slice(1).filter((l) => l && !/^(index|new file|deleted file|old mode|new mode|similarity|---|\+\+\+) /.test(l)) : lines.slice(hunk);
+        return <details key={i} open={i < 6 && lines.length < 400}><summary><code>{head?.[2] ?? lines[0]}</code> {kind && <span class="tag">{kind}</span>} {hunk >= 0 && <span class="num dim"><span class="good">+{plus}</span> <span class="bad">−{minus}</span></span>}</summary>
+            <pre class="block diff" tabIndex={0}>{(body.length ? body : ["its mode changed"]).slice(0, 1000).map((l) => <span class={hunk < 0 ? "dim" : l.startsWith("+") ? "good" : l.startsWith("-") ? "bad" : l.startsWith("@@") ? "busy" : "dim"}>{l}{"\n"}</span>)}</pre></details>;
+    })}</section>;
 }

@@ -2,7 +2,7 @@
 // like it, and a person's word about it. Parts whose route the daemon does not have are left out.
 import {useState} from "preact/hooks";
 import {api, may, useGet, type Page} from "../lib/api.ts";
-import {idWords, percent} from "../lib/format.ts";
+import {idWords, percent, sentence} from "../lib/format.ts";
 import {withQuery} from "../lib/router.ts";
 import type {Attempt, Challenge, Evidence, Run} from "../lib/types.ts";
 import {Act, Command, Dialog, Field, Time} from "./basics.tsx";
@@ -17,16 +17,16 @@ export function DiagnosisPanel({attempt, run, reload}: {attempt: Attempt; run: R
         {attempt.diagnosis_state === "pending" && <p class="dim" role="status">The log is being read …</p>}
         {attempt.diagnosis_state === "failed" && <p class="note warn">The diagnosis itself failed. The log is complete all the same.</p>}
         {d && <>
-            <p class="verdict">{d.summary ?? "Unclear."}</p>
+            <p class="verdict">{sentence(d.summary ?? "Unclear")}</p>
             <p class="row">{d.verdict === "unclear" || d.state === "unclear" ? <span class="tag warn">unclear</span> : d.verdict === "stated" ? <span class="tag">known failure, no deployment challenge</span> : <span class="tag hazard">deployment challenge</span>}
-                {d.transient === true && <span class="tag busy">may pass when tried again</span>}{d.transient === false && <span class="tag">the same again if tried again</span>}</p>
+                {!attempt.retry && d.transient === true && <span class="tag busy">may pass when tried again</span>}{!attempt.retry && d.transient === false && <span class="tag">the same again if tried again</span>}</p>
             {attempt.challenge_by === "person" && <p class="note">A person said: {attempt.challenge_id ? <a href={`/knowledge?id=${encodeURIComponent(attempt.challenge_id)}`}>{idWords(attempt.challenge_id)}</a> : "not a challenge"}.</p>}
             {!told && d.challenges && d.challenges.length > 0 && <h3>Nearest, none of them convincing</h3>}
-            {d.challenges && d.challenges.length > 0 && <ol class="ranked">{d.challenges.slice(0, 3).map((c, i) => <Ranked key={c.id} c={c} first={i === 0} />)}</ol>}
+            {d.challenges && d.challenges.length > 0 && <Ranking list={d.challenges.slice(0, 3)} told={!!told} />}
             {d.state === "unclear" && d.decide && d.decide.length > 0 && <div><h3>What would decide</h3><ul class="plainlist">{d.decide.map((x) => <li>{x}</li>)}</ul></div>}
-            {d.evidence && d.evidence.length > 0 && <Quotes evidence={d.evidence} run={run} />}
-            {told && first.remedy && <div><h3>What to do</h3><p>{first.remedy.text}</p>{first.remedy.commands?.map((c) => <Command text={c} />)}</div>}
-            {first?.about && !first.remedy && <div><h3>What it is</h3><p>{first.about}</p></div>}
+            {d.evidence && d.evidence.length > 0 && <Quotes evidence={d.evidence} run={run} summary={d.summary ?? ""} />}
+            {told && first.remedy && <div><h3>What to do</h3><p>{sentence(first.remedy.text)}</p>{first.remedy.commands?.map((c) => <Command text={c} />)}</div>}
+            {first?.about && !first.remedy && <div><h3>What it is</h3><p>{sentence(first.about)}</p></div>}
         </>}
         <Resolutions attempt={attempt.id} />
         <Retry attempt={attempt} />
@@ -38,30 +38,45 @@ export function DiagnosisPanel({attempt, run, reload}: {attempt: Attempt; run: R
     </section>;
 }
 
+/** What is below five in a hundred beside a sure answer is told in one line, and shown to who asks. */
+function Ranking({list, told}: {list: Challenge[]; told: boolean}) {
+    const near = list.filter((c, i) => i === 0 || !told || c.probability >= 0.05), rest = list.slice(near.length);
+    return <div><ol class="ranked">{near.map((c, i) => <Ranked key={c.id} c={c} first={told && i === 0} />)}</ol>
+        {rest.length > 0 && <details class="sub"><summary>{rest.length === 1 ? "One other, " : `${rest.length} others, each `}{rest[0].probability < 0.01 ? "under 1 %" : `at most ${percent(rest[0].probability)}`}</summary><ol class="ranked">{rest.map((c) => <Ranked key={c.id} c={c} first={false} />)}</ol></details>}</div>;
+}
 function Ranked({c, first}: {c: Challenge; first: boolean}) {
-    return <li class={first ? "first" : ""}><span class="bar hazard" aria-hidden="true"><i style={{width: `${100 * c.probability}%`}} /></span><span class="num">{percent(c.probability)}</span>
-        <a class="grow" href={`/knowledge?id=${encodeURIComponent(c.id)}`} title={c.id}>{c.path ?? idWords(c.id)}</a>{c.came_in && <span class="dim">came in at {c.came_in}</span>}</li>;
+    const path = (c.path ?? idWords(c.id)).split(" › "), leaf = path.pop();
+    return <li class={first ? "first" : ""}><span class="meter"><span class="num">{percent(c.probability)}</span><span class="bar hazard" aria-hidden="true"><i style={{width: `${100 * c.probability}%`}} /></span></span>
+        <span class="grow"><a href={`/knowledge?id=${encodeURIComponent(c.id)}`} title={c.id}>{leaf}</a><span class="sub wrap">{path.join(" › ")}{c.came_in && `; came in at ${c.came_in}`}</span></span></li>;
 }
 
-function Quotes({evidence, run}: {evidence: Evidence[]; run: Run}) {
-    const [all, setAll] = useState(false), shown = all ? evidence : evidence.slice(0, 4);
+/** A long line's head and its end, where what was wrong mostly stands; all of it is in the log, a click away. */
+const QUOTED = 200;
+const quoted = (text: string) => { const t = text.replace(/[\x00-\x1f]/g, ""); return t.length > QUOTED ? `${t.slice(0, 60)} … ${t.slice(-120)}` : t; };
+
+/** The strongest lines, in the order of the log; what each says, unless the verdict says the same. */
+function Quotes({evidence, run, summary}: {evidence: Evidence[]; run: Run; summary: string}) {
+    const [all, setAll] = useState(false);
+    const at = (e: Evidence) => e.stage ? run.stages.findIndex((s) => s.name === e.stage) : run.stages.length;
+    const shown = (all ? [...evidence] : evidence.slice(0, 4)).sort((a, b) => at(a) - at(b) || a.line - b.line);
     return <div><h3>What says so</h3><ul class="quotes">{shown.map((e) => {
         const at = e.stage && run.stages.some((s) => s.name === e.stage) ? withQuery({stage: e.stage, attempt: "", view: ""}) : withQuery({view: ""});
-        return <li title={e.why ?? ""}>{e.line > 0 ? <a href={`${at}#L${e.line}`}><span class="num">{e.stage && `${e.stage} `}{e.line}</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></a> : <span><span class="num">fact</span><code>{e.text.replace(/[\x00-\x1f]/g, "")}</code></span>}
-            {e.why && e.indicator && <span class="sub">{e.why}</span>}</li>;
-    })}</ul>{evidence.length > 4 && <button type="button" class="link" onClick={() => setAll(!all)}>{all ? "Fewer" : `${evidence.length - 4} more line${evidence.length > 5 ? "s" : ""}`}</button>}</div>;
+        return <li title={e.text.length > QUOTED ? e.text.slice(0, 2000) : e.why ?? ""} class={e === evidence[0] && shown.length > 1 ? "most" : ""}>{e.line > 0 ? <a href={`${at}#L${e.line}`}><span class="num">{e.stage && `${e.stage} `}{e.line}</span><code>{quoted(e.text)}</code></a> : <span><span class="num">fact</span><code>{quoted(e.text)}</code></span>}
+            {e.why && e.indicator && e.why !== summary && <span class="sub">{sentence(e.why)}</span>}</li>;
+    })}</ul>{evidence.length > 4 && <button type="button" class="link" onClick={() => setAll(!all)}>{all ? "Fewer lines" : `${evidence.length - 4} more line${evidence.length > 5 ? "s" : ""}`}</button>}</div>;
 }
 
+/** One sentence on trying again. The cause in brackets is what the panel began with. */
 function Retry({attempt}: {attempt: Attempt}) {
-    const r = attempt.retry;
-    return r && <div><h3>{r.retry ? "Tried again" : "Not tried again"}</h3><p>{r.why.replace(/^(not )?tried (again|once more): /, "")}</p></div>;
+    const r = attempt.retry, why = r?.why.replace(/^(not )?tried (again|once more): /, ""), cause = attempt.diagnosis?.challenges?.[0]?.path?.split(" › ").pop();
+    return r && why && <div><h3>{r.retry ? "Tried again" : "Not tried again"}</h3><p>{sentence(cause ? why.replace(` (${cause})`, "") : why)}</p></div>;
 }
 
 function Resolutions({attempt}: {attempt: number}) {
     const list = useGet<Page<Resolution>>(`/api/v1/attempts/${attempt}/resolutions?limit=4`);
     if (list.error || !list.data?.items.length)
         return null;
-    return <div><h3>What fixed it before</h3><ul class="plainlist fixes">{list.data.items.map((r) => <li key={r.id}><Fix r={r} reload={list.reload} /></li>)}</ul></div>;
+    return <div><h3>What fixed it</h3><ul class="plainlist fixes">{list.data.items.map((r) => <li key={r.id}><Fix r={r} reload={list.reload} /></li>)}</ul></div>;
 }
 
 interface SimilarRow { attempt_id: number; run_id: number; run_number: number; project: string; stage: string; at: string; summary?: string | null; key_line?: string | null; resolved_at?: string | null; score: number; why: (string | {text?: string})[] }
@@ -71,7 +86,7 @@ function Similar({attempt}: {attempt: number}) {
         return null;
     return <div><h3>Looked like it</h3><ul class="plainlist">{list.data.items.slice(0, 5).map((s) => <li key={s.attempt_id}>
         <a href={`/runs/${s.run_id}?stage=${encodeURIComponent(s.stage)}&attempt=${s.attempt_id}`}>{s.project} #{s.run_number} {s.stage}</a> {s.resolved_at && <span class="tag good">resolved</span>} <span class="dim"><Time at={s.at} /></span>
-        <span class="sub wrap">{s.why.map((w) => typeof w === "string" ? w : w.text).filter(Boolean).join("; ")}</span></li>)}</ul></div>;
+        <span class="sub wrap">{sentence(s.why.map((w) => typeof w === "string" ? w : w.text).filter(Boolean).join("; "))}</span></li>)}</ul></div>;
 }
 
 function Cases({cases}: {cases: NonNullable<Attempt["known_cases"]>}) {

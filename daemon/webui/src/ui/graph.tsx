@@ -7,7 +7,7 @@ import {Mark, tone} from "./basics.tsx";
 export function Graph({stages, chosen, href}: {stages: Stage[]; chosen?: string; href: (s: Stage) => string}) {
     const box = useRef<HTMLDivElement>(null), [width, setWidth] = useState(900);
     useEffect(() => {
-        const see = new ResizeObserver(() => setWidth(box.current?.clientWidth ?? 900));
+        const see = new ResizeObserver(() => setWidth((box.current?.clientWidth ?? 906) - 6));   // less its padding
         see.observe(box.current!);
         return () => see.disconnect();
     }, []);

@@ -9,11 +9,13 @@ const unit = (name: string, v: number) => /bytes|size|memory/.test(name) ? bytes
 const words = (name: string) => name.replace(/_ms$|_bytes$/, "").replace(/_/g, " ");
 
 export function ReportView({report}: {report: Report}) {
+    const limits = (report.limits ?? []).filter((l) => l.name !== "atol" && l.name !== "rtol");
     const outputs = report.outputs ?? [], told = Boolean((report.runtime as {indicative_latency?: boolean} | undefined)?.indicative_latency);
     return <div class="stack wide report">
-        <div class="row"><State state={report.verdict} /><span class="dim">{report.samples !== undefined && `${report.samples} samples · `}{report.precision && `${report.precision} · `}{report.rule ? <code>{report.rule.replace("atol", number(report.atol)).replace("rtol", number(report.rtol))}</code> : null}{report.matched_by && report.matched_by !== "name" && ` · outputs matched by ${report.matched_by}`}</span></div>
+        <div class="row"><State state={report.verdict} /><span class="dim">{report.samples !== undefined && `${report.samples} samples · `}{report.precision && `${report.precision} · `}{report.rule && typeof report.atol === "number" ? <code>{report.rule.replace("atol", number(report.atol)).replace("rtol", number(report.rtol))}</code> : null}{report.matched_by && report.matched_by !== "name" && ` · outputs matched by ${report.matched_by}`}</span></div>
         {report.reasons && report.reasons.length > 0 && <ul class="plainlist">{report.reasons.map((r) => <ReasonLine r={r} />)}</ul>}
-        {outputs.length > 0 && <Errors outputs={outputs} />}
+        {limits.length > 0 && <p class="sub wrap">Allowed: {limits.map((l) => `${words(l.name)} ${/cosine|agreement/.test(l.name) ? "at least" : "at most"} ${l.name === "top1_agreement" ? percent(l.value) : number(l.value, 4)}${l.from === "spec" ? "" : ` (${l.from})`}`).join(", ")}</p>}
+        {outputs.length > 0 && <Errors outputs={outputs} limit={limits.find((l) => l.name === "max_abs_error")?.value} />}
         {outputs.length > 0 && <div class="scroll" tabIndex={0} role="region" aria-label="Numbers per output"><table>
             <thead><tr><th>Output</th><th>Verdict</th><th>Type</th><th class="right">Max abs</th><th class="right">Max rel</th><th class="right">Mean abs</th><th class="right">RMSE</th><th class="right">Cosine</th><th class="right">Top-1</th><th class="right">Outside</th><th>Worst element</th></tr></thead>
             <tbody>{outputs.map((o) => <tr key={o.name}>
@@ -35,9 +37,10 @@ function ReasonLine({r}: {r: Reason}) {
     return <li>{r.output && <b>{r.output}: </b>}{r.text} {r.code && <code class="dim">{r.code}</code>}</li>;
 }
 
-/** Mean, RMSE and largest error of every output on one logarithmic scale; the tick is what is allowed at the worst element. */
-function Errors({outputs}: {outputs: Output[]}) {
-    const values = outputs.flatMap((o) => [num(o.mean_abs_error), num(o.rmse), num(o.max_abs_error), num(o.worst?.limit)]).filter((v): v is number => v !== null && v > 0);
+/** Mean, RMSE and largest error of every output on one logarithmic scale; the tick is what is allowed: at the worst element, or `limit` for all. */
+function Errors({outputs, limit: most}: {outputs: Output[]; limit?: number}) {
+    const allowed = (o: Output) => num(o.worst?.limit) ?? most ?? null;
+    const values = outputs.flatMap((o) => [num(o.mean_abs_error), num(o.rmse), num(o.max_abs_error), allowed(o)]).filter((v): v is number => v !== null && v > 0);
     if (values.length === 0)
         return null;
     const lo = Math.floor(Math.log10(Math.min(...values))), hi = Math.max(lo + 1, Math.ceil(Math.log10(Math.max(...values))));
@@ -45,10 +48,10 @@ function Errors({outputs}: {outputs: Output[]}) {
     const step = hi - lo > 10 ? 2 : 1, ticks: number[] = [];
     for (let p = lo; p <= hi; p += step)
         ticks.push(p);
-    return <figure class="errors" role="img" aria-label={outputs.map((o) => `${o.name}: largest error ${number(o.max_abs_error)}, allowed ${number(o.worst?.limit)}`).join("; ")}>
+    return <figure class="errors" role="img" aria-label={outputs.map((o) => `${o.name}: largest error ${number(o.max_abs_error)}, allowed ${number(allowed(o))}`).join("; ")}>
         <figcaption><h3>Errors by output</h3><span class="legend"><i class="mean" />mean <i class="rmse" />RMSE <i class="max" />largest <i class="limit" />allowed</span></figcaption>
         {outputs.map((o) => {
-            const mean = num(o.mean_abs_error), rmse = num(o.rmse), max = num(o.max_abs_error), limit = num(o.worst?.limit);
+            const mean = num(o.mean_abs_error), rmse = num(o.rmse), max = num(o.max_abs_error), limit = allowed(o);
             const over = max !== null && limit !== null && max > limit;
             return <div class="err" key={o.name}><span class="cut">{o.name}</span><span class="axis" aria-hidden="true">{ticks.map((p) => <i class="grid" style={{left: `${100 * (p - lo) / (hi - lo)}%`}} />)}
                 {limit !== null && limit > 0 && <><i class="allowed" style={{width: `${x(limit)}%`}} /><i class="limit" style={{left: `${x(limit)}%`}} /></>}
