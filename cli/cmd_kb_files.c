@@ -1,6 +1,6 @@
 /* cmd_kb_files.c - portolan kb export, import: the knowledge as a folder that people review and keep in git.
  */
-#include "cli.h"
+#include "kb_tool.h"
 #include <portolan/fs.h>
 #include <portolan/hash.h>
 
@@ -32,12 +32,28 @@ static int write_one(struct cli *c, const char *dir, const json_t *file, size_t 
     return 0;
 }
 
+static int write_all(struct cli *c, const char *dir, const json_t *files, size_t *ret_written)
+{
+    size_t i;
+    json_t *v;
+    int r;
+    json_array_foreach(files, i, v) if ((r = write_one(c, dir, v, ret_written))) return r;
+    return 0;
+}
+
+int cli_kb_export_to(struct cli *c, const char *dir, size_t *ret_files, size_t *ret_written)
+{
+    PTL_JSON *got = NULL;
+    int r = cli_get(c, "/api/v1/kb/export", &got);
+    *ret_files = json_array_size(json_object_get(got, "files"));
+    return r ? r : write_all(c, dir, json_object_get(got, "files"), ret_written);
+}
+
 int cli_cmd_kb_export(struct cli *c)
 {
     const char *dir = cli_arg(c, 0);
     PTL_JSON *got = NULL;
-    size_t i, written = 0;
-    json_t *v;
+    size_t written = 0;
     int r = cli_get(c, "/api/v1/kb/export", &got);
     if (r)
         return r;
@@ -47,7 +63,8 @@ int cli_cmd_kb_export(struct cli *c)
         return cli_fail(c, CLI_USAGE,
                         "DIR is missing: where to write the files; or --json for standard output");
     const json_t *files = json_object_get(got, "files");
-    json_array_foreach(files, i, v) if ((r = write_one(c, dir, v, &written))) return r;
+    if ((r = write_all(c, dir, files, &written)))
+        return r;
     if (c->json) {
         PTL_JSON *o = json_pack("{s:I,s:I}", "files", (json_int_t)json_array_size(files), "written",
                                 (json_int_t)written);

@@ -1,6 +1,6 @@
 /* cmd_kb_model.c - portolan kb model show, set, reset: the text model that a server diagnoses with, the
  * shipped one or one trained on this house's own cases. */
-#include "cli.h"
+#include "kb_tool.h"
 #include <portolan/fs.h>
 #include <portolan/hash.h>
 
@@ -28,20 +28,24 @@ int cli_cmd_kb_model_show(struct cli *c)
     return 0;
 }
 
-int cli_cmd_kb_model_set(struct cli *c)
+int cli_kb_model_put(struct cli *c, const char *file, int64_t cases, json_t **ret)
 {
-    const char *file = cli_arg(c, 0);
     PTL_BUF data = PTL_BUF_INIT;
-    PTL_JSON *answer = NULL;
     struct ptl_error err = PTL_ERROR_INIT;
     if (!ptl_fs_exists(file))
         return cli_fail(c, CLI_ABSENT, "%s: no such file; portolan kb train makes one", file);
     if (ptl_fs_read(file, MODEL_MAX, &data, &err) < 0)
         return cli_fail(c, CLI_FAILED, "%s", err.text);
     PTL_FREE char *base64 = ptl_base64(ptl_buf_str(&data), data.len);
-    PTL_JSON *body =
-        json_pack("{s:s,s:I}", "model", base64 ? base64 : "", "cases", (json_int_t)cli_int(c, "cases", 0));
-    int r = cli_call(c, "PUT", "/api/v1/kb/model", body, &answer);
+    PTL_JSON *body = json_pack("{s:s,s:I}", "model", base64 ? base64 : "", "cases", (json_int_t)cases);
+    return cli_call_within(c, 120000, "PUT", "/api/v1/kb/model", body, ret);
+}
+
+int cli_cmd_kb_model_set(struct cli *c)
+{
+    const char *file = cli_arg(c, 0);
+    PTL_JSON *answer = NULL;
+    int r = cli_kb_model_put(c, file, cli_int(c, "cases", 0), &answer);
     if (r)
         return r;
     if (c->json)

@@ -1,6 +1,6 @@
 /* cmd_kb_posts.c - portolan kb import-posts: questions that others asked, into the user's own database, a
  * batch at a time. */
-#include "cli.h"
+#include "kb_tool.h"
 #include "posts.h"
 #include <portolan/fs.h>
 #include <portolan/http.h>
@@ -139,9 +139,8 @@ int cli_cmd_kb_cases_list(struct cli *c)
 enum { EXPORT_MAX = 1 << 30, EXPORT_MS = 600000 };
 static const char END[] = "{\"end\":true}\n"; /* the server's last line: all is there */
 
-int cli_cmd_kb_cases_export(struct cli *c)
+int cli_kb_cases_to(struct cli *c, const char *file)
 {
-    const char *file = cli_arg(c, 0);
     struct ptl_error err = PTL_ERROR_INIT;
     struct ptl_http_request req = {.method = "GET", .timeout_ms = EXPORT_MS, .max_answer_bytes = EXPORT_MAX};
     struct ptl_http_answer a = {0};
@@ -164,7 +163,17 @@ int cli_cmd_kb_cases_export(struct cli *c)
     else if (ptl_fs_write_atomic(file, ptl_buf_str(&a.body), n - end, 0600, &err) < 0)
         r = cli_fail(c, CLI_FAILED, "%s", err.text);
     ptl_http_answer_done(&a);
+    return r;
+}
+
+int cli_cmd_kb_cases_export(struct cli *c)
+{
+    const char *file = cli_arg(c, 0);
+    int r = cli_kb_cases_to(c, file);
     if (r == 0 && !ptl_str_eq(file, "-"))
-        cli_note(c, "next: portolan kb train %s, then portolan kb model set text.bin", file);
+        cli_note(c,
+                 "next: portolan kb train %s, then portolan kb model set text.bin; without files, kb train "
+                 "does all of it",
+                 file);
     return r;
 }

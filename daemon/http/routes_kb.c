@@ -746,14 +746,24 @@ static void on_model(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
         ptl_answer_result(q, 200, err->code, NULL, err);
         return;
     }
+    size_t len = 0;
+    const void *data = ptl_rows_count(rows) ? ptl_row_bytes(rows, 0, "data", &len) : NULL;
     PTL_JSON *o = ptl_rows_count(rows) ? ptl_row_object(rows, 0) : json_object();
     json_object_set_new(o, "own", json_boolean(ptl_rows_count(rows) > 0));
+    json_object_del(o, "data");
+    if (data) {
+        PTL_FREE char *base64 = ptl_base64(data, len);
+        json_object_set_new(o, "model", json_string(base64));
+    }
     ptl_answer_json(q, 200, o);
 }
 
 void ptl_on_get_kb_model(struct ptl_request *q)
 {
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_model_get, NULL, on_model, q) != 0)
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_bool(&a, ptl_request_query_i64(q, "data", 0, 0, 1) == 1);
+    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_model_get, &a, on_model, q) != 0)
         busy(q);
 }
 

@@ -1,9 +1,10 @@
 /* compiled.h - a knowledge base as one file: what `portolan kb compile` writes and `portolan diagnose` reads
  * in a few milliseconds. Bytes in, bytes out; any thread.
  *
- * "portolan-kb 2 KEY DOC MODEL SCAN\n", then so many bytes of the document (JSON), the text model (or none)
- * and the compiled scan, each beginning at a multiple of 64. KEY says what it was made from:
- * ptl_kb_files_key(). */
+ * "portolan-kb 3 DIGEST KEY DOC MODEL SCAN\n", then so many bytes of the document (JSON), the text model (or
+ * none) and the compiled scan, each beginning at a multiple of 64. KEY says what it was made from:
+ * ptl_kb_files_key(). DIGEST is the SHA-256 of everything behind it: a file that a disk or a copy damaged is
+ * told, not believed; against malice it is as good as the place the file came from. */
 #ifndef PTL_KB_COMPILED_H
 #define PTL_KB_COMPILED_H
 #include "data.h"
@@ -24,7 +25,7 @@ struct ptl_kb_compiled {
     const char *doc, *model, *scan; /* borrowed from the bytes; model NULL: none */
     size_t doc_len, model_len, scan_len;
 };
-/* -EINVAL: not such a file, or cut. `what` names it in the error. Nothing is copied. */
+/* -EINVAL: not such a file, cut, or damaged. `what` names it in the error. Nothing is copied. */
 PTL_NODISCARD int ptl_kb_compiled_read(const void *data, size_t len, const char *what,
                                        struct ptl_kb_compiled *ret, struct ptl_error *err);
 /* From bytes to use. */

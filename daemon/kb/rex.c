@@ -35,7 +35,7 @@ struct ptl_rex {
 struct parser {
     const char *start, *p;
     bool caseless;
-    int depth, nodes;
+    int depth, nodes, written; /* written: nodes that gen() came by */
     struct node *owned;
     struct ptl_rex *rex;
     struct ptl_error *err;
@@ -473,13 +473,12 @@ static void gen_repeat(struct parser *s, const struct node *n)
             patch(s, split, n->lazy, split + 1, s->rex->n);
         return;
     }
-    int first = s->rex->n, count = n->max - n->min;
+    int count = n->max - n->min;
     int *splits = calloc((size_t)count + 1, sizeof(*splits));
     if (!splits) {
         fail(s, "out of memory");
         return;
     }
-    (void)first;
     for (int i = 0; i < count && !s->failed; i++) {
         splits[i] = emit(s, OP_SPLIT, 0, 0);
         gen(s, n->a);
@@ -494,6 +493,11 @@ static void gen(struct parser *s, const struct node *n)
     int split, jump;
     if (s->failed)
         return;
+    /* What writes no instruction is counted too: ((((){255}){255}){255}){255} would be written for hours. */
+    if (++s->written > 10 * PTL_REX_STEPS_MAX) {
+        fail(s, "too large once its repeats are written out");
+        return;
+    }
     switch (n->kind) {
     case N_EMPTY:
         break;

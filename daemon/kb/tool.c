@@ -5,6 +5,7 @@
 #include "data.h"
 #include "kb.h"
 #include "kb-private.h"
+#include "template.h"
 #include <portolan/clock.h>
 #include <portolan/fs.h>
 #include <portolan/hash.h>
@@ -14,9 +15,10 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct options {
-    const char *verb, *dir, *kb, *out, *platform, *stage, *tool, *end;
+    const char *verb, *dir, *kb, *out, *platform, *stage, *tool, *end, *house, *before;
     bool json, rules_only, text_only, parts, held_out;
     int folds, epochs, min_cases, prune;
     double decay, entries, words;
@@ -33,6 +35,7 @@ static const char usage[] =
     "  train    --out FILE CASES.jsonl …                   the text model, from {\"id\",\"platform\",\"log\"|\"title\"+\"body\",\"label\",\"alternatives\"} a line\n"
     "  predict  CASES.jsonl …                              one {\"id\",\"ranked\",\"p\",\"state\",\"transient\"} a line\n"
     "  crossval [--folds 5] CASES.jsonl …                  the same, each case by a text model that has not seen its id\n"
+    "  compare  --house CASES.jsonl [--before MODEL] --out FILE [CASES.jsonl …]  train with a house's own cases too; as JSON what that changes, cross-validated\n"
     "  matches  FILE …                                     which indicators speak, one line a file\n"
     "  speed    FILE …                                     megabytes a second of a whole diagnosis and of the scan alone\n"
     "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N  --prune N  --entries W  --words W\n"
@@ -159,6 +162,22 @@ static bool read_shipped(struct source *s)
     return false;
 }
 
+/* Files whose indicators are the shipped ones need no compiling either. */
+static void take_shipped_scan(struct source *s)
+{
+    struct source shipped = {0};
+    if (!read_shipped(&shipped))
+        return;
+    if (json_equal(json_object_get(shipped.doc, "indicators"), json_object_get(s->doc, "indicators"))) {
+        s->scan = shipped.scan;
+        s->scan_len = shipped.scan_len;
+        s->mapped = shipped.mapped;
+        s->mapped_len = shipped.mapped_len;
+        shipped.mapped = NULL;
+    }
+    source_done(&shipped);
+}
+
 static int source_open(const struct options *o, struct source *s, struct ptl_error *err)
 {
     *s = (struct source){0};
@@ -178,6 +197,8 @@ static int source_open(const struct options *o, struct source *s, struct ptl_err
         r = ptl_error_set(err, -EINVAL,
                           "%s: no taxonomy below it: expected a folder such as `portolan kb export` writes",
                           o->dir);
+    if (r == 0 && strcmp(o->verb, "compile") != 0)
+        take_shipped_scan(s);
     return r;
 }
 
@@ -197,7 +218,8 @@ static struct ptl_kb *compile(const struct options *o, const struct source *s, c
 /* ---- cases */
 struct item {
     const char *file;
-    bool only_learn;
+    bool only_learn, house;
+    char fold_key[PTL_SHA256_HEX]; /* "": its id */
     json_t *j;
     char *text;
     json_t *facts;
@@ -233,7 +255,7 @@ static int add_item(struct items *a, const char *file, json_t *j)
                      : ptl_xasprintf("%s\n%s\n", ptl_json_str(j, "title", ""), ptl_json_str(j, "body", ""));
     json_t *facts = json_pack("{s:s?,s:s?,s:s?}", "platform", platform, "kind", stage, "tool",
                               ptl_json_str(j, "tool", NULL));
-    a->v[a->n++] = (struct item){file, false, j, text, facts};
+    a->v[a->n++] = (struct item){.file = file, .j = j, .text = text, .facts = facts};
     return facts ? 0 : -ENOMEM;
 }
 
@@ -395,6 +417,11 @@ static int fold_of(const char *id, int folds)
                  (unsigned)folds);
 }
 
+static int item_fold(const struct item *it, int folds)
+{
+    return fold_of(it->fold_key[0] ? it->fold_key : ptl_json_str(it->j, "id", ""), folds);
+}
+
 static int make_cases(const struct ptl_kb *kb, const struct items *a, struct ptl_kb_case **ret,
                       struct ptl_error *err)
 {
@@ -488,17 +515,20 @@ static bool is_own_fixture(const json_t *own, const char *id, int fold, int fold
     return false;
 }
 
+/* From all cases but those of a fold (-1: none is left out) and, if so wanted, those of the house. */
 static int train_without(const struct options *o, const struct items *a, const struct ptl_kb_case *all,
-                         const json_t *own, int fold, void **model, size_t *len, struct ptl_error *err)
+                         const json_t *own, int fold, bool with_house, void **model, size_t *len,
+                         struct ptl_error *err)
 {
     struct ptl_kb_case *c = calloc(a->n + 1, sizeof(*c));
     size_t n = 0;
     if (!c)
         return -ENOMEM;
     for (size_t i = 0; i < a->n; i++)
-        if (fold < 0 || ptl_str_starts(ptl_json_str(a->v[i].j, "id", ""), "entry-") ||
-            (fold_of(ptl_json_str(a->v[i].j, "id", ""), o->folds) != fold &&
-             !is_own_fixture(own, ptl_json_str(a->v[i].j, "id", ""), fold, o->folds)))
+        if ((with_house || !a->v[i].house) &&
+            (fold < 0 || ptl_str_starts(ptl_json_str(a->v[i].j, "id", ""), "entry-") ||
+             (item_fold(&a->v[i], o->folds) != fold &&
+              !is_own_fixture(own, ptl_json_str(a->v[i].j, "id", ""), fold, o->folds))))
             c[n++] = all[i];
     int r = ptl_kb_train(
         c, n,
@@ -755,7 +785,7 @@ static int do_cases(const struct options *o, struct ptl_error *err)
     if ((train || crossval) && (r = make_cases(bare, &a, &cases, err)) < 0)
         goto out;
     if (train) {
-        r = train_without(o, &a, cases, own, -1, &model, &len, err);
+        r = train_without(o, &a, cases, own, -1, true, &model, &len, err);
         if (r == 0)
             r = o->out ? ptl_fs_write_atomic(o->out, model, len, 0644, err)
                        : ptl_error_set(err, -EINVAL, "--out FILE is missing");
@@ -766,12 +796,11 @@ static int do_cases(const struct options *o, struct ptl_error *err)
     for (int fold = 0; r == 0 && crossval && fold < o->folds; fold++) {
         struct ptl_kb *kb = NULL;
         if (!o->rules_only)
-            r = train_without(o, &a, cases, own, fold, &model, &len, err);
+            r = train_without(o, &a, cases, own, fold, true, &model, &len, err);
         if (r == 0 && !(kb = compile(o, &s, model, len, err)))
             r = -EINVAL;
         for (size_t i = 0; r == 0 && i < a.n; i++)
-            if (!a.v[i].only_learn && !is_made(&a.v[i]) &&
-                fold_of(ptl_json_str(a.v[i].j, "id", ""), o->folds) == fold)
+            if (!a.v[i].only_learn && !is_made(&a.v[i]) && item_fold(&a.v[i], o->folds) == fold)
                 r = o->parts ? print_parts(kb, &a.v[i], err) : print_prediction(kb, &a.v[i], err);
         ptl_kb_free(kb);
         free(model);
@@ -790,6 +819,235 @@ out:
     return r;
 }
 
+/* ---- a house's own cases: what training with them changes */
+enum { BY_NOW, BY_WITHOUT, BY_WITH, WAYS };
+static const char *const way_names[WAYS] = {"now", "without", "with"};
+/* Many failures of one text, said the same of, are one case seen many times: they fall into one fold, and
+ * together weigh no more than so many cases. */
+enum { SAME_TEXT_MAX = 3 };
+
+static const char *kind_of(const struct item *it)
+{
+    return !it->house ? "shipped" : ptl_json_str(it->j, "kind", "known");
+}
+
+/* The text with its numbers, names and places masked, so that two runs of one failure are the same. */
+static void put_fold_key(struct item *it)
+{
+    struct ptl_sha256 *sha = ptl_sha256_new();
+    for (const char *p = it->text; *p;) {
+        size_t n = strcspn(p, "\n");
+        PTL_FREE char *masked = ptl_kb_template(p, n);
+        if (masked)
+            ptl_sha256_update(sha, masked, strlen(masked) + 1);
+        p += n + (p[n] == '\n');
+    }
+    ptl_sha256_hex(sha, it->fold_key);
+    ptl_sha256_free(sha);
+}
+
+/* House cases of nodes that are no more are taken out: *ret_unknown. The others get their fold and weight;
+ * ret_kinds: kind -> {"cases","texts"}. */
+static int settle_house(const struct ptl_kb *kb, struct items *a, json_t *ret_kinds, size_t *ret_unknown)
+{
+    PTL_JSON *times = json_object();
+    size_t n = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        struct item it = a->v[i];
+        if (it.house && kb_node(kb, ptl_json_str(it.j, "label", "")) < 0) {
+            json_decref(it.j);
+            json_decref(it.facts);
+            free(it.text);
+            (*ret_unknown)++;
+            continue;
+        }
+        a->v[n++] = it;
+    }
+    a->n = n;
+    for (size_t i = 0; i < a->n; i++) {
+        struct item *it = &a->v[i];
+        json_t *kind = json_object_get(ret_kinds, kind_of(it));
+        if (!kind)
+            json_object_set_new(ret_kinds, kind_of(it),
+                                kind = json_pack("{s:i,s:i}", "cases", 0, "texts", 0));
+        int64_t before = 0;
+        if (it->house) {
+            put_fold_key(it);
+            before = ptl_json_i64(times, it->fold_key, 0);
+            json_object_set_new(times, it->fold_key, json_integer(before + 1));
+        }
+        json_object_set_new(kind, "cases", json_integer(ptl_json_i64(kind, "cases", 0) + 1));
+        json_object_set_new(kind, "texts", json_integer(ptl_json_i64(kind, "texts", 0) + (before == 0)));
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        int64_t same = a->v[i].house ? ptl_json_i64(times, a->v[i].fold_key, 1) : 1;
+        if (same > SAME_TEXT_MAX)
+            json_object_set_new(a->v[i].j, "weight", json_real((double)SAME_TEXT_MAX / (double)same));
+    }
+    return times && ret_kinds ? 0 : -ENOMEM;
+}
+
+/* Is `id` what this case wants to hear? Below an inner node everything is. */
+static bool is_accepted(const json_t *c, const char *id)
+{
+    const char *label = ptl_json_str(c, "label", "");
+    size_t i, n = strlen(label);
+    const json_t *v;
+    if (strncmp(id, label, n) == 0 && (id[n] == 0 || id[n] == '/'))
+        return true;
+    json_array_foreach(json_object_get(c, "alternatives"), i,
+                       v) if (ptl_str_eq(json_string_value(v), id)) return true;
+    return false;
+}
+
+/* *ret: where the wanted answer stands, from 1; 0: nowhere. */
+static int place_of(const struct ptl_kb *kb, const struct item *it, unsigned char *ret, struct ptl_error *err)
+{
+    PTL_JSON *d = NULL;
+    struct ptl_kb_log log = {.text = it->text, .len = strlen(it->text)};
+    size_t i;
+    const json_t *v;
+    int r = ptl_kb_diagnose(kb, it->facts, &log, 1, &d, err);
+    *ret = 0;
+    json_array_foreach(json_object_get(d, "ranked"), i,
+                       v) if (!*ret && is_accepted(it->j, ptl_json_str(v, "id", ""))) *ret =
+        (unsigned char)(i + 1);
+    return r;
+}
+
+/* Judges the items of a fold (-1: all) with a model. `places`: WAYS an item. */
+static int judge(const struct options *o, const struct source *s, const struct items *a, const void *model,
+                 size_t len, int fold, int way, unsigned char *places, struct ptl_error *err)
+{
+    PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *kb = compile(o, s, model, len, err);
+    int r = kb ? 0 : -EINVAL;
+    for (size_t i = 0; r == 0 && i < a->n; i++)
+        if (!is_made(&a->v[i]) && (fold < 0 || item_fold(&a->v[i], o->folds) == fold))
+            r = place_of(kb, &a->v[i], &places[i * WAYS + (size_t)way], err);
+    return r;
+}
+
+/* What was judged, by kind: into each of `kinds` "now", "without", "with": {"first","three"} (how many), and
+ * "gained", "lost": cases whose first answer is right with the house's cases and is not now, and the other
+ * way round. */
+static void sum_up(const struct items *a, const unsigned char *places, json_t *kinds)
+{
+    const char *name;
+    json_t *kind;
+    json_object_foreach(kinds, name, kind)
+    {
+        int first[WAYS] = {0}, three[WAYS] = {0}, gained = 0, lost = 0;
+        for (size_t i = 0; i < a->n; i++) {
+            const unsigned char *at = &places[i * WAYS];
+            if (is_made(&a->v[i]) || strcmp(kind_of(&a->v[i]), name) != 0)
+                continue;
+            for (int w = 0; w < WAYS; w++) {
+                first[w] += at[w] == 1;
+                three[w] += at[w] >= 1 && at[w] <= 3;
+            }
+            gained += at[BY_WITH] == 1 && at[BY_NOW] != 1;
+            lost += at[BY_WITH] != 1 && at[BY_NOW] == 1;
+        }
+        for (int w = 0; w < WAYS; w++)
+            json_object_set_new(kind, way_names[w],
+                                json_pack("{s:i,s:i}", "first", first[w], "three", three[w]));
+        json_object_set_new(kind, "gained", json_integer(gained));
+        json_object_set_new(kind, "lost", json_integer(lost));
+    }
+}
+
+/* One pass of the cross-validation: with the house's cases, and without. */
+static int judge_fold(const struct options *o, const struct source *s, const struct items *a,
+                      const struct ptl_kb_case *cases, int fold, unsigned char *places, struct ptl_error *err)
+{
+    PTL_JSON *own = json_object();
+    int r = 0;
+    for (int way = BY_WITHOUT; r == 0 && way <= BY_WITH; way++) {
+        PTL_FREE void *model = NULL;
+        size_t len = 0;
+        r = train_without(o, a, cases, own, fold, way == BY_WITH, &model, &len, err);
+        if (r == 0)
+            r = judge(o, s, a, model, len, fold, way, places, err);
+    }
+    return r;
+}
+
+static int read_house(const struct options *o, struct items *a, struct ptl_buf *before, struct ptl_error *err)
+{
+    int r = read_items(o, a, err);
+    size_t n = a->n;
+    if (r == 0)
+        r = read_file_items(o->house, false, a, err);
+    for (; r == 0 && n < a->n; n++)
+        a->v[n].house = true;
+    if (r == 0 && o->before)
+        r = ptl_fs_read(o->before, PTL_KB_COMPILED_MAX, before, err);
+    return r;
+}
+
+static int do_compare(const struct options *o, struct ptl_error *err)
+{
+    PTL_CLEANUP(source_done) struct source s;
+    PTL_CLEANUP(items_done) struct items a = {0};
+    PTL_BUF before = PTL_BUF_INIT;
+    PTL_JSON *kinds = json_object();
+    PTL_JSON *own = json_object();
+    PTL_FREE void *model = NULL;
+    PTL_FREE unsigned char *places = NULL;
+    struct ptl_kb_case *cases = NULL;
+    size_t len = 0, unknown = 0, given;
+    int r = source_open(o, &s, err);
+    if (r == 0 && (!o->house || !o->out))
+        r = ptl_error_set(err, -EINVAL, "compare: --house FILE and --out FILE");
+    if (r == 0)
+        r = read_house(o, &a, &before, err);
+    PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *bare = r == 0 ? compile(o, &s, NULL, 0, err) : NULL;
+    if (!bare)
+        return r < 0 ? r : -EINVAL;
+    /* The same indicators are used with a dozen models: their scan is compiled once. */
+    if (!s.scan && (r = ptl_kb_scan_data(bare, &s.owned, &s.scan_len, err)) < 0)
+        return r;
+    if (!s.scan)
+        s.scan = s.owned;
+    if ((r = settle_house(bare, &a, kinds, &unknown)) < 0)
+        return r;
+    given = a.n;
+    if ((r = add_indicators(&a, s.doc, o->words)) < 0 || (r = add_entries(&a, s.doc, o->entries)) < 0)
+        return ptl_error_set(err, r, "out of memory");
+    places = calloc(a.n + 1, WAYS);
+    if (!places)
+        return ptl_error_set(err, -ENOMEM, "out of memory");
+    r = make_cases(bare, &a, &cases, err);
+    if (r == 0)
+        r = train_without(o, &a, cases, own, -1, true, &model, &len, err);
+    if (r == 0)
+        r = judge(o, &s, &a, o->before ? ptl_buf_str(&before) : s.model, o->before ? before.len : s.model_len,
+                  -1, BY_NOW, places, err);
+    for (int fold = 0; r == 0 && fold < o->folds; fold++)
+        r = judge_fold(o, &s, &a, cases, fold, places, err);
+    cases_done(cases, a.n);
+    if (r == 0)
+        r = ptl_fs_write_atomic(o->out, model, len, 0644, err);
+    if (r < 0)
+        return r;
+    sum_up(&a, places, kinds);
+    PTL_JSON *out =
+        json_pack("{s:O,s:I,s:I,s:i,s:I,s:I,s:b}", "kinds", kinds, "cases", (json_int_t)given, "made",
+                  (json_int_t)(a.n - given), "folds", o->folds, "unknown", (json_int_t)unknown, "bytes",
+                  (json_int_t)len, "own_in_force", o->before != NULL);
+    PTL_FREE char *text = ptl_json_text(out);
+    puts(text);
+    return 0;
+}
+
+/* What this process used of a processor: the figure that others on the machine do not change much. */
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static int do_files(const struct options *o, struct ptl_error *err)
 {
     PTL_CLEANUP(source_done) struct source s;
@@ -804,7 +1062,7 @@ static int do_files(const struct options *o, struct ptl_error *err)
             json_pack("{s:s?,s:s?,s:s?}", "platform", o->platform, "kind", o->stage, "tool", o->tool);
         if ((r = ptl_fs_read(o->files[i], (size_t)1 << 30, &log, err)) < 0)
             return r;
-        int64_t start = ptl_mono_us();
+        int64_t start = ptl_mono_us(), cpu_start = cpu_us();
         if (strcmp(o->verb, "matches") == 0) {
             if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)
                 return r;
@@ -814,15 +1072,17 @@ static int do_files(const struct options *o, struct ptl_error *err)
         }
         if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)
             return r;
-        int64_t scanned = ptl_mono_us();
+        int64_t scanned = ptl_mono_us(), cpu_scanned = cpu_us();
         struct ptl_kb_log one = {.text = ptl_buf_str(&log), .len = log.len};
         PTL_JSON *d = NULL;
         if ((r = ptl_kb_diagnose(kb, facts, &one, 1, &d, err)) < 0)
             return r;
-        int64_t end = ptl_mono_us();
-        printf("{\"file\":\"%s\",\"bytes\":%zu,\"indicators\":%zu,\"scan_us\":%lld,\"diagnosis_us\":%lld}\n",
+        int64_t end = ptl_mono_us(), cpu_end = cpu_us();
+        printf("{\"file\":\"%s\",\"bytes\":%zu,\"indicators\":%zu,\"scan_us\":%lld,\"diagnosis_us\":%lld,"
+               "\"scan_cpu_us\":%lld,\"diagnosis_cpu_us\":%lld}\n",
                o->files[i], log.len, ptl_kb_count(kb), (long long)(scanned - start),
-               (long long)(end - scanned));
+               (long long)(end - scanned), (long long)(cpu_scanned - cpu_start),
+               (long long)(cpu_end - cpu_scanned));
     }
     return r;
 }
@@ -839,7 +1099,9 @@ static bool take_option(struct options *o, const char *name, const char *value)
         {"--platform", &o->platform},
         {"--stage",    &o->stage   },
         {"--tool",     &o->tool    },
-        {"--end",      &o->end     }
+        {"--end",      &o->end     },
+        {"--house",    &o->house   },
+        {"--before",   &o->before  }
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(texts); i++)
         if (strcmp(name, texts[i].name) == 0) {
@@ -881,6 +1143,7 @@ int main(int argc, char **argv)
         {"train",    do_cases   },
         {"predict",  do_cases   },
         {"crossval", do_cases   },
+        {"compare",  do_compare },
         {"matches",  do_files   },
         {"speed",    do_files   }
     };

@@ -77,6 +77,9 @@ static void refuses(void **state PTL_UNUSED)
     struct ptl_rex *r = NULL;
     assert_int_equal(ptl_rex_new(deep, false, &r, &err), -EINVAL);
     assert_int_equal(ptl_rex_new("((((a{255}){255}){255}){255})", false, &r, &err), -EINVAL);
+    /* the same of nothing: it would take hours to write no instruction */
+    assert_int_equal(ptl_rex_new("(((((?:){255}){255}){255}){255}){255}", false, &r, &err), -EINVAL);
+    assert_int_equal(ptl_rex_new("((((a{0}){255}){255}){255}){255}", false, &r, &err), -EINVAL);
 }
 
 static void knows_its_rules(void **state PTL_UNUSED)

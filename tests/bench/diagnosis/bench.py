@@ -10,7 +10,7 @@ Printed for every file: the indicators alone, the text model alone and both (the
 ships, which may have seen the cases): leaf top-1 and top-3, inner top-1, by platform; share of outside cases that get a deployment challenge
 first; share of deployment cases that get none; calibration. An answer is right when it is the label or one of its alternatives.
 """
-import argparse, json, os, random, re, subprocess, sys, tempfile, time
+import argparse, json, os, random, re, resource, subprocess, sys, tempfile, time
 
 PLATFORMS = ('server', 'mobile', 'browser')
 
@@ -86,52 +86,77 @@ def hostile(rng, n):
     return b''.join(parts)[:n]
 
 
-def speed(a):
-    rng = random.Random(7)
-    logs = []
+def ordinary(logs, rng, n):
+    """Mostly what healthy stages print, now and then a failure's log."""
+    quiet = [b'step %d of 1000: loss=%.4f accuracy=%.4f\n' % (i, 1 / (i + 1), i / 1000) for i in range(1000)]
+    blob, size = [], 0
+    while size < n:
+        part = rng.choice(logs) if logs and rng.random() < 0.05 else b''.join(rng.sample(quiet, 40))
+        blob.append(part + b'\n'); size += len(part) + 1
+    return b''.join(blob)
+
+
+def source_patterns(a):
+    src = a.dir or os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../../migrations/kb')
+    for f in sorted(os.listdir(os.path.join(src, 'indicators'))):
+        for m in re.finditer(r"^\s+pattern: '((?:[^']|'')*)'", open(os.path.join(src, 'indicators', f), encoding='utf-8').read(), re.M):
+            yield m.group(1).replace("''", "'")
+
+
+def on_one_core():
+    """The children of this process run on one core only: the last it may use."""
+    core = max(os.sched_getaffinity(0))
+    return core, lambda: os.sched_setaffinity(0, {core})
+
+
+def speed_figures(a, best_of=5):
+    """[{name, bytes, indicators, diagnosis, scan, grep, literals, re, patterns}]: MB/s of processor time on one core, best of several; the *_wall ones by the clock on the
+    wall, which others on the machine slow down."""
+    rng, logs = random.Random(7), []
     for path in a.cases:
         for l in open(path, encoding='utf-8'):
             c = json.loads(l)
             if 'log' in c: logs.append(c['log'].encode())
-    quiet = [b'step %d of 1000: loss=%.4f accuracy=%.4f\n' % (i, 1 / (i + 1), i / 1000) for i in range(1000)]
-    blob, size = [], 0
-    while size < 32 << 20:
-        part = rng.choice(logs) if rng.random() < 0.05 else b''.join(rng.sample(quiet, 40))
-        blob.append(part + b'\n'); size += len(part)
-    literals = set()
-    src = a.dir or os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../../migrations/kb')
-    patterns = []
-    for f in sorted(os.listdir(os.path.join(src, 'indicators'))):
-        for m in re.finditer(r"^\s+pattern: '((?:[^']|'')*)'", open(os.path.join(src, 'indicators', f), encoding='utf-8').read(), re.M):
-            p = m.group(1).replace("''", "'")
-            patterns.append(p)
-            runs = re.findall(r"[A-Za-z0-9_ ,:-]{6,}", re.sub(r'\\.|\[[^]]*\]|\(\?<\w+>|\{[^}]*\}', '\0', p))
-            if runs: literals.add(max(runs, key=len))
+    patterns, literals = list(source_patterns(a)), set()
+    for p in patterns:
+        runs = re.findall(r"[A-Za-z0-9_ ,:-]{6,}", re.sub(r'\\.|\[[^]]*\]|\(\?<\w+>|\{[^}]*\}', '\0', p))
+        if runs: literals.add(max(runs, key=len))
+    rx = []
+    for p in patterns:
+        try: rx.append(re.compile(re.sub(r'\(\?<(\w+)>', r'(?P<\1>', p).encode()))
+        except re.error: pass
+    core, pin = on_one_core()
+    figures = []
     with tempfile.TemporaryDirectory() as d:
-        for name, data in (('ordinary', b''.join(blob)), ('hostile', hostile(rng, 16 << 20))):
-            path = os.path.join(d, name + '.log')
+        lit = os.path.join(d, 'literals')
+        open(lit, 'w').write('\n'.join(sorted(literals)) + '\n')
+        for name, data in (('ordinary', ordinary(logs, rng, 32 << 20)), ('hostile', hostile(rng, 16 << 20))):
+            path, mb, got = os.path.join(d, name + '.log'), len(data) / 1e6, {}
             open(path, 'wb').write(data)
-            best = None
-            for _ in range(3):
-                out = subprocess.run([a.tool, 'speed'] + (['--dir', a.dir] if a.dir else []) + [path], stdout=subprocess.PIPE, check=True).stdout
+            for _ in range(best_of):
+                out = subprocess.run([a.tool, 'speed'] + (['--dir', a.dir] if a.dir else []) + [path], stdout=subprocess.PIPE, check=True, preexec_fn=pin).stdout
                 r = json.loads(out)
-                if best is None or r['diagnosis_us'] < best['diagnosis_us']: best = r
-            mb = len(data) / 1e6
-            print('%-9s %5.1f MB, %d indicators: whole diagnosis %6.1f MB/s, scan and matches %6.1f MB/s' % (name, mb, best['indicators'], mb / (best['diagnosis_us'] / 1e6), mb / (best['scan_us'] / 1e6)))
-            lit = os.path.join(d, 'literals')
-            open(lit, 'w').write('\n'.join(sorted(literals)) + '\n')
-            t = time.time(); subprocess.run(['grep', '-F', '-c', '-a', '-f', lit, path], stdout=subprocess.DEVNULL, env=dict(os.environ, LC_ALL='C')); t = time.time() - t
-            print('%-9s          grep -F with %d literals %6.1f MB/s' % (name, len(literals), mb / t))
-            rx = []
-            for p in patterns:
-                try: rx.append(re.compile(re.sub(r'\(\?<(\w+)>', r'(?P<\1>', p).encode()))
-                except re.error: pass
-            sample = data[: 1 << 19]
-            t = time.time()
+                for k, us in (('diagnosis', 'diagnosis_cpu_us'), ('scan', 'scan_cpu_us'), ('diagnosis_wall', 'diagnosis_us'), ('scan_wall', 'scan_us')):
+                    got[k] = max(got.get(k, 0), mb / (r[us] / 1e6))
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                subprocess.run(['grep', '-F', '-c', '-a', '-f', lit, path], stdout=subprocess.DEVNULL, env=dict(os.environ, LC_ALL='C'), preexec_fn=pin)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                got['grep'] = max(got.get('grep', 0), mb / (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+            sample = data[: 1 << 18]
+            t = time.process_time()
             for l in sample.split(b'\n'):
                 for x in rx: x.search(l[:8192])
-            t = time.time() - t
-            print('%-9s          a loop of %d Python re %9.4f MB/s' % (name, len(rx), len(sample) / 1e6 / t))
+            got['re'] = len(sample) / 1e6 / (time.process_time() - t)
+            figures.append(dict(got, name=name, bytes=len(data), indicators=r['indicators'], literals=len(literals), patterns=len(rx), core=core, load=os.getloadavg()[0]))
+    return figures
+
+
+def speed_lines(figures):
+    for f in figures:
+        yield '%-9s %5.1f MB, %d indicators: whole diagnosis %6.1f MB/s, scan and matches %6.1f MB/s (by the wall %.1f and %.1f; load %.1f)' % (
+            f['name'], f['bytes'] / 1e6, f['indicators'], f['diagnosis'], f['scan'], f['diagnosis_wall'], f['scan_wall'], f['load'])
+        yield '%-9s          grep -F with %d literals %6.1f MB/s' % (f['name'], f['literals'], f['grep'])
+        yield '%-9s          a loop of %d Python re %9.4f MB/s' % (f['name'], f['patterns'], f['re'])
 
 
 def main():
@@ -163,7 +188,9 @@ def main():
                     print('    wrong %-44s %-62s got %.2f %-62s %s' % (r['id'], r['label'], r['p'], r['top'], ' '.join(r['by'])))
         if name == 'both' and a.dump:
             json.dump([dict(p, label=gold[k]['label'], alternatives=gold[k].get('alternatives')) for k, p in pred.items() if k in gold], open(a.dump, 'w'))
-    if a.speed: speed(a)
+    if a.speed:
+        print('== speed: MB/s of processor time on one core, best of 5')
+        for l in speed_lines(speed_figures(a)): print(l)
 
 
 if __name__ == '__main__':

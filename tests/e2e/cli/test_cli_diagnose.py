@@ -137,4 +137,5 @@ def test_a_text_model_from_cases_is_the_same_each_time(alone, tmp_path):
         assert "24 cases" in alone("kb", "train", "--only", "-o", name, "cases.jsonl").ok().err
     assert (tmp_path / "one.bin").read_bytes() == (tmp_path / "two.bin").read_bytes()
     alone("kb", "train", "-o", "x.bin", "absent.jsonl").failed(4, "absent.jsonl")
-    alone("kb", "train", "--only", "-o", "x.bin").failed(2, "--only needs CASES")
+    alone("kb", "train", "--local", "--only", "-o", "x.bin").failed(2, "--only needs CASES")
+    alone("kb", "train", "--only", "--set", "cases.jsonl").failed(2, "kb model set FILE")

@@ -52,8 +52,8 @@ class Cli:
         self.home = home
         self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "TZ": "UTC", "LANG": "C.UTF-8", "PORTOLAN_SERVER": site.url, "PORTOLAN_TOKEN": token}
 
-    def __call__(self, *args, input="", code=0, env=None):
-        done = subprocess.run([str(BUILD / "cli" / "portolan"), *map(str, args)], input=input, capture_output=True, text=True, cwd=self.home, env={**self.env, **(env or {})}, timeout=120)
+    def __call__(self, *args, input="", code=0, env=None, timeout=120):
+        done = subprocess.run([str(BUILD / "cli" / "portolan"), *map(str, args)], input=input, capture_output=True, text=True, cwd=self.home, env={**self.env, **(env or {})}, timeout=timeout)
         assert done.returncode == code, f"portolan {' '.join(map(str, args))}: exit {done.returncode}\n--- out\n{done.stdout}\n--- err\n{done.stderr}"
         return done
 

@@ -9,7 +9,7 @@ import pty
 import select
 import subprocess
 
-from conftest import Cli
+from conftest import PIPELINE, Cli
 from portolan import BUILD, wait_for
 
 KB = pathlib.Path(__file__).resolve().parents[3] / "migrations" / "kb"
@@ -154,3 +154,55 @@ def test_a_text_model_of_ones_own_is_put_in_force_and_taken_back(site, cli, tmp_
     cli("kb", "model", "reset")
     assert json.loads(cli("kb", "model", "show", "--json").stdout) == {"own": False}
     wait_for("the audit log", lambda: [a["action"] for a in site.ok("GET", "/api/v1/audit?limit=10")["items"] if a["object"] == "text model"] == ["kb.model.reset", "kb.model.set"])
+
+
+TRAINED = "server/serving/model-loading"
+QUERN = "loading\nRuntimeError: the quern of mill {n} is unmoved and the sluice stands dry\ngiving up\n"
+
+
+def said_of_querns(site):
+    """Failures that no indicator knows, each said to be something by a person; the attempts."""
+    attempts = []
+    for n in range(3):
+        name = f"quern-{n}"
+        site.project(name, PIPELINE.format(), {"said.txt": QUERN.format(n=n)})
+        attempts.append(site.again(name))
+        site.ok("POST", f"/api/v1/attempts/{attempts[-1]}/feedback", {"verdict": "correct", "challenge": TRAINED}, token=site.curator)
+    return attempts
+
+
+def test_training_from_the_server_says_what_changes_and_sets_only_when_told(site, cli, tmp_path):
+    assert "no labelled case" in cli("kb", "train", code=4).stderr
+    attempts = said_of_querns(site)  # three of one text
+    # Failures of other words, which the others teach something about.
+    for n, words in enumerate(("sluice stands dry, quern unmoved by the stream", "the quern is unmoved, sluice dry since noon", "dry sluice: unmoved is the quern", "the stream left the sluice dry, the quern unmoved")):
+        name = f"sluice-{n}"
+        site.project(name, PIPELINE.format(), {"said.txt": f"RuntimeError: {words}\n"})
+        site.ok("POST", f"/api/v1/attempts/{site.again(name)}/feedback", {"verdict": "correct", "challenge": TRAINED}, token=site.curator)
+    assert "needs a curator" in Cli(tmp_path, site, site.viewer)("kb", "train", "--only", "--set", code=3).stderr
+    shown = cli("kb", "train", "--only", "--folds", "3", timeout=900).stdout
+    row = next(line.split() for line in shown.splitlines() if line.startswith("said by people"))
+    assert row[3:5] == ["7", "5"], shown
+    now, with_them, gained, lost = float(row[5]), float(row[13]), int(row[-2]), int(row[-1])
+    assert now == 0 < with_them == round(100 * gained / 7, 1) and lost == 0, shown
+    assert "NOW: the model in force, the shipped one" in shown and "that is little to judge by" in shown and "text.bin is written, nothing is changed at the server" in shown
+    assert json.loads(cli("kb", "model", "show", "--json").stdout) == {"own": False} and (tmp_path / "text.bin").stat().st_size > 1000
+
+    told = json.loads(cli("kb", "train", "--only", "--folds", "2", "--set", "--json", timeout=900).stdout)
+    people = told["kinds"]["feedback"]
+    assert told["set"] is True and "file" not in told and "shipped" not in told["kinds"] and (people["cases"], people["texts"], people["now"]["first"]) == (7, 5, 0), told
+    shown = json.loads(cli("kb", "model", "show", "--json").stdout)
+    assert shown["own"] is True and shown["cases"] == 7 and shown["made_by"] == "Cora" and "model" not in shown
+    history = cli("kb", "history", "text model").stdout
+    assert "text model  add by Cora" in history and shown["sha256"] in history
+    wait_for("the audit log", lambda: any(a["action"] == "kb.model.set" and a["object"] == "text model" for a in site.ok("GET", "/api/v1/audit?limit=10")["items"]))
+
+    # Its effect is seen: a failure that nobody said anything of, in another project, by the server itself.
+    site.project("weir", PIPELINE.format(), {"said.txt": "RuntimeError: at the weir the quern stays unmoved, the sluice being dry\n"})
+    before = site.ok("GET", f"/api/v1/attempts/{attempts[0]}")["diagnosis"]["kb"]
+    after = wait_for("the new model in force", lambda: (lambda d: d if d["kb"] != before else None)(site.ok("GET", f"/api/v1/attempts/{site.again('weir')}")["diagnosis"]), 60)
+    assert after["ranked"][0]["id"] == TRAINED, after["ranked"][:3]
+    cli("kb", "model", "reset")
+    assert "text model  retire by Cora" in cli("kb", "history", "text model").stdout
+    back = wait_for("the shipped model in force", lambda: (lambda d: d if d["kb"] == before else None)(site.ok("GET", f"/api/v1/attempts/{site.again('weir')}")["diagnosis"]), 60)
+    assert back["ranked"][0]["id"] != TRAINED, back["ranked"][:3]
