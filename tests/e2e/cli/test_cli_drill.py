@@ -1,6 +1,10 @@
 """portolan drill: what there is, what it covers, and what is said before anything is started."""
+import importlib.machinery
+import importlib.util
 import json
 import os
+import pathlib
+import types
 
 
 def test_list_and_coverage(alone):
@@ -35,3 +39,31 @@ def test_the_token_for_a_running_daemon_is_on_no_command_line(cli, tmp_path):
     argv, token = out.splitlines()
     assert "--url http://127.0.0.1" in argv and argv.endswith("--repos repos --only page-cors") and "--parallel 2" in argv and "--diagnosis 0.85" in argv and "--timeout 300" in argv
     assert token != "token=" and token[6:] not in argv
+
+
+def driver():
+    """The driver as a module: it has no suffix."""
+    loader = importlib.machinery.SourceFileLoader("drill_driver", str(pathlib.Path(__file__).resolve().parents[2] / "drills" / "run"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def result(run, expect: str, ranked: list[str], problem: str = "", state: str = "diagnosed"):
+    drill = types.SimpleNamespace(name="x", stage="export", expect=[expect], doc={"title": "x"})
+    r = run.Result(drill)
+    r.diagnosis, r.problem, r.state = ranked, problem, state
+    return r
+
+
+def test_what_a_run_is_worth():
+    run = driver()
+    server, phone = "server/model-loading", "mobile/inference-speed"
+    results = [result(run, server, [server]), result(run, server, [phone, server], state="unclear"), result(run, phone, [phone]), result(run, "infra/git", ["infra/tls"])]
+    rows = {line.split()[0]: line.split()[1:] for line in run.shares(results).splitlines()[1:]}
+    assert list(rows) == ["server", "mobile", "infra", "all"]
+    assert rows["server"] == ["2", "2", "1", "50.0%", "2", "100.0%", "1"] and rows["infra"][2:4] == ["0", "0.0%"] and rows["all"] == ["4", "4", "2", "50.0%", "3", "75.0%", "1"]
+    assert run.verdict(results, None) == 0 and run.verdict(results, 0.5) == 0
+    assert run.verdict(results, 0.51) == 1
+    assert run.verdict([result(run, server, [server], problem="green")], None) == 1
+    assert run.verdict([], None) == 1
