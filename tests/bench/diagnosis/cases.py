@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """The labelled cases that the tree itself holds, one JSON object a line: fixtures of the indicators whose header says what to expect, and the
-cases written by hand in migrations/kb/cases/. For `portolan-kb train`.  usage: cases.py > cases.jsonl"""
-import hashlib, json, os, random, re, sys
+cases written by hand in migrations/kb/cases/. For `portolan-kb train`.  usage: cases.py [--plain] [--posts DIR] > cases.jsonl
+--plain: without the twins among harmless lines. --posts DIR: with the questions of posts.tsv too, whose texts are in the files dl_server_post.txt,
+dl_mobile_post.txt and dl_browser_post.txt somewhere below DIR (the public data set of Chen et al. 2020)."""
+import glob, hashlib, html, json, os, random, re, sys
 
+POST_WEIGHT = {'1': 0.4, '2': 0.7, '3': 1.0}
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../..')
 
 
@@ -28,6 +31,29 @@ def by_hand():
     for name in sorted(os.listdir(top)) if os.path.isdir(top) else []:
         for l in open(os.path.join(top, name), encoding='utf-8') if name.endswith('.jsonl') else []:
             if l.strip(): yield json.loads(l)
+
+
+def plain_text(body):
+    """Of a post's HTML."""
+    body = re.sub(r'<[^>]+>', '', re.sub(r'<pre[^>]*>|</p>|<br ?/?>|</pre>|</li>', '\n', body))
+    return html.unescape(re.sub(r'\n\s*\n+', '\n', body)).strip()
+
+
+def read_posts(top):
+    labels = {}
+    for l in open(os.path.join(ROOT, 'tests/bench/diagnosis/posts.tsv'), encoding='utf-8'):
+        if not l.startswith('#'):
+            number, label, second, confidence = l.rstrip('\n').split('\t')
+            if label != 'none': labels[(number, label.split('/')[0])] = (label, second, confidence)
+    for platform in ('browser', 'mobile', 'server'):
+        for path in sorted(glob.glob(os.path.join(top, '**', 'dl_%s_post.txt' % platform), recursive=True)):
+            for l in open(path, encoding='utf-8'):
+                post = json.loads(l) if l.strip() else {}
+                label, second, confidence = labels.pop((str(post.get('Id')), platform), (None, None, None))
+                if label:
+                    yield dict(id='read-' + post['Id'], platform=platform, title=post['Title'], body=plain_text(post['Body']), label=label,
+                               alternatives=[] if second in ('-', 'none') else [second], weight=POST_WEIGHT[confidence])
+    if labels: sys.stderr.write('cases.py: %d questions of posts.tsv are not below %s\n' % (len(labels), top))
 
 
 def harmless():
@@ -68,6 +94,8 @@ def main():
             sys.stdout.write(json.dumps(inside(case, blocks), sort_keys=True) + '\n')
             case = dict(case, weight=case.get('weight', 1.0) * 0.5)
         sys.stdout.write(json.dumps(case, sort_keys=True) + '\n')
+    if '--posts' in sys.argv:
+        for case in read_posts(sys.argv[sys.argv.index('--posts') + 1]): sys.stdout.write(json.dumps(case, sort_keys=True) + '\n')
 
 
 main()
