@@ -196,6 +196,29 @@ def load(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.std
     db.run("VACUUM ANALYZE;")
 
 
+VOCABULARY = 50_000
+
+
+def log_word(rank: int) -> str:
+    """The word of this rank: the first is in nearly every log, the last in a few of them."""
+    return f"{WORDS[rank % len(WORDS)]}{hashlib.md5(str(rank).encode()).hexdigest()[:5]}"
+
+
+def logs(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.stderr, flush=True)) -> None:
+    """Words of whole logs for the newest failures, some 400 different ones each, as unequal as words are; straight into failure_log, without logs."""
+    rng, db = random.Random(seed), Psql(dsn)
+    weights = [1 / (i + 3) for i in range(VOCABULARY)]
+    sets = [[log_word(r) for r in set(rng.choices(range(VOCABULARY), weights, k=260))] for _ in range(8000)]
+    db.run("DROP TABLE IF EXISTS corpus_noise; CREATE UNLOGGED TABLE corpus_noise (i integer PRIMARY KEY, words tsvector)")
+    db.copy("corpus_noise", "i, words", ((i, " ".join(f"'{w}'" for w in sorted(s))) for i, s in enumerate(sets)))
+    say("words of logs")
+    db.run("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'; DROP INDEX failure_log_words; ALTER TABLE failure_log DISABLE TRIGGER USER;"
+           "INSERT INTO failure_log (attempt_id, at, words, n, cut) SELECT f.attempt_id, f.at, strip(a.words || b.words || to_tsvector('english', failure_words(concat_ws(' ', f.key_line, f.evidence)))) || array_to_tsvector(failure_tags(f.terms)), 400, false"
+           f"  FROM failure f JOIN corpus_noise a ON a.i = f.attempt_id % 4999 JOIN corpus_noise b ON b.i = 4999 + f.attempt_id % 2999 WHERE f.attempt_id > (SELECT max(attempt_id) FROM failure) - {rows} ORDER BY f.at;"
+           "CREATE INDEX failure_log_words ON failure_log USING gin (words) WITH (gin_pending_list_limit = 2048); ALTER TABLE failure_log ENABLE TRIGGER USER; DROP TABLE corpus_noise;")
+    db.run("VACUUM ANALYZE failure_log")
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)
