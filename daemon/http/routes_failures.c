@@ -8,6 +8,7 @@
  * so quoted texts are then looked for in the logs themselves, one after another, a bounded number a request;
  * the cursor goes on behind the last log looked into, so that nothing is lost by the bound. */
 #include "body.h"
+#include "rows.h"
 #include "failure_filter.h"
 #include <portolan/clock.h>
 #include <stdio.h>
@@ -59,11 +60,6 @@ static struct ptl_store *store_of(struct ptl_request *q)
     return ptl_core_store(ptl_request_core(q));
 }
 
-static void busy(struct ptl_request *q)
-{
-    ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
-}
-
 static void search_free(struct search *s)
 {
     ptl_failure_filter_done(&s->f);
@@ -78,12 +74,6 @@ static const char *query_of(void *ctx, const char *name)
     return ptl_request_query(ctx, name);
 }
 
-static const char *confined(struct ptl_request *q)
-{
-    const char *project = ptl_request_identity(q)->project;
-    return *project ? project : NULL;
-}
-
 /* False: answered. */
 static bool read_filter(struct ptl_request *q, struct ptl_failure_filter *f)
 {
@@ -91,7 +81,7 @@ static bool read_filter(struct ptl_request *q, struct ptl_failure_filter *f)
     const char *project = ptl_request_query(q, "project");
     if (project && *project && !ptl_request_may_project(q, project))
         return false;
-    if (ptl_failure_filter_read(query_of, q, confined(q), ptl_wall_ms(), f, &err) < 0) {
+    if (ptl_failure_filter_read(query_of, q, ptl_request_confined(q), ptl_wall_ms(), f, &err) < 0) {
         ptl_answer_problem(q, 422, "%s", err.text);
         return false;
     }
@@ -200,7 +190,7 @@ static void fail(struct search *s, const struct ptl_error *err)
     else if (err)
         ptl_answer_result(s->q, 200, err->code, NULL, err);
     else
-        busy(s->q);
+        ptl_answer_busy(s->q);
     search_free(s);
 }
 
@@ -619,7 +609,7 @@ static void ask_facets(struct facets *x)
                                           : PTL_SQL_failure_facets_recent,
                   &a);
     if (ptl_batch_run(b, on_facets, x) != 0) {
-        busy(x->q);
+        ptl_answer_busy(x->q);
         facets_free(x);
     }
 }

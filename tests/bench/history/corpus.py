@@ -219,6 +219,18 @@ def logs(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.std
     db.run("VACUUM ANALYZE failure_log")
 
 
+def words_of_people(dsn: str, every: int = 50, say=lambda t: print(t, file=sys.stderr, flush=True)) -> None:
+    """Each so manieth failure gets a diagnosis and a person's word on it, most of them that it is right: what feedback_like looks through."""
+    say("people's words")
+    Psql(dsn).run("SET synchronous_commit = off; ALTER TABLE attempt DISABLE TRIGGER USER; ALTER TABLE feedback DISABLE TRIGGER USER;"
+                  "UPDATE attempt a SET diagnosis = jsonb_build_object('state', 'diagnosed', 'kb', 'old', 'version', 2, 'summary', f.summary, 'fingerprint', f.fingerprint, 'template', t.text, 'platform', f.platform, 'challenges', jsonb_build_array(jsonb_build_object('id', f.challenge_id, 'probability', 0.8)),"
+                  "  'evidence', jsonb_build_array(jsonb_build_object('text', f.key_line, 'line', 1, 'indicator', 'one-' || f.template_id % 400), jsonb_build_object('text', f.key_line, 'line', 2, 'indicator', 'two-' || f.template_id % 397)))"
+                  f"  FROM failure f JOIN failure_template t ON t.id = f.template_id WHERE a.id = f.attempt_id AND f.challenge_id IS NOT NULL AND f.attempt_id % {every} = 0;"
+                  "INSERT INTO feedback (attempt_id, verdict, challenge_id, said_id, by_name) SELECT attempt_id, CASE WHEN template_id % 10 = 0 THEN 'correct' WHEN template_id % 33 = 0 THEN 'not_a_challenge' ELSE 'confirm' END,"
+                  f"  CASE WHEN template_id % 10 = 0 OR template_id % 33 <> 0 THEN challenge_id END, challenge_id, 'ann' FROM failure WHERE challenge_id IS NOT NULL AND attempt_id % {every} = 0 ORDER BY attempt_id;"
+                  "SELECT count(feedback_word_refresh(attempt_id)) FROM feedback; ALTER TABLE attempt ENABLE TRIGGER USER; ALTER TABLE feedback ENABLE TRIGGER USER;")
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)

@@ -186,5 +186,7 @@ def test_the_command_line_asks_the_same(past, told):
     assert near.returncode == 0 and str(told["grid2"]) in near.stdout and "same operator" not in near.stdout and "same tool" in near.stdout
     shown = portolan(past, "failures", "show", str(told["grid"]))
     assert shown.returncode == 0 and "GridSample" in shown.stdout and "ai-edge-litert 2.1.0" in shown.stdout
+    versions = portolan(past, "failures", "search", "--tool", "ai-edge-litert", "--tool-version", ">=1.0,<1.1", "--json")
+    assert ids_of(json.loads(versions.stdout)["items"]) == [told["version"]], versions.stderr
     wrong = portolan(past, "failures", "search", "--tool-version", "2.16")
-    assert wrong.returncode == 2 and "tool" in wrong.stderr
+    assert wrong.returncode == 2 and "of what?" in wrong.stderr
