@@ -183,3 +183,5 @@ SELECT feedback_word_refresh(attempt_id) FROM (SELECT DISTINCT attempt_id FROM f
 -- Re-labelling and trying an indicator walk along failures whose log is there: where retention has taken most, they no longer pass over those that it took.
 DROP INDEX attempt_diagnosed;
 CREATE INDEX attempt_diagnosed ON attempt (id) WHERE diagnosis_state IN ('done', 'failed') AND log_pruned_at IS NULL;
+-- Most answers made anew say what the old ones said, but for the hash of their knowledge: their failures are then not written again, index for index.
+CREATE TRIGGER failure_same BEFORE UPDATE ON failure FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();

@@ -185,6 +185,15 @@ def test_the_index_finds_what_the_window_finds(past, told):
     assert ids_of(page["items"]) == [older]
 
 
+def test_an_answer_that_says_the_same_writes_no_failure_anew(past, told):
+    version = lambda: past.sql(f"SELECT xmin, ctid FROM failure WHERE attempt_id = {told['grid']}")
+    before = version()
+    past.sql(f"UPDATE attempt SET diagnosis = jsonb_set(diagnosis, '{{kb}}', '\"newer\"') WHERE id = {told['grid']}")
+    assert version() == before
+    past.sql(f"UPDATE attempt SET diagnosis = jsonb_set(diagnosis, '{{summary}}', '\"another\"') WHERE id = {told['grid']}")
+    assert version() != before and past.ok("GET", f"/api/v1/attempts/{told['grid']}/failure")["summary"] == "another"
+
+
 def test_saved_searches_are_ones_own_or_shared(past, told):
     ann, bob = past.viewer("ann"), past.viewer("bob")
     inside = past.viewer("inside", "north")
