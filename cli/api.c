@@ -119,6 +119,17 @@ json_t *cli_get_quietly(struct cli *c, const char *path)
     return answer;
 }
 
+void cli_put_query(struct ptl_buf *path, const char *name, const char *value)
+{
+    if (!value || !*value)
+        return;
+    PTL_FREE char *encoded = ptl_url_encode(value);
+    ptl_buf_putc(path, strchr(ptl_buf_str(path), '?') ? '&' : '?');
+    for (const char *p = name; *p; p++)
+        ptl_buf_putc(path, *p == '-' ? '_' : *p);
+    ptl_buf_printf(path, "=%s", encoded);
+}
+
 int cli_list(struct cli *c, const char *path, const char *cursor, const char *start, int64_t limit,
              json_t **ret)
 {

@@ -184,6 +184,9 @@ PTL_NODISCARD int cli_get(struct cli *c, const char *path, json_t **ret);
 json_t *cli_get_quietly(struct cli *c, const char *path);
 /* Says an API failure and returns its exit code. */
 int cli_api_failed(struct cli *c, int result, int status, const struct ptl_error *err);
+/* A parameter more for the query of `path`; none when `value` is NULL or empty. Options are named with
+ * dashes, the API's parameters with underscores. */
+void cli_put_query(struct ptl_buf *path, const char *name, const char *value);
 /* A list over its pages: {"items":[…],"next":…|null} with at most `limit` items. `path` may have a query.
  * A "cut" that the last page told of is in it too. `cursor` is the query parameter that goes on ("after",
  * "before"); NULL: one page. `start` is where to begin; may be NULL. */

@@ -8,28 +8,17 @@ static const char *const filters[] = {"challenge",  "taxonomy",     "platform", 
                                       "tool",       "tool-version", "operator", "branch",  "author", "agent",
                                       "end-reason", "since",        "until",    "resolved"};
 
-static void put_query(struct ptl_buf *path, const char *name, const char *value)
-{
-    if (!value || !*value)
-        return;
-    PTL_FREE char *encoded = ptl_url_encode(value);
-    ptl_buf_putc(path, strchr(ptl_buf_str(path), '?') ? '&' : '?');
-    for (const char *p = name; *p; p++)
-        ptl_buf_putc(path, *p == '-' ? '_' : *p);
-    ptl_buf_printf(path, "=%s", encoded);
-}
-
 static void put_filters(struct cli *c, struct ptl_buf *path)
 {
     PTL_BUF words = PTL_BUF_INIT;
     for (size_t i = 0; cli_arg(c, i); i++)
         ptl_buf_printf(&words, "%s%s", i ? " " : "", cli_arg(c, i));
-    put_query(path, "q", ptl_buf_str(&words));
-    put_query(path, "in", cli_text(c, "in"));
-    put_query(path, "project", cli_project(c));
+    cli_put_query(path, "q", ptl_buf_str(&words));
+    cli_put_query(path, "in", cli_text(c, "in"));
+    cli_put_query(path, "project", cli_project(c));
     for (size_t i = 0; i < PTL_ARRAY_LEN(filters); i++)
-        put_query(path, ptl_str_eq(filters[i], "tool-version") ? "tool-version" : filters[i],
-                  cli_text(c, filters[i]));
+        cli_put_query(path, ptl_str_eq(filters[i], "tool-version") ? "version" : filters[i],
+                      cli_text(c, filters[i]));
 }
 
 static void failure_row(struct cli_table *t, const json_t *f)
@@ -94,7 +83,7 @@ static int csv(struct cli *c)
     struct ptl_http_answer a = {0};
     ptl_buf_puts(&path, "/api/v1/failures.csv");
     put_filters(c, &path);
-    put_query(&path, "sort", cli_text(c, "sort"));
+    cli_put_query(&path, "sort", cli_text(c, "sort"));
     int r = cli_settle(c);
     if (r)
         return r;
@@ -121,7 +110,7 @@ int cli_cmd_failures_search(struct cli *c)
         return csv(c);
     ptl_buf_puts(&path, "/api/v1/failures");
     put_filters(c, &path);
-    put_query(&path, "sort", cli_text(c, "sort"));
+    cli_put_query(&path, "sort", cli_text(c, "sort"));
     int r =
         cli_list(c, ptl_buf_str(&path), "cursor", cli_text(c, "cursor"), cli_int(c, "limit", LIMIT), &list);
     if (r)

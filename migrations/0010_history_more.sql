@@ -132,3 +132,56 @@ END;
 DROP INDEX failure_of_shape, failure_solved;
 CREATE INDEX failure_of_shape ON failure (shape_id, at DESC, attempt_id DESC) INCLUDE (project_id);
 CREATE INDEX failure_solved ON failure (template_id, resolved_at DESC) INCLUDE (project_id, attempt_id) WHERE resolved_at IS NOT NULL;
+
+-- ---------------------------------------------------------------------------------------------- people's words, to be looked up by what they were said of
+-- A diagnosis asks for words on failures like it (feedback_like). It read the newest 2000 of all, each with its attempt, stage and run: five thousand pages a
+-- diagnosis, and older words on the very same failure were not seen. Now one row for each attempt that a word is in force on, with what makes it alike.
+CREATE TABLE feedback_word (
+    attempt_id    bigint PRIMARY KEY REFERENCES attempt ON DELETE CASCADE,
+    feedback_id   bigint NOT NULL,                   -- the newest that was not undone
+    verdict       text NOT NULL,
+    challenge_id  text,
+    said_id       text,
+    by_name       text NOT NULL,
+    project_id    bigint NOT NULL,
+    kind          text NOT NULL,
+    tool          text NOT NULL,                     -- '': a bare command
+    fingerprint   text,
+    template      text,
+    indicators    text[] NOT NULL
+);
+CREATE INDEX feedback_word_fingerprint ON feedback_word (fingerprint, feedback_id);
+CREATE INDEX feedback_word_template ON feedback_word (template, feedback_id);
+CREATE INDEX feedback_word_tool ON feedback_word (kind, tool, feedback_id);
+CREATE INDEX feedback_word_indicators ON feedback_word USING gin (indicators);
+
+CREATE FUNCTION feedback_word_refresh(wanted bigint) RETURNS void LANGUAGE sql
+BEGIN ATOMIC
+    DELETE FROM feedback_word WHERE attempt_id = wanted;
+    INSERT INTO feedback_word (attempt_id, feedback_id, verdict, challenge_id, said_id, by_name, project_id, kind, tool, fingerprint, template, indicators)
+    SELECT a.id, f.id, f.verdict, f.challenge_id, f.said_id, f.by_name, r.project_id, s.kind, COALESCE(s.uses, s.toolchain, ''), a.fingerprint, a.template,
+           ARRAY(SELECT DISTINCT jsonb_array_elements_text(COALESCE(a.indicators, '[]')))
+      FROM feedback f JOIN attempt a ON a.id = f.attempt_id JOIN stage s ON s.id = a.stage_id JOIN run r ON r.id = s.run_id
+     WHERE f.attempt_id = wanted AND f.undone_at IS NULL ORDER BY f.id DESC LIMIT 1;
+END;
+CREATE FUNCTION feedback_word_follows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'feedback' THEN
+        PERFORM feedback_word_refresh(NEW.attempt_id);
+    ELSIF EXISTS (SELECT 1 FROM feedback_word WHERE attempt_id = NEW.id) THEN
+        PERFORM feedback_word_refresh(NEW.id);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER feedback_word_said AFTER INSERT OR UPDATE OF undone_at ON feedback FOR EACH ROW EXECUTE FUNCTION feedback_word_follows();
+-- A newer knowledge may see other lines in it.
+CREATE TRIGGER feedback_word_labelled AFTER UPDATE ON attempt FOR EACH ROW
+    WHEN (OLD.fingerprint IS DISTINCT FROM NEW.fingerprint OR OLD.template IS DISTINCT FROM NEW.template OR OLD.indicators IS DISTINCT FROM NEW.indicators)
+    EXECUTE FUNCTION feedback_word_follows();
+SELECT feedback_word_refresh(attempt_id) FROM (SELECT DISTINCT attempt_id FROM feedback WHERE undone_at IS NULL) f;
+
+-- Re-labelling and trying an indicator walk along failures whose log is there: where retention has taken most, they no longer pass over those that it took.
+DROP INDEX attempt_diagnosed;
+CREATE INDEX attempt_diagnosed ON attempt (id) WHERE diagnosis_state IN ('done', 'failed') AND log_pruned_at IS NULL;
+-- Most answers made anew say what the old ones said, but for the hash of their knowledge: their failures are then not written again, index for index.
+CREATE TRIGGER failure_same BEFORE UPDATE ON failure FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();

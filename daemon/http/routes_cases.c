@@ -1,15 +1,11 @@
 /* routes_cases.c - questions that others asked and the answers they got, beside our own failures.
  * Loop thread. */
 #include "body.h"
+#include "rows.h"
 #include "label.h"
 #include <stdio.h>
 
 enum { CASES_MAX = 500, LIMIT = 50, LIMIT_MAX = 500, EXPORT_PAGE = 100, EXPORT_WAITING_MAX = 1 << 20 };
-
-static void busy(struct ptl_request *q)
-{
-    ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
-}
 
 static bool may_change(struct ptl_request *q)
 {
@@ -95,7 +91,7 @@ static void on_titles(void *ctx, struct ptl_rows *rows, const struct ptl_error *
     ptl_args_json(&a, t->cases);
     ptl_args_str(&a, ptl_request_identity(t->q)->name);
     if (ptl_store_query(ptl_core_store(ptl_request_core(t->q)), PTL_SQL_known_case_put, &a, on_put, t) != 0) {
-        busy(t->q);
+        ptl_answer_busy(t->q);
         taking_free(t);
     }
 }
@@ -177,7 +173,7 @@ void ptl_on_post_kb_cases(struct ptl_request *q)
     t->unplaced = json_object();
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_challenge_titles, NULL, on_titles, t) !=
         0) {
-        busy(q);
+        ptl_answer_busy(q);
         taking_free(t);
     }
 }
@@ -186,22 +182,11 @@ void ptl_on_post_kb_cases(struct ptl_request *q)
 static void on_cases(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     PTL_JSON *items = ptl_rows_array(rows);
     size_t limit = (size_t)ptl_request_query_i64(q, "limit", LIMIT, 1, LIMIT_MAX);
-    json_t *next = json_null();
-    if (json_array_size(items) > limit) {
-        json_array_remove(items, limit);
-        if (!ptl_request_query(q, "q")) {
-            json_decref(next);
-            next = json_incref(json_object_get(json_array_get(items, limit - 1), "id"));
-        }
-    }
-    PTL_JSON *body = json_pack("{s:O,s:o}", "items", items, "next", next);
-    ptl_answer_json(q, 200, body);
+    ptl_answer_page(q, items, ptl_request_query(q, "q") ? NULL : "id", limit);
 }
 
 void ptl_on_get_kb_cases(struct ptl_request *q)
@@ -213,8 +198,7 @@ void ptl_on_get_kb_cases(struct ptl_request *q)
     ptl_args_str(&a, ptl_request_query(q, "q"));
     ptl_args_str(&a, after ? after : "");
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT, 1, LIMIT_MAX) + 1);
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_known_case_list, &a, on_cases, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_known_case_list, &a, on_cases);
 }
 
 /* ---- handing them out, a page after the other, as fast as the peer reads */

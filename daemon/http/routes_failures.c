@@ -8,6 +8,7 @@
  * so quoted texts are then looked for in the logs themselves, one after another, a bounded number a request;
  * the cursor goes on behind the last log looked into, so that nothing is lost by the bound. */
 #include "body.h"
+#include "rows.h"
 #include "failure_filter.h"
 #include <portolan/clock.h>
 #include <stdio.h>
@@ -18,12 +19,13 @@ enum {
     WINDOW = 3000,           /* failures looked at first: some 5 ms */
     WINDOW_WITHOUT = 200000, /* the same where no term can lead to rare ones */
     RANKED_MAX = 1000,       /* matches that are ordered by likeness */
+    COST_BAND = 20000,       /* by cost: then among so many of the costliest */
     LOG_WINDOW = 300,        /* as WINDOW, of whole logs: their words are many, and read row by row */
     LOOK_LOGS = 100,         /* logs looked into for quoted texts, of one page … */
     LOOK_BYTES = 64 << 20,   /* … and how much of them */
     FACET_DENSE = 300,       /* matches among the newest from which on these alone are counted */
     FACET_WINDOW = 5000,
-    FACET_ROWS = 3000, /* counted through the index of terms */
+    FACET_ROWS = 2000, /* counted through the index of terms */
     FACET_VALUES = 100,
     CSV_ROWS = 50000,
     CSV_PAGE = 500,
@@ -41,7 +43,7 @@ struct search {
     bool behind;
     int64_t at_us, id, asked_us;
     char cost[40]; /* or rank: as the database wrote it, so that nothing is lost */
-    int step;      /* 0: window, 1: the index of terms */
+    int step;      /* 0: window, 1: the index of terms; by cost 1: a band, 2: all */
     /* quoted texts in whole logs: the page of candidates, and what of it stood the look */
     struct ptl_rows *rows;
     json_t *items;
@@ -59,11 +61,6 @@ static struct ptl_store *store_of(struct ptl_request *q)
     return ptl_core_store(ptl_request_core(q));
 }
 
-static void busy(struct ptl_request *q)
-{
-    ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
-}
-
 static void search_free(struct search *s)
 {
     ptl_failure_filter_done(&s->f);
@@ -78,12 +75,6 @@ static const char *query_of(void *ctx, const char *name)
     return ptl_request_query(ctx, name);
 }
 
-static const char *confined(struct ptl_request *q)
-{
-    const char *project = ptl_request_identity(q)->project;
-    return *project ? project : NULL;
-}
-
 /* False: answered. */
 static bool read_filter(struct ptl_request *q, struct ptl_failure_filter *f)
 {
@@ -91,7 +82,7 @@ static bool read_filter(struct ptl_request *q, struct ptl_failure_filter *f)
     const char *project = ptl_request_query(q, "project");
     if (project && *project && !ptl_request_may_project(q, project))
         return false;
-    if (ptl_failure_filter_read(query_of, q, confined(q), ptl_wall_ms(), f, &err) < 0) {
+    if (ptl_failure_filter_read(query_of, q, ptl_request_confined(q), ptl_wall_ms(), f, &err) < 0) {
         ptl_answer_problem(q, 422, "%s", err.text);
         return false;
     }
@@ -200,7 +191,7 @@ static void fail(struct search *s, const struct ptl_error *err)
     else if (err)
         ptl_answer_result(s->q, 200, err->code, NULL, err);
     else
-        busy(s->q);
+        ptl_answer_busy(s->q);
     search_free(s);
 }
 
@@ -309,8 +300,8 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     int n = ptl_rows_count(rows), full = (int)s->limit + 1;
     bool complete = n > 0 && ptl_row_bool(rows, 0, "complete"),
          found = n > 0 && !ptl_row_null(rows, 0, "attempt_id");
-    if (s->step == 0 && !complete && n < full) {
-        s->step = 1;
+    if (!complete && n < full && s->step < (s->sort == BY_COST && has_terms(s) ? 2 : 1)) {
+        s->step++;
         ask(s);
         return;
     }
@@ -337,7 +328,9 @@ static enum ptl_sql statement_of(const struct search *s, bool terms)
     if (s->f.in_log)
         return terms ? PTL_SQL_failure_log_find : PTL_SQL_failure_log_recent;
     if (s->sort == BY_COST)
-        return terms ? PTL_SQL_failure_find_costly : PTL_SQL_failure_costly;
+        return !terms         ? PTL_SQL_failure_costly
+               : s->step == 1 ? PTL_SQL_failure_band_costly
+                              : PTL_SQL_failure_find_costly;
     return terms ? PTL_SQL_failure_find : PTL_SQL_failure_recent;
 }
 
@@ -356,6 +349,8 @@ static void ask(struct search *s)
     ptl_args_i64(&a, s->limit + 1);
     if (!terms)
         ptl_args_i64(&a, s->step > 0 ? WINDOW_WITHOUT : s->f.in_log ? LOG_WINDOW : WINDOW);
+    else if (s->sort == BY_COST && s->step == 1)
+        ptl_args_i64(&a, COST_BAND);
     if (ptl_store_query(store_of(s->q), statement_of(s, terms), &a, on_page, s) != 0)
         fail(s, NULL);
 }
@@ -619,7 +614,7 @@ static void ask_facets(struct facets *x)
                                           : PTL_SQL_failure_facets_recent,
                   &a);
     if (ptl_batch_run(b, on_facets, x) != 0) {
-        busy(x->q);
+        ptl_answer_busy(x->q);
         facets_free(x);
     }
 }
@@ -662,7 +657,7 @@ static void on_facets(void *ctx, struct ptl_rows *const *rows, size_t n, const s
                  FACET_ROWS);
     } else if (x->step >= STEP_LOG) {
         capped = !complete;
-        snprintf(note, sizeof(note), "%s%s%s", complete ? "" : "counted among the newest 3000 found",
+        snprintf(note, sizeof(note), "%s%s%s", complete ? "" : "counted among the newest 2000 found",
                  complete || !json_object_get(x->f.terms, "exact") ? "" : "; ",
                  json_object_get(x->f.terms, "exact")
                      ? "logs with these words are counted: whether they stand together is seen in the list"

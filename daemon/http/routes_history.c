@@ -1,27 +1,12 @@
 /* routes_history.c - of the past: what is similar, what turned stages green, trends, saved searches. The
  * search itself is in routes_failures.c. */
 #include "body.h"
+#include "rows.h"
 #include "failure_filter.h"
 #include <portolan/clock.h>
 #include <stdio.h>
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 500 };
-
-static struct ptl_store *store_of(struct ptl_request *q)
-{
-    return ptl_core_store(ptl_request_core(q));
-}
-
-static void busy(struct ptl_request *q)
-{
-    ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
-}
-
-static const char *confined(struct ptl_request *q)
-{
-    const char *project = ptl_request_identity(q)->project;
-    return *project ? project : NULL;
-}
 
 /* ---- what belongs to an attempt: its project decides whether a confined token may see it */
 struct of_attempt {
@@ -33,10 +18,8 @@ static void on_attempt_project(void *ctx, struct ptl_rows *rows, const struct pt
 {
     struct ptl_request *q = ctx;
     const struct of_attempt *o = ptl_request_get(q);
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     if (ptl_rows_count(rows) == 0) {
         ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
         return;
@@ -47,11 +30,10 @@ static void on_attempt_project(void *ctx, struct ptl_rows *rows, const struct pt
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
     if (o->sql != PTL_SQL_failure_get) {
-        ptl_args_str(&a, confined(q));
+        ptl_args_str(&a, ptl_request_confined(q));
         ptl_args_i64(&a, ptl_request_query_i64(q, "limit", 20, 1, 100));
     }
-    if (ptl_store_query(store_of(q), o->sql, &a, o->fn, q) != 0)
-        busy(q);
+    ptl_ask(q, o->sql, &a, o->fn);
 }
 
 static void ask_attempt(struct ptl_request *q, const struct of_attempt *o)
@@ -60,8 +42,7 @@ static void ask_attempt(struct ptl_request *q, const struct of_attempt *o)
     ptl_request_set(q, (void *)(uintptr_t)o, NULL);
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    if (ptl_store_query(store_of(q), PTL_SQL_attempt_run, &a, on_attempt_project, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_attempt_run, &a, on_attempt_project);
 }
 
 static void on_failure(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
@@ -117,10 +98,8 @@ static void on_similar(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     static const char *const inner[] = {"line",      "lines",          "same_print",  "same_operator",
                                         "same_tool", "same_challenge", "same_project"};
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     json_t *items = json_array(), *groups = json_array(), *group = NULL;
     int64_t of = -1;
     for (int i = 0; i < ptl_rows_count(rows); i++) {
@@ -169,7 +148,7 @@ void ptl_on_post_saved_query(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_str(&a, ptl_request_identity(q)->name);
-    ptl_args_str(&a, confined(q));
+    ptl_args_str(&a, ptl_request_confined(q));
     ptl_args_str(&a, name);
     ptl_args_str(&a, *query == '?' ? query + 1 : query);
     ptl_args_bool(&a, ptl_json_flag(body, "shared", false));
@@ -194,25 +173,13 @@ void ptl_on_delete_saved_query(struct ptl_request *q)
                                        .absent = "no such saved search of yours"});
 }
 
-static void on_items(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
-{
-    struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
-        return;
-    }
-    PTL_JSON *body = json_pack("{s:o,s:n}", "items", ptl_rows_array(rows), "next");
-    ptl_answer_json(q, 200, body);
-}
-
 void ptl_on_get_saved_queries(struct ptl_request *q)
 {
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_str(&a, ptl_request_identity(q)->name);
-    ptl_args_str(&a, confined(q));
-    if (ptl_store_query(store_of(q), PTL_SQL_saved_query_list, &a, on_items, q) != 0)
-        busy(q);
+    ptl_args_str(&a, ptl_request_confined(q));
+    ptl_ask(q, PTL_SQL_saved_query_list, &a, ptl_on_items);
 }
 
 /* ---- what turned it green */
@@ -220,7 +187,7 @@ static const char *const resolution_states[] = {"candidate", "confirmed", "rejec
 
 void ptl_on_get_attempt_resolutions(struct ptl_request *q)
 {
-    static const struct of_attempt resolutions = {PTL_SQL_resolution_of, on_items};
+    static const struct of_attempt resolutions = {PTL_SQL_resolution_of, ptl_on_items};
     ask_attempt(q, &resolutions);
 }
 
@@ -228,18 +195,10 @@ static void on_resolutions(void *ctx, struct ptl_rows *rows, const struct ptl_er
 {
     struct ptl_request *q = ctx;
     size_t limit = (size_t)ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX);
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     PTL_JSON *items = ptl_rows_array(rows);
-    json_t *next = json_null();
-    if (json_array_size(items) > limit) {
-        json_array_remove(items, limit);
-        next = json_incref(json_object_get(json_array_get(items, limit - 1), "id"));
-    }
-    PTL_JSON *body = json_pack("{s:O,s:o}", "items", items, "next", next);
-    ptl_answer_json(q, 200, body);
+    ptl_answer_page(q, items, "id", limit);
 }
 
 static bool one_of(const char *const *choices, const char *value)
@@ -256,7 +215,7 @@ static bool project_of(struct ptl_request *q, const char **ret)
     const char *asked = ptl_request_query(q, "project");
     if (asked && *asked && !ptl_request_may_project(q, asked))
         return false;
-    *ret = confined(q) ? confined(q) : asked && *asked ? asked : NULL;
+    *ret = ptl_request_confined(q) ? ptl_request_confined(q) : asked && *asked ? asked : NULL;
     return true;
 }
 
@@ -276,8 +235,7 @@ void ptl_on_get_resolutions(struct ptl_request *q)
     ptl_args_str(&a, state);
     ptl_args_i64(&a, ptl_request_query_i64(q, "before", 0, 0, INT64_MAX));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX) + 1);
-    if (ptl_store_query(store_of(q), PTL_SQL_resolution_list, &a, on_resolutions, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_resolution_list, &a, on_resolutions);
 }
 
 static void on_resolution(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
@@ -298,8 +256,7 @@ void ptl_on_get_resolution(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    if (ptl_store_query(store_of(q), PTL_SQL_resolution_get, &a, on_resolution, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_resolution_get, &a, on_resolution);
 }
 
 void ptl_on_patch_resolution(struct ptl_request *q)
@@ -329,7 +286,7 @@ void ptl_on_patch_resolution(struct ptl_request *q)
     ptl_args_bool(&a, said != NULL);
     ptl_args_str(&a, note);
     ptl_args_str(&a, ptl_request_identity(q)->name);
-    ptl_args_str(&a, confined(q));
+    ptl_args_str(&a, ptl_request_confined(q));
     ptl_write_one(q, PTL_SQL_resolution_decide, &a,
                   (struct ptl_writing){.action = state ? ptl_str_eq(state, "confirmed") ? "resolution.confirm"
                                                          : ptl_str_eq(state, "rejected") ? "resolution.reject"
@@ -383,8 +340,7 @@ void ptl_on_get_trends(struct ptl_request *q)
     ptl_args_str(&a, interval);
     ptl_args_str(&a, from);
     ptl_args_str(&a, *to ? to : NULL);
-    if (ptl_store_query(store_of(q), PTL_SQL_trend, &a, on_items, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_trend, &a, ptl_on_items);
 }
 
 void ptl_on_get_trend_operators(struct ptl_request *q)
@@ -397,8 +353,7 @@ void ptl_on_get_trend_operators(struct ptl_request *q)
     ptl_args_str(&a, project);
     ptl_args_str(&a, ptl_request_query(q, "platform"));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX));
-    if (ptl_store_query(store_of(q), PTL_SQL_trend_operators, &a, on_items, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_trend_operators, &a, ptl_on_items);
 }
 
 void ptl_on_get_trend_toolchains(struct ptl_request *q)
@@ -410,6 +365,5 @@ void ptl_on_get_trend_toolchains(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, project);
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX));
-    if (ptl_store_query(store_of(q), PTL_SQL_trend_toolchains, &a, on_items, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_trend_toolchains, &a, ptl_on_items);
 }

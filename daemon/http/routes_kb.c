@@ -4,6 +4,7 @@
  * are judged by is nobody's single project's to change. Ids hold slashes, so they travel as query parameters.
  */
 #include "body.h"
+#include "rows.h"
 #include "files.h"
 #include <portolan/buf.h>
 #include <portolan/hash.h>
@@ -11,15 +12,10 @@
 
 enum { LIMIT = 50, LIMIT_MAX = 500, CHANGES_MAX = 100, TRY_DEFAULT = 200, TRY_MAX = 2000, YAML_MAX = 65536 };
 
-static void busy(struct ptl_request *q)
-{
-    ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
-}
-
 static const char *only_project(struct ptl_request *q)
 {
-    const char *confined = ptl_request_identity(q)->project;
-    return *confined ? confined : ptl_request_query(q, "project");
+    const char *confined = ptl_request_confined(q);
+    return confined ? confined : ptl_request_query(q, "project");
 }
 
 static bool may_change(struct ptl_request *q)
@@ -75,17 +71,6 @@ static bool refused(struct ptl_request *q, int result, const json_t *answer, con
 }
 
 /* ---- reading */
-static void on_items(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
-{
-    struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
-        return;
-    }
-    PTL_JSON *body = json_pack("{s:o,s:n}", "items", ptl_rows_array(rows), "next");
-    ptl_answer_json(q, 200, body);
-}
-
 void ptl_on_get_kb_challenges(struct ptl_request *q)
 {
     struct ptl_args a;
@@ -94,8 +79,7 @@ void ptl_on_get_kb_challenges(struct ptl_request *q)
     ptl_args_str(&a, ptl_request_query(q, "taxonomy"));
     ptl_args_str(&a, ptl_request_query(q, "q"));
     ptl_args_bool(&a, ptl_str_eq(ptl_request_query(q, "retired"), "true"));
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_tree, &a, on_items, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_kb_tree, &a, ptl_on_items);
 }
 
 static void set_etag(struct ptl_request *q, int64_t revision)
@@ -132,30 +116,16 @@ void ptl_on_get_kb_challenge(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_str(&a, id);
     ptl_args_str(&a, only_project(q));
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_node, &a, on_challenge, q) != 0)
-        busy(q);
-}
-
-static void answer_page(struct ptl_request *q, json_t *items, const char *cursor, size_t limit)
-{
-    json_t *next = json_null();
-    if (json_array_size(items) > limit) {
-        json_array_remove(items, json_array_size(items) - 1);
-        next = json_incref(json_object_get(json_array_get(items, json_array_size(items) - 1), cursor));
-    }
-    PTL_JSON *body = json_pack("{s:O,s:o}", "items", items, "next", next);
-    ptl_answer_json(q, 200, body);
+    ptl_ask(q, PTL_SQL_kb_node, &a, on_challenge);
 }
 
 static void on_indicators(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     PTL_JSON *items = ptl_rows_array(rows);
-    answer_page(q, items, "id", (size_t)ptl_request_query_i64(q, "limit", LIMIT, 1, LIMIT_MAX));
+    ptl_answer_page(q, items, "id", (size_t)ptl_request_query_i64(q, "limit", LIMIT, 1, LIMIT_MAX));
 }
 
 void ptl_on_get_kb_indicators(struct ptl_request *q)
@@ -168,9 +138,7 @@ void ptl_on_get_kb_indicators(struct ptl_request *q)
     ptl_args_bool(&a, ptl_str_eq(ptl_request_query(q, "retired"), "true"));
     ptl_args_str(&a, ptl_request_query(q, "after"));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT, 1, LIMIT_MAX) + 1);
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_indicator_find, &a, on_indicators,
-                        q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_kb_indicator_find, &a, on_indicators);
 }
 
 static void no_indicator(struct ptl_request *q, const char *id)
@@ -210,7 +178,7 @@ void ptl_on_get_kb_indicator(struct ptl_request *q)
 {
     const char *id = id_of(q);
     if (id && !ask_indicator(q, id, on_indicator, q))
-        busy(q);
+        ptl_answer_busy(q);
 }
 
 static char *yaml_of_change(const char *object, const json_t *data)
@@ -225,10 +193,8 @@ static void on_changes(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     struct ptl_request *q = ctx;
     size_t i;
     json_t *v;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     PTL_JSON *items = ptl_rows_array(rows);
     json_array_foreach(items, i, v)
     {
@@ -241,7 +207,7 @@ static void on_changes(void *ctx, struct ptl_rows *rows, const struct ptl_error 
             ptl_kb_diff(before, after, &diff);
         json_object_set_new(v, "diff", json_string(ptl_buf_str(&diff)));
     }
-    answer_page(q, items, "id", (size_t)ptl_request_query_i64(q, "limit", LIMIT, 1, CHANGES_MAX));
+    ptl_answer_page(q, items, "id", (size_t)ptl_request_query_i64(q, "limit", LIMIT, 1, CHANGES_MAX));
 }
 
 void ptl_on_get_kb_changes(struct ptl_request *q)
@@ -255,8 +221,7 @@ void ptl_on_get_kb_changes(struct ptl_request *q)
     else
         ptl_args_null(&a);
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT, 1, CHANGES_MAX) + 1);
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_change_list, &a, on_changes, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_kb_change_list, &a, on_changes);
 }
 
 /* ---- one object changed */
@@ -337,7 +302,7 @@ static void save(struct saving *s)
     if (ptl_store_query(ptl_core_store(ptl_request_core(s->q)),
                         s->is_entry ? PTL_SQL_kb_entry_put : PTL_SQL_kb_indicator_save, &a, on_saved,
                         s) != 0) {
-        busy(s->q);
+        ptl_answer_busy(s->q);
         saving_free(s);
     }
 }
@@ -384,7 +349,7 @@ static void on_checked(void *ctx, int result, const json_t *answer, const struct
         }
         if (ask_indicator(q, s->id, on_existing, s))
             return;
-        busy(q);
+        ptl_answer_busy(q);
     }
     saving_free(s);
 }
@@ -473,8 +438,7 @@ static void set_retired(struct ptl_request *q, bool retired)
     ptl_args_str(&a, id);
     ptl_args_bool(&a, retired);
     ptl_args_str(&a, ptl_request_identity(q)->name);
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_retire, &a, on_retired, q) != 0)
-        busy(q);
+    ptl_ask(q, PTL_SQL_kb_retire, &a, on_retired);
 }
 
 void ptl_on_post_kb_retire(struct ptl_request *q)
@@ -528,7 +492,7 @@ static void on_try_stored(void *ctx, struct ptl_rows *rows, const struct ptl_err
 static void try_stored(struct trying *t)
 {
     if (!ask_indicator(t->q, t->id, on_try_stored, t)) {
-        busy(t->q);
+        ptl_answer_busy(t->q);
         trying_free(t);
     }
 }
@@ -576,10 +540,8 @@ void ptl_on_post_kb_try(struct ptl_request *q)
 static void on_state_for_export(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     ptl_core_curate(ptl_request_core(q), PTL_CURATE_FOLDER,
                     json_pack("{s:o}", "state", ptl_row_json(rows, 0, "state")), ptl_answer_core, q);
 }
@@ -588,7 +550,7 @@ void ptl_on_get_kb_export(struct ptl_request *q)
 {
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_state, NULL, on_state_for_export,
                         q) != 0)
-        busy(q);
+        ptl_answer_busy(q);
 }
 
 struct importing {
@@ -679,7 +641,7 @@ static void write_plan(struct ptl_request *q, const json_t *plan, json_t *answer
     struct importing *i = ptl_xcalloc(1, sizeof(*i));
     *i = (struct importing){q, answer};
     if (ptl_batch_run(batch, on_imported, i) != 0) {
-        busy(q);
+        ptl_answer_busy(q);
         json_decref(answer);
         free(i);
     }
@@ -711,10 +673,8 @@ static void on_planned(void *ctx, int result, const json_t *plan, const struct p
 static void on_state_for_import(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     ptl_core_curate(ptl_request_core(q), PTL_CURATE_PLAN,
                     json_pack("{s:O,s:o}", "files", json_object_get(ptl_request_json(q), "files"), "state",
                               ptl_row_json(rows, 0, "state")),
@@ -735,17 +695,15 @@ void ptl_on_post_kb_import(struct ptl_request *q)
     }
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_state, NULL, on_state_for_import,
                         q) != 0)
-        busy(q);
+        ptl_answer_busy(q);
 }
 
 /* ---- the text model */
 static void on_model(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     size_t len = 0;
     const void *data = ptl_rows_count(rows) ? ptl_row_bytes(rows, 0, "data", &len) : NULL;
     PTL_JSON *o = ptl_rows_count(rows) ? ptl_row_object(rows, 0) : json_object();
@@ -764,15 +722,13 @@ void ptl_on_get_kb_model(struct ptl_request *q)
     ptl_args_init(&a);
     ptl_args_bool(&a, ptl_request_query_i64(q, "data", 0, 0, 1) == 1);
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_model_get, &a, on_model, q) != 0)
-        busy(q);
+        ptl_answer_busy(q);
 }
 
 static void model_written(struct ptl_request *q, bool own, const struct ptl_error *err)
 {
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
+    if (ptl_rows_failed(q, err))
         return;
-    }
     ptl_audit(q, own ? "kb.model.set" : "kb.model.reset", "text model", NULL);
     PTL_JSON *o = json_pack("{s:b}", "own", own);
     ptl_answer_json(q, 200, o);
@@ -797,7 +753,7 @@ static void put_model(struct ptl_request *q, const void *data, size_t len, int64
     ptl_args_str(&a, ptl_request_identity(q)->name);
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_kb_model_put, &a,
                         data ? on_model_set : on_model_reset, q) != 0)
-        busy(q);
+        ptl_answer_busy(q);
 }
 
 static void on_model_checked(void *ctx, int result, const json_t *answer, const struct ptl_error *err)

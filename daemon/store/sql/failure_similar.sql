@@ -38,5 +38,5 @@ WITH me AS MATERIALIZED (
 )
 SELECT round(g.score::numeric, 3)::double precision AS score, round(g.line::numeric, 2)::double precision AS line, round(LEAST(1, g.lines)::numeric, 2)::double precision AS lines, COALESCE(g.same_print, false) AS same_print,
        COALESCE(g.same_operator, false) AS same_operator, g.same_tool, COALESCE(g.same_challenge, false) AS same_challenge, g.same_project, t.text AS template, v.*
-  FROM (SELECT * FROM grouped WHERE place <= 8 ORDER BY best DESC, template_id, place LIMIT $3::bigint) g JOIN failure_item v ON v.attempt_id = g.attempt_id LEFT JOIN failure_template t ON t.id = g.template_id
+  FROM (SELECT * FROM grouped WHERE place <= GREATEST(8, $3::bigint / 2) ORDER BY best DESC, template_id, place LIMIT $3::bigint) g JOIN failure_item v ON v.attempt_id = g.attempt_id LEFT JOIN failure_template t ON t.id = g.template_id
  ORDER BY g.best DESC, g.template_id, g.place;

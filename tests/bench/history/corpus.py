@@ -196,6 +196,41 @@ def load(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.std
     db.run("VACUUM ANALYZE;")
 
 
+VOCABULARY = 50_000
+
+
+def log_word(rank: int) -> str:
+    """The word of this rank: the first is in nearly every log, the last in a few of them."""
+    return f"{WORDS[rank % len(WORDS)]}{hashlib.md5(str(rank).encode()).hexdigest()[:5]}"
+
+
+def logs(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.stderr, flush=True)) -> None:
+    """Words of whole logs for the newest failures, some 400 different ones each, as unequal as words are; straight into failure_log, without logs."""
+    rng, db = random.Random(seed), Psql(dsn)
+    weights = [1 / (i + 3) for i in range(VOCABULARY)]
+    sets = [[log_word(r) for r in set(rng.choices(range(VOCABULARY), weights, k=260))] for _ in range(8000)]
+    db.run("DROP TABLE IF EXISTS corpus_noise; CREATE UNLOGGED TABLE corpus_noise (i integer PRIMARY KEY, words tsvector)")
+    db.copy("corpus_noise", "i, words", ((i, " ".join(f"'{w}'" for w in sorted(s))) for i, s in enumerate(sets)))
+    say("words of logs")
+    db.run("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'; DROP INDEX failure_log_words; ALTER TABLE failure_log DISABLE TRIGGER USER;"
+           "INSERT INTO failure_log (attempt_id, at, words, n, cut) SELECT f.attempt_id, f.at, strip(a.words || b.words || to_tsvector('english', failure_words(concat_ws(' ', f.key_line, f.evidence)))) || array_to_tsvector(failure_tags(f.terms)), 400, false"
+           f"  FROM failure f JOIN corpus_noise a ON a.i = f.attempt_id % 4999 JOIN corpus_noise b ON b.i = 4999 + f.attempt_id % 2999 WHERE f.attempt_id > (SELECT max(attempt_id) FROM failure) - {rows} ORDER BY f.at;"
+           "CREATE INDEX failure_log_words ON failure_log USING gin (words) WITH (gin_pending_list_limit = 2048); ALTER TABLE failure_log ENABLE TRIGGER USER; DROP TABLE corpus_noise;")
+    db.run("VACUUM ANALYZE failure_log")
+
+
+def words_of_people(dsn: str, every: int = 50, say=lambda t: print(t, file=sys.stderr, flush=True)) -> None:
+    """Each so manieth failure gets a diagnosis and a person's word on it, most of them that it is right: what feedback_like looks through."""
+    say("people's words")
+    Psql(dsn).run("SET synchronous_commit = off; ALTER TABLE attempt DISABLE TRIGGER USER; ALTER TABLE feedback DISABLE TRIGGER USER;"
+                  "UPDATE attempt a SET diagnosis = jsonb_build_object('state', 'diagnosed', 'kb', 'old', 'version', 2, 'summary', f.summary, 'fingerprint', f.fingerprint, 'template', t.text, 'platform', f.platform, 'challenges', jsonb_build_array(jsonb_build_object('id', f.challenge_id, 'probability', 0.8)),"
+                  "  'evidence', jsonb_build_array(jsonb_build_object('text', f.key_line, 'line', 1, 'indicator', 'one-' || f.template_id % 400), jsonb_build_object('text', f.key_line, 'line', 2, 'indicator', 'two-' || f.template_id % 397)))"
+                  f"  FROM failure f JOIN failure_template t ON t.id = f.template_id WHERE a.id = f.attempt_id AND f.challenge_id IS NOT NULL AND f.attempt_id % {every} = 0;"
+                  "INSERT INTO feedback (attempt_id, verdict, challenge_id, said_id, by_name) SELECT attempt_id, CASE WHEN template_id % 10 = 0 THEN 'correct' WHEN template_id % 33 = 0 THEN 'not_a_challenge' ELSE 'confirm' END,"
+                  f"  CASE WHEN template_id % 10 = 0 OR template_id % 33 <> 0 THEN challenge_id END, challenge_id, 'ann' FROM failure WHERE challenge_id IS NOT NULL AND attempt_id % {every} = 0 ORDER BY attempt_id;"
+                  "SELECT count(feedback_word_refresh(attempt_id)) FROM feedback; ALTER TABLE attempt ENABLE TRIGGER USER; ALTER TABLE feedback ENABLE TRIGGER USER;")
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)

@@ -8,7 +8,7 @@ import subprocess
 from urllib.parse import quote
 
 import pytest
-from portolan import BUILD, wait_for
+from portolan import BUILD, TOP, wait_for
 
 GRID = "Traceback (most recent call last):\nRuntimeError: Encountered unresolved custom op: GridSample{}.\nNode number 7 (GridSample{}) failed to prepare.\n"
 VERSION = "ERROR: Didn't find op for builtin opcode 'CONV_2D' version '{}'. An older version of this builtin might be supported.\nERROR: Registration failed.\n"
@@ -155,6 +155,45 @@ def test_csv_is_safe_to_open(past, told):
     assert len(rows) == len(past.failures("project=south&limit=500"))
 
 
+def statement(past, name: str, *args: str) -> list[list[str]]:
+    """What a statement of the daemon gives, as it stands in its file."""
+    text = "\n".join(line for line in (TOP / "daemon" / "store" / "sql" / f"{name}.sql").read_text().splitlines() if not line.startswith("--"))
+    out = past.sql(f"PREPARE asked AS {text} EXECUTE asked({', '.join(args)})")
+    return [line.split("|") for line in out.splitlines() if line != "PREPARE"]
+
+
+def test_the_index_finds_what_the_window_finds(past, told):
+    """So few failures are all among the newest: what is asked when they are not, month by month and by cost, is asked here."""
+    old = past.fail("north", "RuntimeError: a reluctant thylacine from long ago\n")
+    older = past.fail("north", "RuntimeError: a reluctant thylacine, longer ago\n")
+    past.sql(f"UPDATE attempt SET ended_at = ended_at - interval '100 days' WHERE id = {old}; UPDATE attempt SET ended_at = ended_at - interval '500 days', duration_ms = 600000 WHERE id = {older}")
+    for f in ('{"words": "unresolved"}', '{"words": "thylacine"}', '{"project": "north"}', '{"words": "unresolved", "project": "south"}', '{"exact": ["thylacine, longer"]}', '{"tool": "ai-edge-litert", "version": {"tool": "ai-edge-litert", "prefix": "1"}}', '{"words": "absent"}'):
+        for since, until, resolved in (("NULL", "NULL", "NULL"), ("now() - interval '200 days'", "NULL", "NULL"), ("NULL", "now() - interval '200 days'", "NULL"), ("NULL", "NULL", "false")):
+            common = (f"'{f}'", since, until, resolved)
+            window = [r[2] for r in statement(past, "failure_recent", *common, "NULL", str(2**62), "500", "3000")]
+            found = [r[2] for r in statement(past, "failure_find", *common, "NULL", str(2**62), "500")]
+            assert found == [i for i in window if i], (f, since, until, resolved)
+            ranked = {r[5] for r in statement(past, "failure_rank", *common, "500", "3000", "1000", "NULL", "0", "NULL")}
+            assert ranked == {r[5] for r in statement(past, "failure_rank", *common, "500", "NULL", "1000", "NULL", "0", "NULL")}, (f, since, until)
+            counts = [{tuple(r[:3]) for r in statement(past, f"failure_facets_{how}", *common, "3000", "100") if r[0] != "since"} for how in ("recent", "find")]
+            assert counts[0] == counts[1], (f, since, until, resolved)
+            costly = [r[2] for r in statement(past, "failure_costly", *common, "NULL", str(2**62), "500", "3000")]
+            for how, *band in (("band", "3000"), ("find",)):
+                assert [r[2] for r in statement(past, f"failure_{how}_costly", *common, "NULL", str(2**62), "500", *band)] == (costly if how == "band" else [i for i in costly if i]), (how, f)
+    assert {r[0] for r in statement(past, "failure_band_costly", "'{\"words\": \"unresolved\"}'", "NULL", "NULL", "NULL", "NULL", str(2**62), "500", "1")} == {"f"}, "a band says that there is more"
+    page = past.ok("GET", "/api/v1/failures?q=thylacine&sort=cost&limit=1")
+    assert ids_of(page["items"]) == [older]
+
+
+def test_an_answer_that_says_the_same_writes_no_failure_anew(past, told):
+    version = lambda: past.sql(f"SELECT xmin, ctid FROM failure WHERE attempt_id = {told['grid']}")
+    before = version()
+    past.sql(f"UPDATE attempt SET diagnosis = jsonb_set(diagnosis, '{{kb}}', '\"newer\"') WHERE id = {told['grid']}")
+    assert version() == before
+    past.sql(f"UPDATE attempt SET diagnosis = jsonb_set(diagnosis, '{{summary}}', '\"another\"') WHERE id = {told['grid']}")
+    assert version() != before and past.ok("GET", f"/api/v1/attempts/{told['grid']}/failure")["summary"] == "another"
+
+
 def test_saved_searches_are_ones_own_or_shared(past, told):
     ann, bob = past.viewer("ann"), past.viewer("bob")
     inside = past.viewer("inside", "north")
@@ -186,5 +225,7 @@ def test_the_command_line_asks_the_same(past, told):
     assert near.returncode == 0 and str(told["grid2"]) in near.stdout and "same operator" not in near.stdout and "same tool" in near.stdout
     shown = portolan(past, "failures", "show", str(told["grid"]))
     assert shown.returncode == 0 and "GridSample" in shown.stdout and "ai-edge-litert 2.1.0" in shown.stdout
+    versions = portolan(past, "failures", "search", "--tool", "ai-edge-litert", "--tool-version", ">=1.0,<1.1", "--json")
+    assert ids_of(json.loads(versions.stdout)["items"]) == [told["version"]], versions.stderr
     wrong = portolan(past, "failures", "search", "--tool-version", "2.16")
-    assert wrong.returncode == 2 and "tool" in wrong.stderr
+    assert wrong.returncode == 2 and "of what?" in wrong.stderr
