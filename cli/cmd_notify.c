@@ -166,6 +166,7 @@ int cli_cmd_notify_channel_list(struct cli *c)
         {"DIGEST",     false, false},
         {"QUIET",      false, true },
         {"SENT",       true,  false},
+        {"STATE",      false, false},
         {"LAST ERROR", false, true }
     };
     PTL_JSON *list = NULL;
@@ -200,6 +201,8 @@ int cli_cmd_notify_channel_list(struct cli *c)
         else
             cli_table_cell(t, CLI_PLAIN, "%s", "");
         cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(h, "sent", 0));
+        const char *state = ptl_json_str(h, "state", "ok");
+        cli_table_cell(t, ptl_str_eq(state, "ok") ? CLI_GREEN : CLI_RED, "%s", state);
         cli_table_cell(t, CLI_RED, "%s", ptl_json_str(h, "last_error", ""));
     }
     cli_table_print(t, &b, c->width, c->color);

@@ -33,6 +33,7 @@ struct job {
     struct job *next, **prev;
     struct ptl_mail_server server;
     int64_t ids[ONE_MAX], tries;
+    struct ptl_message_tries stand;
     size_t n;
     char *channel, *to, *what;
     struct ptl_buf message;
@@ -147,14 +148,9 @@ static void mail_run(struct ptl_work *w)
 static void mail_done(struct ptl_work *w)
 {
     struct job *j = (struct job *)w;
-    struct ptl_status_outcome o = {.verdict = PTL_STATUS_SENT};
+    struct ptl_status_outcome o;
     if (j->tell && w->result != -ECANCELED) {
-        if (w->result < 0) {
-            o.verdict = w->result == -EPERM || j->tries >= PTL_MESSAGE_TRIES_MAX ? PTL_STATUS_GIVE_UP
-                                                                                 : PTL_STATUS_RETRY;
-            o.wait_ms = ptl_status_backoff_ms(j->tries, dice());
-            ptl_status_explain(&o, "%s", j->err.text);
-        }
+        ptl_message_judge_mail(w->result, &j->err, &j->stand, dice(), &o);
         settle(j, &o);
     }
     job_free(j);
@@ -163,12 +159,12 @@ static void mail_done(struct ptl_work *w)
 static void send_mail(struct ptl_tell *t, struct job *j, const struct ptl_message *list, size_t n,
                       const struct ptl_message_for *f, const char *to)
 {
-    struct ptl_status_outcome o = {.verdict = PTL_STATUS_RETRY, .wait_ms = 300000};
+    struct ptl_status_outcome o = {.verdict = PTL_STATUS_RETRY};
     PTL_BUF text = PTL_BUF_MAX(1 << 20);
     if (!t->smtp_url) {
-        if (j->tries >= PTL_MESSAGE_TRIES_MAX)
-            o.verdict = PTL_STATUS_GIVE_UP;
-        ptl_status_explain(&o, "this daemon has no smtp-url, so no mail goes out");
+        struct ptl_error none = PTL_ERROR_INIT;
+        ptl_error_set(&none, -ENOENT, "this daemon has no smtp-url, so no mail goes out");
+        ptl_message_judge_mail(-ENOENT, &none, &j->stand, dice(), &o);
         settle(j, &o);
         job_free(j);
         return;
@@ -204,7 +200,7 @@ static void on_answer(void *ctx, int result, const struct ptl_http_answer *a, co
     struct job *j = ctx;
     if (j->tell) {
         struct ptl_status_outcome o;
-        ptl_message_judge(result, a, err, j->tries, dice(), &o);
+        ptl_message_judge(result, a, err, &j->stand, ptl_wall_ms() / 1000, dice(), &o);
         settle(j, &o);
     }
     job_free(j);
@@ -320,7 +316,12 @@ static void tell_group(struct ptl_tell *t, struct ptl_rows *rows, const int *at,
         list[i] = (struct ptl_message){ptl_row_str(rows, at[i], "event"), data[i]};
         j->ids[i] = ptl_row_i64(rows, at[i], "id");
         int64_t tries = ptl_row_i64(rows, at[i], "tries");
+        int64_t tried_for_s = ptl_row_i64(rows, at[i], "tried_for_s");
         j->tries = tries > j->tries ? tries : j->tries;
+        j->stand.fails = ptl_row_i64(rows, at[i], "fails");
+        /* of several the newest decides: what is given up is given up together */
+        if (i == 0 || tried_for_s < j->stand.tried_for_s)
+            j->stand.tried_for_s = tried_for_s;
     }
     j->n = n;
     j->what = ptl_message_subject(list, n);
