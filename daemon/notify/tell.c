@@ -5,6 +5,7 @@
  * channel go out as one. Mails block and go on the pool, HTTP rides the loop. Woken by NOTIFY and by a timer,
  * which also serves retries, due dates and the forgetting of what is old. Loop thread. */
 #include "tell.h"
+#include "looker.h"
 #include "mail.h"
 #include "message.h"
 #include <portolan/clock.h>
@@ -17,9 +18,8 @@
 enum {
     RUNNING_MAX = 8,
     CLAIM_MAX = 100,
-    ONE_MAX = 50, /* happenings in one digest */
-    LOOK_MS = 2000,
-    DUE_EVERY = 10, /* looks */
+    ONE_MAX = 50,   /* happenings in one digest */
+    DUE_EVERY = 10, /* ticks of the looker */
     PRUNE_EVERY = 1800,
     TIMEOUT_MS = 20000,
     CONNECT_MS = 5000,
@@ -40,38 +40,13 @@ struct job {
     struct ptl_error err;
 };
 
-struct look {
-    struct ptl_tell *tell;
-};
-
 struct ptl_tell {
     struct ptl_core *core;
-    struct ptl_timer *every, *soon;
+    struct ptl_looker *looker;
     struct job *jobs;
-    unsigned running, looks;
-    struct look *look;
-    bool again;
+    unsigned running, ticks;
     char *smtp_url, *smtp_from, *smtp_user, *smtp_password, *smtp_ca, *host;
 };
-
-static void look(void *ctx);
-
-static void wake(struct ptl_tell *t)
-{
-    ptl_timer_after(t->soon, 0);
-}
-
-static void on_notify(void *ctx, const char *payload PTL_UNUSED)
-{
-    wake(ctx);
-}
-
-static uint32_t dice(void)
-{
-    uint32_t v;
-    ptl_random(&v, sizeof(v));
-    return v;
-}
 
 static void store_result(struct ptl_tell *t, const int64_t *ids, size_t n, const char *verdict,
                          const char *text, int64_t wait_ms)
@@ -86,7 +61,7 @@ static void store_result(struct ptl_tell *t, const int64_t *ids, size_t n, const
         ptl_log_warning(
             "notify=%lld: the database queue is full, so its result is not noted; it is told again later",
             (long long)ids[0]);
-    wake(t);
+    ptl_looker_wake(t->looker);
 }
 
 static void job_free(struct job *j)
@@ -150,7 +125,7 @@ static void mail_done(struct ptl_work *w)
     struct job *j = (struct job *)w;
     struct ptl_status_outcome o;
     if (j->tell && w->result != -ECANCELED) {
-        ptl_message_judge_mail(w->result, &j->err, &j->stand, dice(), &o);
+        ptl_message_judge_mail(w->result, &j->err, &j->stand, ptl_notify_dice(), &o);
         settle(j, &o);
     }
     job_free(j);
@@ -164,7 +139,7 @@ static void send_mail(struct ptl_tell *t, struct job *j, const struct ptl_messag
     if (!t->smtp_url) {
         struct ptl_error none = PTL_ERROR_INIT;
         ptl_error_set(&none, -ENOENT, "this daemon has no smtp-url, so no mail goes out");
-        ptl_message_judge_mail(-ENOENT, &none, &j->stand, dice(), &o);
+        ptl_message_judge_mail(-ENOENT, &none, &j->stand, ptl_notify_dice(), &o);
         settle(j, &o);
         job_free(j);
         return;
@@ -187,7 +162,7 @@ static void send_mail(struct ptl_tell *t, struct job *j, const struct ptl_messag
         link_job(t, j);
         return;
     }
-    o.wait_ms = ptl_status_backoff_ms(1, dice());
+    o.wait_ms = ptl_status_backoff_ms(1, ptl_notify_dice());
     ptl_status_explain(&o, "this daemon's workers are busy");
     settle(j, &o);
     job_free(j);
@@ -200,7 +175,7 @@ static void on_answer(void *ctx, int result, const struct ptl_http_answer *a, co
     struct job *j = ctx;
     if (j->tell) {
         struct ptl_status_outcome o;
-        ptl_message_judge(result, a, err, &j->stand, ptl_wall_ms() / 1000, dice(), &o);
+        ptl_message_judge(result, a, err, &j->stand, ptl_wall_ms() / 1000, ptl_notify_dice(), &o);
         settle(j, &o);
     }
     job_free(j);
@@ -227,7 +202,7 @@ static void post(struct ptl_tell *t, struct job *j, const char *url, const char 
             return;
         }
         o.verdict = PTL_STATUS_RETRY;
-        o.wait_ms = ptl_status_backoff_ms(1, dice());
+        o.wait_ms = ptl_status_backoff_ms(1, ptl_notify_dice());
         ptl_error_set(&err, r, "this daemon has too many calls under way");
     }
     ptl_status_explain(&o, "%s", err.text);
@@ -359,54 +334,25 @@ static void tell_rows(struct ptl_tell *t, struct ptl_rows *rows)
     }
 }
 
-static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static unsigned room(void *ctx)
 {
-    struct look *l = ctx;
-    struct ptl_tell *t = l->tell;
-    free(l);
-    if (!t)
-        return; /* what was claimed comes back after its lease */
-    t->look = NULL;
-    if (err)
-        ptl_log_warning("notifications: %s; the next look follows in %d s", err->text, LOOK_MS / 1000);
-    else
-        tell_rows(t, rows);
-    if (t->again)
-        wake(t);
-    t->again = false;
+    const struct ptl_tell *t = ctx;
+    return t->running >= RUNNING_MAX ? 0 : CLAIM_MAX;
 }
 
-static void look(void *ctx)
+static void on_rows(void *ctx, struct ptl_rows *rows)
 {
-    struct ptl_tell *t = ctx;
-    if (t->look) {
-        t->again = true;
-        return;
-    }
-    if (t->running >= RUNNING_MAX || !ptl_store_is_ready(ptl_core_store(t->core)))
-        return;
-    struct ptl_args a;
-    ptl_args_init(&a);
-    ptl_args_i64(&a, CLAIM_MAX);
-    t->look = ptl_xcalloc(1, sizeof(*t->look));
-    t->look->tell = t;
-    if (ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_claim, &a, on_claimed, t->look) != 0) {
-        free(t->look);
-        t->look = NULL;
-    }
+    tell_rows(ctx, rows);
 }
 
-static void on_timer(void *ctx)
+static void on_tick(void *ctx)
 {
     struct ptl_tell *t = ctx;
-    if (ptl_store_is_ready(ptl_core_store(t->core))) {
-        if (t->looks % DUE_EVERY == 0)
-            (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_due, NULL, NULL, NULL);
-        if (t->looks % PRUNE_EVERY == 0)
-            (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_prune, NULL, NULL, NULL);
-        t->looks++;
-    }
-    look(t);
+    if (t->ticks % DUE_EVERY == 0)
+        (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_due, NULL, NULL, NULL);
+    if (t->ticks % PRUNE_EVERY == 0)
+        (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_prune, NULL, NULL, NULL);
+    t->ticks++;
 }
 
 static int read_credentials(struct ptl_tell *t, const char *path, struct ptl_error *err)
@@ -435,6 +381,12 @@ static int read_credentials(struct ptl_tell *t, const char *path, struct ptl_err
 int ptl_tell_new(struct ptl_core *core, const struct ptl_tell_options *o, struct ptl_tell **ret,
                  struct ptl_error *err)
 {
+    static const struct ptl_looker_for notifications = {.what = "notifications",
+                                                        .channel = "ptl_notify",
+                                                        .claim = PTL_SQL_notify_claim,
+                                                        .room = room,
+                                                        .rows = on_rows,
+                                                        .tick = on_tick};
     struct ptl_tell *t = ptl_xcalloc(1, sizeof(*t));
     int r = 0;
     t->core = core;
@@ -448,14 +400,8 @@ int ptl_tell_new(struct ptl_core *core, const struct ptl_tell_options *o, struct
         if (r == 0 && o->smtp_credentials_file)
             r = read_credentials(t, o->smtp_credentials_file, err);
     }
-    if (r == 0) {
-        t->soon = ptl_timer_new(ptl_core_loop(core), look, t);
-        t->every = ptl_timer_new(ptl_core_loop(core), on_timer, t);
-        ptl_timer_every(t->every, LOOK_MS);
-        r = ptl_store_listen(ptl_core_store(core), "ptl_notify", on_notify, t);
-        if (r < 0)
-            ptl_error_set(err, r, "notifications: cannot listen for them");
-    }
+    if (r == 0 && !(t->looker = ptl_looker_new(core, &notifications, t)))
+        r = ptl_error_set(err, -EIO, "notifications: cannot listen for them");
     if (r < 0)
         ptl_tell_free(t);
     else
@@ -467,10 +413,7 @@ struct ptl_tell *ptl_tell_free(struct ptl_tell *t)
 {
     if (!t)
         return NULL;
-    ptl_timer_free(t->soon);
-    ptl_timer_free(t->every);
-    if (t->look)
-        t->look->tell = NULL;
+    ptl_looker_free(t->looker);
     while (t->jobs) { /* each frees itself when its answer or its worker comes back */
         struct job *j = t->jobs;
         t->jobs = j->next;
