@@ -110,7 +110,11 @@ static void on_inputs(void *ctx, struct ptl_rows *rows, const struct ptl_error *
 {
     struct stale *s = ctx;
     if (err || ptl_rows_count(rows) != 1) {
-        stale_free(s);
+        if (err && err->code != -ECANCELED)
+            ptl_log_warning("run=%lld: its risk could not be weighed anew, the next turn does it: %s",
+                            (long long)ptl_row_i64(s->rows, s->from, "run_id"), err->text);
+        s->from = s->to; /* the others need not wait for it */
+        next_group(s);
         return;
     }
     PTL_JSON *inputs = ptl_row_object(rows, 0);

@@ -319,8 +319,8 @@ static void know(struct ptl_risk_evidence *e, enum ptl_risk_factor f, bool known
         e->bits |= 1u << f;
 }
 
-/* What is so, in words: of this project alone. */
-static void say_what(int f, const char *example, const json_t *looked, char *ret, size_t size)
+/* What is so, in words; `own`: without what other projects went through. */
+static void say_what(int f, const char *example, const json_t *looked, bool own, char *ret, size_t size)
 {
     static const struct {
         const char *why, *words;
@@ -342,9 +342,10 @@ static void say_what(int f, const char *example, const json_t *looked, char *ret
         {
             const char *words = "";
             for (size_t k = 0; k < PTL_ARRAY_LEN(bad); k++)
-                if (ptl_str_eq(bad[k].why, ptl_json_str(v, "why", "")))
+                if (ptl_str_eq(bad[k].why, ptl_json_str(v, "why", "")) && (k == 0 || !own))
                     words = bad[k].words;
-            SAY("%s%.60s (%s)", i ? ", " : ": ", ptl_json_str(v, "operator", "?"), words);
+            SAY("%s%.60s%s%s%s", i ? ", " : ": ", ptl_json_str(v, "operator", "?"), *words ? " (" : "", words,
+                *words ? ")" : "");
             said++;
         }
         if (ptl_json_i64(operators, "n", 0) > (int64_t)said)
@@ -437,10 +438,11 @@ json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *pl
     for (int f = 0; f < PTL_RISK_FACTORS; f++)
         if (e.bits >> f & 1) {
             char what[600];
-            say_what(f, examples[f], looked, what, sizeof(what));
+            say_what(f, examples[f], looked, false, what, sizeof(what));
             term(terms, factors[f].name, s.ratio[f],
                  "odds × %.2f: %s (so before %.0f of %.0f red and %.0f of %.0f green outcomes here)",
                  s.ratio[f], what, e.with_red[f], e.known_red[f], e.with_ok[f], e.known_ok[f]);
+            say_what(f, examples[f], looked, true, what, sizeof(what));
             PTL_FREE char *clean = ptl_json_text_utf8(what, strlen(what));
             json_object_set_new(json_array_get(terms, json_array_size(terms) - 1), "what",
                                 json_string(clean));

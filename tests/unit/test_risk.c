@@ -198,6 +198,8 @@ static void what_preflight_says(void **state PTL_UNUSED)
                         "pre-flight says that it will fail: op-unsupported, model: TFLite has no builtin "
                         "operator for Dilation2D (and 1 more)");
     what = ptl_json_str(term_of(after, "new_operators"), "what", "");
+    assert_non_null(strstr(what, "Dilation2D (the target lacks it), Erf and 6 more"));
+    what = ptl_json_str(term_of(after, "new_operators"), "why", "");
     assert_non_null(strstr(what, "Dilation2D (the target lacks it), Erf (rare"));
     assert_non_null(strstr(what, "and 6 more"));
     assert_null(term_of(after, "preflight_warning"));
