@@ -1,7 +1,7 @@
 /* api.c - calls to the server: what goes wrong becomes a sentence with the next step, and an exit code. */
 #include "cli.h"
 
-enum { TIMEOUT_MS = 30000, PAGE_MAX = 500 };
+enum { TIMEOUT_MS = 30000, PAGE_MAX = 500, LIST_LIMIT = 50 };
 
 char *cli_path(const char *pattern, ...)
 {
@@ -166,6 +166,30 @@ int cli_list(struct cli *c, const char *path, const char *cursor, const char *st
         go_on = got > 0 && (!cut || got >= (left > PAGE_MAX ? PAGE_MAX : left));
     } while (go_on && !json_is_null(next) && (int64_t)json_array_size(all) < limit);
     *ret = json_pack("{s:O,s:O,s:O*}", "items", all, "next", next, "cut", cut);
+    return 0;
+}
+
+int cli_list_show(struct cli *c, const char *path, const struct cli_listing *l)
+{
+    PTL_JSON *list = NULL;
+    PTL_BUF b = PTL_BUF_INIT;
+    size_t i;
+    json_t *item;
+    int r = l->cursor
+                ? cli_list(c, path, l->cursor, cli_text(c, l->cursor), cli_int(c, "limit", LIST_LIMIT), &list)
+                : cli_list(c, path, NULL, NULL, 1, &list);
+    if (r)
+        return r;
+    if (c->json)
+        return cli_print_json(c, list);
+    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(l->columns, l->n);
+    json_array_foreach(json_object_get(list, "items"), i, item) l->row(t, item);
+    cli_table_print(t, &b, c->width, c->color);
+    cli_print_buf(c, &b);
+    if (cli_table_rows(t) == 0 && l->none)
+        cli_note(c, "%s", l->none);
+    if (l->cursor)
+        cli_note_more(c, list, l->cursor);
     return 0;
 }
 

@@ -192,6 +192,15 @@ void cli_put_query(struct ptl_buf *path, const char *name, const char *value);
  * "before"); NULL: one page. `start` is where to begin; may be NULL. */
 PTL_NODISCARD int cli_list(struct cli *c, const char *path, const char *cursor, const char *start,
                            int64_t limit, json_t **ret);
+/* A list as a table, --json as it came. Options of the command: --limit, and one named like the cursor. */
+struct cli_listing {
+    const struct cli_column *columns;
+    size_t n;
+    void (*row)(struct cli_table *t, const json_t *item);
+    const char *cursor; /* NULL: one page */
+    const char *none;   /* said when there is none; NULL: nothing */
+};
+PTL_NODISCARD int cli_list_show(struct cli *c, const char *path, const struct cli_listing *l);
 /* Tells on stderr that there is more than the list shows. */
 void cli_note_more(struct cli *c, const json_t *list, const char *cursor);
 

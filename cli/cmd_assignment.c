@@ -212,6 +212,21 @@ int cli_cmd_assignment_unwatch(struct cli *c)
     return watch(c, "DELETE");
 }
 
+static void assignment_row(struct cli_table *t, const json_t *a)
+{
+    char at[32];
+    cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(a, "id", 0));
+    cli_table_cell(t, CLI_PLAIN, "%s#%lld", ptl_json_str(a, "project", "?"),
+                   (long long)ptl_json_i64(a, "run_number", 0));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "stage", "?"));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "person", ""));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "state", ""));
+    cli_table_cell(t, CLI_PLAIN, json_is_number(json_object_get(a, "p")) ? "%.0f %%" : "-",
+                   ptl_json_num(a, "p", 0) * 100);
+    cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(a, "due_at", at));
+    cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(a, "created_at", at));
+}
+
 int cli_cmd_assignment_list(struct cli *c)
 {
     static const struct cli_column columns[] = {
@@ -224,10 +239,9 @@ int cli_cmd_assignment_list(struct cli *c)
         {"DUE",   false, false},
         {"SINCE", false, false}
     };
-    PTL_JSON *list = NULL;
-    PTL_BUF url = PTL_BUF_INIT, b = PTL_BUF_INIT;
-    size_t i;
-    json_t *a;
+    static const struct cli_listing listing = {columns, PTL_ARRAY_LEN(columns), assignment_row, "before",
+                                               "nothing is given out; see: portolan board"};
+    PTL_BUF url = PTL_BUF_INIT;
     const char *state = cli_text(c, "state");
     ptl_buf_printf(&url, "/api/v1/assignments?state=%s", state ? state : "open");
     if (cli_text(c, "person")) {
@@ -238,33 +252,7 @@ int cli_cmd_assignment_list(struct cli *c)
         PTL_FREE char *q = cli_path("&project={}", cli_project(c), NULL);
         ptl_buf_puts(&url, q);
     }
-    int r =
-        cli_list(c, ptl_buf_str(&url), "before", cli_text(c, "before"), cli_int(c, "limit", LIMIT), &list);
-    if (r)
-        return r;
-    if (c->json)
-        return cli_print_json(c, list);
-    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, a)
-    {
-        char at[32];
-        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(a, "id", 0));
-        cli_table_cell(t, CLI_PLAIN, "%s#%lld", ptl_json_str(a, "project", "?"),
-                       (long long)ptl_json_i64(a, "run_number", 0));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "stage", "?"));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "person", ""));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(a, "state", ""));
-        cli_table_cell(t, CLI_PLAIN, json_is_number(json_object_get(a, "p")) ? "%.0f %%" : "-",
-                       ptl_json_num(a, "p", 0) * 100);
-        cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(a, "due_at", at));
-        cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(a, "created_at", at));
-    }
-    cli_table_print(t, &b, c->width, c->color);
-    cli_print_buf(c, &b);
-    if (cli_table_rows(t) == 0)
-        cli_note(c, "nothing is given out; see: portolan board");
-    cli_note_more(c, list, "before");
-    return 0;
+    return cli_list_show(c, ptl_buf_str(&url), &listing);
 }
 
 static void show_history(struct ptl_buf *b, const json_t *a)

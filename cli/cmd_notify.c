@@ -154,6 +154,33 @@ int cli_cmd_notify_channel_test(struct cli *c)
                     cli_arg(c, 0));
 }
 
+static void channel_row(struct cli_table *t, const json_t *h)
+{
+    size_t k;
+    json_t *e;
+    PTL_BUF events = PTL_BUF_INIT;
+    const char *from = ptl_json_str(h, "quiet_from", NULL);
+    json_array_foreach(json_object_get(h, "events"), k, e)
+        ptl_buf_printf(&events, "%s%s", k ? ", " : "", json_string_value(e));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "name", "?"));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "kind", "?"));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "address", ""));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "person", "all"));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "project", ""));
+    cli_table_cell(t, CLI_PLAIN, "%s", events.len ? ptl_buf_str(&events) : "all");
+    cli_table_cell(t, CLI_PLAIN, "%s",
+                   ptl_str_eq(ptl_json_str(h, "digest", ""), "none") ? "" : ptl_json_str(h, "digest", ""));
+    if (from)
+        cli_table_cell(t, CLI_PLAIN, "%s-%s %s", from, ptl_json_str(h, "quiet_to", ""),
+                       ptl_json_str(h, "time_zone", ""));
+    else
+        cli_table_cell(t, CLI_PLAIN, "%s", "");
+    cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(h, "sent", 0));
+    const char *state = ptl_json_str(h, "state", "ok");
+    cli_table_cell(t, ptl_str_eq(state, "ok") ? CLI_GREEN : CLI_RED, "%s", state);
+    cli_table_cell(t, CLI_RED, "%s", ptl_json_str(h, "last_error", ""));
+}
+
 int cli_cmd_notify_channel_list(struct cli *c)
 {
     static const struct cli_column columns[] = {
@@ -166,48 +193,32 @@ int cli_cmd_notify_channel_list(struct cli *c)
         {"DIGEST",     false, false},
         {"QUIET",      false, true },
         {"SENT",       true,  false},
+        {"STATE",      false, false},
         {"LAST ERROR", false, true }
     };
-    PTL_JSON *list = NULL;
-    PTL_BUF b = PTL_BUF_INIT;
-    size_t i, k;
-    json_t *h, *e;
-    int r = cli_list(c, "/api/v1/notify/channels", "after", cli_text(c, "after"), cli_int(c, "limit", LIMIT),
-                     &list);
-    if (r)
-        return r;
-    if (c->json)
-        return cli_print_json(c, list);
-    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, h)
-    {
-        PTL_BUF events = PTL_BUF_INIT;
-        const char *from = ptl_json_str(h, "quiet_from", NULL);
-        json_array_foreach(json_object_get(h, "events"), k, e)
-            ptl_buf_printf(&events, "%s%s", k ? ", " : "", json_string_value(e));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "name", "?"));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "kind", "?"));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "address", ""));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "person", "all"));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(h, "project", ""));
-        cli_table_cell(t, CLI_PLAIN, "%s", events.len ? ptl_buf_str(&events) : "all");
-        cli_table_cell(t, CLI_PLAIN, "%s",
-                       ptl_str_eq(ptl_json_str(h, "digest", ""), "none") ? ""
-                                                                         : ptl_json_str(h, "digest", ""));
-        if (from)
-            cli_table_cell(t, CLI_PLAIN, "%s-%s %s", from, ptl_json_str(h, "quiet_to", ""),
-                           ptl_json_str(h, "time_zone", ""));
-        else
-            cli_table_cell(t, CLI_PLAIN, "%s", "");
-        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(h, "sent", 0));
-        cli_table_cell(t, CLI_RED, "%s", ptl_json_str(h, "last_error", ""));
-    }
-    cli_table_print(t, &b, c->width, c->color);
-    cli_print_buf(c, &b);
-    if (cli_table_rows(t) == 0)
-        cli_note(c, "no channel yet; portolan notify channel add NAME --address YOU@EXAMPLE.ORG");
-    cli_note_more(c, list, "after");
-    return 0;
+    static const struct cli_listing listing = {
+        columns, PTL_ARRAY_LEN(columns), channel_row, "after",
+        "no channel yet; portolan notify channel add NAME --address YOU@EXAMPLE.ORG"};
+
+    return cli_list_show(c, "/api/v1/notify/channels", &listing);
+}
+
+static void delivery_row(struct cli_table *t, const json_t *d)
+{
+    const char *state = ptl_json_str(d, "state", "?");
+    char at[32];
+    cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(d, "id", 0));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "channel", "?"));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "event", "?"));
+    cli_table_cell(t, CLI_PLAIN, "%s %s", ptl_json_str(d, "project", ""), ptl_json_str(d, "stage", ""));
+    cli_table_cell(t,
+                   ptl_str_eq(state, "sent")      ? CLI_GREEN
+                   : ptl_str_eq(state, "gave_up") ? CLI_RED
+                                                  : CLI_YELLOW,
+                   "%s", state);
+    cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(d, "tries", 0));
+    cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(d, "created_at", at));
+    cli_table_cell(t, CLI_DIM, "%s", ptl_json_str(d, "last_error", ""));
 }
 
 int cli_cmd_notify_deliveries(struct cli *c)
@@ -222,10 +233,8 @@ int cli_cmd_notify_deliveries(struct cli *c)
         {"AT",      false, false},
         {"ERROR",   false, true }
     };
-    PTL_JSON *list = NULL;
-    PTL_BUF url = PTL_BUF_INIT, b = PTL_BUF_INIT;
-    size_t i;
-    json_t *d;
+    static const struct cli_listing listing = {columns, PTL_ARRAY_LEN(columns), delivery_row, "before", NULL};
+    PTL_BUF url = PTL_BUF_INIT;
     ptl_buf_puts(&url, "/api/v1/notify/deliveries");
     if (cli_text(c, "channel")) {
         PTL_FREE char *q = cli_path("?channel={}", cli_text(c, "channel"), NULL);
@@ -233,32 +242,5 @@ int cli_cmd_notify_deliveries(struct cli *c)
     }
     if (cli_text(c, "state"))
         ptl_buf_printf(&url, "%cstate=%s", strchr(ptl_buf_str(&url), '?') ? '&' : '?', cli_text(c, "state"));
-    int r =
-        cli_list(c, ptl_buf_str(&url), "before", cli_text(c, "before"), cli_int(c, "limit", LIMIT), &list);
-    if (r)
-        return r;
-    if (c->json)
-        return cli_print_json(c, list);
-    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, d)
-    {
-        const char *state = ptl_json_str(d, "state", "?");
-        char at[32];
-        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(d, "id", 0));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "channel", "?"));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "event", "?"));
-        cli_table_cell(t, CLI_PLAIN, "%s %s", ptl_json_str(d, "project", ""), ptl_json_str(d, "stage", ""));
-        cli_table_cell(t,
-                       ptl_str_eq(state, "sent")      ? CLI_GREEN
-                       : ptl_str_eq(state, "gave_up") ? CLI_RED
-                                                      : CLI_YELLOW,
-                       "%s", state);
-        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(d, "tries", 0));
-        cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(d, "created_at", at));
-        cli_table_cell(t, CLI_DIM, "%s", ptl_json_str(d, "last_error", ""));
-    }
-    cli_table_print(t, &b, c->width, c->color);
-    cli_print_buf(c, &b);
-    cli_note_more(c, list, "before");
-    return 0;
+    return cli_list_show(c, ptl_buf_str(&url), &listing);
 }

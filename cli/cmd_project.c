@@ -105,6 +105,28 @@ int cli_cmd_project_set(struct cli *c)
     return 0;
 }
 
+static void project_row(struct cli_table *t, const json_t *p)
+{
+    int64_t number = ptl_json_i64(p, "last_run_number", 0), id = ptl_json_i64(p, "last_run_id", 0),
+            poll = ptl_json_i64(p, "poll_interval_s", 0);
+    const char *state = ptl_json_str(p, "last_run_state", "");
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "name", "?"));
+    if (number)
+        cli_table_cell(t, CLI_PLAIN, "#%lld (run %lld)", (long long)number, (long long)id);
+    else if (id)
+        cli_table_cell(t, CLI_PLAIN, "run %lld", (long long)id);
+    else
+        cli_table_cell(t, CLI_PLAIN, "-");
+    cli_table_cell(t, cli_state_style(state), "%s", state);
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "default_branch", ""));
+    if (poll)
+        cli_table_cell(t, CLI_PLAIN, "%lld s", (long long)poll);
+    else
+        cli_table_cell(t, CLI_PLAIN, "-");
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "url", ""));
+    cli_table_cell(t, CLI_RED, "%s", ptl_json_str(p, "poll_error", ""));
+}
+
 int cli_cmd_project_list(struct cli *c)
 {
     static const struct cli_column columns[] = {
@@ -116,43 +138,11 @@ int cli_cmd_project_list(struct cli *c)
         {"URL",      false, true },
         {"TROUBLE",  false, true }
     };
-    PTL_JSON *list = NULL;
-    PTL_BUF b = PTL_BUF_INIT;
-    size_t i;
-    json_t *p;
-    int r = cli_list(c, "/api/v1/projects", "after", cli_text(c, "after"), cli_int(c, "limit", LIMIT), &list);
-    if (r)
-        return r;
-    if (c->json)
-        return cli_print_json(c, list);
-    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, p)
-    {
-        int64_t number = ptl_json_i64(p, "last_run_number", 0), id = ptl_json_i64(p, "last_run_id", 0),
-                poll = ptl_json_i64(p, "poll_interval_s", 0);
-        const char *state = ptl_json_str(p, "last_run_state", "");
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "name", "?"));
-        if (number)
-            cli_table_cell(t, CLI_PLAIN, "#%lld (run %lld)", (long long)number, (long long)id);
-        else if (id)
-            cli_table_cell(t, CLI_PLAIN, "run %lld", (long long)id);
-        else
-            cli_table_cell(t, CLI_PLAIN, "-");
-        cli_table_cell(t, cli_state_style(state), "%s", state);
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "default_branch", ""));
-        if (poll)
-            cli_table_cell(t, CLI_PLAIN, "%lld s", (long long)poll);
-        else
-            cli_table_cell(t, CLI_PLAIN, "-");
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "url", ""));
-        cli_table_cell(t, CLI_RED, "%s", ptl_json_str(p, "poll_error", ""));
-    }
-    cli_table_print(t, &b, c->width, c->color);
-    cli_print_buf(c, &b);
-    cli_note_more(c, list, "after");
-    if (cli_table_rows(t) == 0)
-        cli_note(c, "no project yet; the first one: portolan project add NAME URL");
-    return 0;
+    static const struct cli_listing listing = {
+        columns, PTL_ARRAY_LEN(columns), project_row, "after",
+        "no project yet; the first one: portolan project add NAME URL"};
+
+    return cli_list_show(c, "/api/v1/projects", &listing);
 }
 
 static void line(struct cli *c, const char *name, const char *text)
@@ -201,6 +191,17 @@ int cli_cmd_project_remove(struct cli *c)
     return 0;
 }
 
+static void delivery_row(struct cli_table *t, const json_t *d)
+{
+    char time[32];
+    cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(d, "id", 0));
+    cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(d, "received_at", time));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "forge", ""));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "event", ""));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "outcome", ""));
+    cli_table_cell(t, CLI_DIM, "%s", ptl_json_str(d, "delivery_id", ""));
+}
+
 int cli_cmd_project_deliveries(struct cli *c)
 {
     static const struct cli_column columns[] = {
@@ -211,31 +212,9 @@ int cli_cmd_project_deliveries(struct cli *c)
         {"OUTCOME",  false, true },
         {"DELIVERY", false, true }
     };
-    PTL_JSON *list = NULL;
-    PTL_BUF b = PTL_BUF_INIT;
-    size_t i;
-    json_t *d;
+    static const struct cli_listing listing = {columns, PTL_ARRAY_LEN(columns), delivery_row, "before", NULL};
     PTL_FREE char *path = cli_path("/api/v1/projects/{}/deliveries", cli_arg(c, 0), NULL);
-    int r = cli_list(c, path, "before", cli_text(c, "before"), cli_int(c, "limit", LIMIT), &list);
-    if (r)
-        return r;
-    if (c->json)
-        return cli_print_json(c, list);
-    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, d)
-    {
-        char time[32];
-        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(d, "id", 0));
-        cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(d, "received_at", time));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "forge", ""));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "event", ""));
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(d, "outcome", ""));
-        cli_table_cell(t, CLI_DIM, "%s", ptl_json_str(d, "delivery_id", ""));
-    }
-    cli_table_print(t, &b, c->width, c->color);
-    cli_print_buf(c, &b);
-    cli_note_more(c, list, "before");
-    return 0;
+    return cli_list_show(c, path, &listing);
 }
 
 /* ---- secrets ---- */
@@ -279,6 +258,17 @@ static char *joined(const json_t *list, const char *none)
     return b.len ? ptl_buf_take(&b, NULL) : ptl_xstrdup(none);
 }
 
+static void secret_row(struct cli_table *t, const json_t *s)
+{
+    char time[32];
+    PTL_FREE char *refs = joined(json_object_get(s, "refs"), "every ref");
+    PTL_FREE char *stages = joined(json_object_get(s, "stages"), "every stage that asks");
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(s, "name", "?"));
+    cli_table_cell(t, CLI_PLAIN, "%s", refs);
+    cli_table_cell(t, CLI_PLAIN, "%s", stages);
+    cli_table_cell(t, CLI_DIM, "%s", cli_time_of(s, "updated_at", time));
+}
+
 int cli_cmd_project_secret_list(struct cli *c)
 {
     static const struct cli_column columns[] = {
@@ -287,30 +277,9 @@ int cli_cmd_project_secret_list(struct cli *c)
         {"STAGES", false, true },
         {"SET",    false, false}
     };
-    PTL_JSON *list = NULL;
-    PTL_BUF b = PTL_BUF_INIT;
-    size_t i;
-    json_t *s;
+    static const struct cli_listing listing = {columns, PTL_ARRAY_LEN(columns), secret_row, NULL, NULL};
     PTL_FREE char *path = cli_path("/api/v1/projects/{}/secrets", cli_arg(c, 0), NULL);
-    int r = cli_list(c, path, NULL, NULL, 1, &list);
-    if (r)
-        return r;
-    if (c->json)
-        return cli_print_json(c, list);
-    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(list, "items"), i, s)
-    {
-        char time[32];
-        PTL_FREE char *refs = joined(json_object_get(s, "refs"), "every ref");
-        PTL_FREE char *stages = joined(json_object_get(s, "stages"), "every stage that asks");
-        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(s, "name", "?"));
-        cli_table_cell(t, CLI_PLAIN, "%s", refs);
-        cli_table_cell(t, CLI_PLAIN, "%s", stages);
-        cli_table_cell(t, CLI_DIM, "%s", cli_time_of(s, "updated_at", time));
-    }
-    cli_table_print(t, &b, c->width, c->color);
-    cli_print_buf(c, &b);
-    return 0;
+    return cli_list_show(c, path, &listing);
 }
 
 int cli_cmd_project_secret_remove(struct cli *c)

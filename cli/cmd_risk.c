@@ -97,18 +97,119 @@ int cli_cmd_risk(struct cli *c)
     return 0;
 }
 
-int cli_cmd_risk_backtest(struct cli *c)
+static void put_skill(struct cli_table *t, const json_t *a)
+{
+    double skill = ptl_json_num(a, "skill", 0);
+    cli_table_cell(t, skill > 0 ? CLI_GREEN : CLI_RED, "%.0f %% %s", skill < 0 ? -skill * 100 : skill * 100,
+                   skill < 0 ? "worse" : "better");
+}
+
+/* By how likely it was said to be, over all and by platform. */
+static void show_reliability(struct cli *c, const json_t *a, struct ptl_buf *b)
 {
     static const struct cli_column columns[] = {
         {"PREDICTED", false, false},
         {"OUTCOMES",  true,  false},
         {"MEAN",      true,  false},
-        {"WERE RED",  true,  false}
+        {"WERE RED",  true,  false},
+        {"SERVER",    true,  false},
+        {"MOBILE",    true,  false},
+        {"BROWSER",   true,  false}
     };
+    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
+    const json_t *bins = json_object_get(a, "reliability"), *one;
+    size_t i, k;
+    json_t *bin;
+    json_array_foreach((json_t *)bins, i, bin)
+    {
+        int64_t count = ptl_json_i64(bin, "n", 0);
+        cli_table_cell(t, CLI_PLAIN, "%.0f-%.0f %%", ptl_json_num(bin, "from", 0) * 100,
+                       ptl_json_num(bin, "to", 0) * 100);
+        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)count);
+        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "-", ptl_json_num(bin, "predicted", 0) * 100);
+        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "-", ptl_json_num(bin, "observed", 0) * 100);
+        json_array_foreach(json_object_get(a, "platforms"), k, one)
+        {
+            const json_t *here = json_array_get(json_object_get(one, "reliability"), i);
+            int64_t n = ptl_json_i64(here, "n", 0);
+            if (n)
+                cli_table_cell(t, CLI_PLAIN, "%.1f %% of %lld", ptl_json_num(here, "observed", 0) * 100,
+                               (long long)n);
+            else
+                cli_table_cell(t, CLI_DIM, "-");
+        }
+    }
+    cli_table_print(t, b, c->width, c->color);
+}
+
+static void show_platforms(struct cli *c, const json_t *a, struct ptl_buf *b)
+{
+    static const struct cli_column columns[] = {
+        {"PLATFORM",    false, false},
+        {"OUTCOMES",    true,  false},
+        {"RED",         true,  false},
+        {"BRIER",       true,  false},
+        {"OF THE RATE", true,  false},
+        {"OURS IS",     false, false}
+    };
+    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(a, "platforms"), i, one)
+    {
+        if (!ptl_json_i64(one, "outcomes", 0))
+            continue;
+        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(one, "platform", "?"));
+        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(one, "outcomes", 0));
+        cli_table_cell(t, CLI_PLAIN, "%.1f %%", ptl_json_num(one, "base_rate", 0) * 100);
+        cli_table_cell(t, CLI_PLAIN, "%.4f", ptl_json_num(one, "brier", 0));
+        cli_table_cell(t, CLI_PLAIN, "%.4f", ptl_json_num(one, "brier_base_rate", 0));
+        put_skill(t, one);
+    }
+    ptl_buf_puts(b, "\n");
+    cli_table_print(t, b, c->width, c->color);
+}
+
+/* Which terms earn their place. */
+static void show_worth(struct cli *c, const json_t *a, struct ptl_buf *b)
+{
+    static const struct cli_column columns[] = {
+        {"TERM",          false, false},
+        {"WAS SO",        true,  false},
+        {"BRIER WITHOUT", true,  false},
+        {"GAIN",          true,  false},
+        {"STD ERROR",     true,  false},
+        {"SO IT",         false, false}
+    };
+    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
+    size_t i;
+    json_t *w;
+    json_array_foreach(json_object_get(a, "terms"), i, w)
+    {
+        const char *verdict = ptl_json_str(w, "verdict", "");
+        bool earns = ptl_str_eq(verdict, "earns"), costs = ptl_str_eq(verdict, "costs");
+        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(w, "name", "?"));
+        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(w, "so", 0));
+        cli_table_cell(t, CLI_PLAIN, "%.5f", ptl_json_num(w, "brier_without", 0));
+        cli_table_cell(t, CLI_PLAIN, "%+.5f", ptl_json_num(w, "gain", 0));
+        cli_table_cell(t, CLI_DIM, "%.5f", ptl_json_num(w, "error", 0));
+        cli_table_cell(t,
+                       earns   ? CLI_GREEN
+                       : costs ? CLI_RED
+                               : CLI_DIM,
+                       "%s",
+                       earns   ? "earns its place"
+                       : costs ? "does harm"
+                               : "cannot be told yet");
+    }
+    ptl_buf_puts(b, "\n");
+    cli_table_print(t, b, c->width, c->color);
+}
+
+int cli_cmd_risk_backtest(struct cli *c)
+{
     PTL_JSON *a = NULL;
     PTL_BUF b = PTL_BUF_INIT;
-    size_t i;
-    json_t *bin;
     PTL_FREE char *path = cli_project(c) ? cli_path("/api/v1/risk/backtest?project={}", cli_project(c), NULL)
                                          : ptl_xstrdup("/api/v1/risk/backtest");
     int r = cli_get(c, path, &a);
@@ -121,17 +222,7 @@ int cli_cmd_risk_backtest(struct cli *c)
         cli_note(c, "no stage has ended twice yet: there is nothing to play back");
         return 0;
     }
-    PTL_CLEANUP(cli_table_freep) struct cli_table *t = cli_table_new(columns, PTL_ARRAY_LEN(columns));
-    json_array_foreach(json_object_get(a, "reliability"), i, bin)
-    {
-        int64_t count = ptl_json_i64(bin, "n", 0);
-        cli_table_cell(t, CLI_PLAIN, "%.0f-%.0f %%", ptl_json_num(bin, "from", 0) * 100,
-                       ptl_json_num(bin, "to", 0) * 100);
-        cli_table_cell(t, CLI_PLAIN, "%lld", (long long)count);
-        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "-", ptl_json_num(bin, "predicted", 0) * 100);
-        cli_table_cell(t, CLI_PLAIN, count ? "%.1f %%" : "-", ptl_json_num(bin, "observed", 0) * 100);
-    }
-    cli_table_print(t, &b, c->width, c->color);
+    show_reliability(c, a, &b);
     double skill = ptl_json_num(a, "skill", 0);
     ptl_buf_printf(&b, "\n%lld outcomes, %lld of them red (%.1f %%), each predicted from those before it%s\n",
                    (long long)n, (long long)ptl_json_i64(a, "red", 0), ptl_json_num(a, "base_rate", 0) * 100,
@@ -141,7 +232,11 @@ int cli_cmd_risk_backtest(struct cli *c)
                    skill < 0 ? -skill * 100 : skill * 100, skill < 0 ? "worse" : "better");
     ptl_buf_printf(&b, "log loss     %.4f; of always saying the rate so far %.4f\n",
                    ptl_json_num(a, "log_loss", 0), ptl_json_num(a, "log_loss_base_rate", 0));
+    show_platforms(c, a, &b);
+    show_worth(c, a, &b);
     cli_print_buf(c, &b);
+    cli_note(c,
+             "GAIN: what the term takes from the squared error; beyond two standard errors it is believed");
     return 0;
 }
 

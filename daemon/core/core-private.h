@@ -27,10 +27,10 @@ struct ptl_core {
     size_t n_advance;
     /* periodic */
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer,
-        *preflight_timer;
+        *preflight_timer, *resolvers_timer;
     struct ptl_core_knowledge *knowledge;
     unsigned preparing, polling, diagnosing, trying, looking, finding, comparing;
-    bool prepare_asked, risk_busy, risk_again;
+    bool prepare_asked, risk_busy, risk_again, resolvers_busy;
     struct ptl_core_relabel *relabel;
     unsigned ticks; /* of the sweep */
 };
@@ -54,6 +54,7 @@ void ptl_core_log_fetch(struct ptl_core *core, int64_t attempt_id, int64_t log_b
 /* resolve.c */ void ptl_core_resolve_tick(struct ptl_core *core, unsigned tick);
 /* diagnose.c */ void ptl_core_diagnose_tick(void *core);
 /* risk.c */ void ptl_core_risk_tick(void *core);
+void ptl_core_resolvers_tick(void *core);
 /* [{name, kind, target, platform, spec}] of a plan, what risk_inputs.sql asks with. New reference. */
 json_t *ptl_core_risk_cells(const json_t *plan);
 /* What run_plan.sql takes, by position. `inputs` NULL: could not be read. New reference. */

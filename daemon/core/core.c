@@ -170,7 +170,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         {offsetof(struct ptl_core, poll_timer),      ptl_core_poll_tick,      1000},
         {offsetof(struct ptl_core, diagnose_timer),  ptl_core_diagnose_tick,  1000},
         {offsetof(struct ptl_core, risk_timer),      ptl_core_risk_tick,      5000},
-        {offsetof(struct ptl_core, preflight_timer), ptl_core_preflight_tick, 2000}
+        {offsetof(struct ptl_core, preflight_timer), ptl_core_preflight_tick, 2000},
+        {offsetof(struct ptl_core, resolvers_timer), ptl_core_resolvers_tick, 5000}
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++) {
         struct ptl_timer *t = ptl_timer_new(loop, timers[i].fn, core);
@@ -185,9 +186,9 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
 
 void ptl_core_stop(struct ptl_core *core)
 {
-    struct ptl_timer **timers[] = {&core->sweep_timer,    &core->queue_timer,    &core->prepare_timer,
-                                   &core->poll_timer,     &core->diagnose_timer, &core->risk_timer,
-                                   &core->preflight_timer};
+    struct ptl_timer **timers[] = {&core->sweep_timer,     &core->queue_timer,    &core->prepare_timer,
+                                   &core->poll_timer,      &core->diagnose_timer, &core->risk_timer,
+                                   &core->preflight_timer, &core->resolvers_timer};
     atomic_store(&core->stopping, true);
     for (size_t i = 0; i < PTL_ARRAY_LEN(timers); i++)
         *timers[i] = ptl_timer_free(*timers[i]);

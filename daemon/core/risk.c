@@ -8,8 +8,9 @@
 #include <stdio.h>
 
 enum {
-    STALE_AT_ONCE = 24 /* some eight runs, each a look of 0.1 s at most: what is weighed anew must not crowd
-                          out what runs */
+    STALE_AT_ONCE = 24, /* some eight runs, each a look of 0.1 s at most: what is weighed anew must not crowd
+                           out what runs */
+    RESOLVERS_AT_ONCE = 10 /* challenges, each some 5 ms */
 };
 
 static const char *platform_of(const json_t *stages, const json_t *stage)
@@ -109,7 +110,11 @@ static void on_inputs(void *ctx, struct ptl_rows *rows, const struct ptl_error *
 {
     struct stale *s = ctx;
     if (err || ptl_rows_count(rows) != 1) {
-        stale_free(s);
+        if (err && err->code != -ECANCELED)
+            ptl_log_warning("run=%lld: its risk could not be weighed anew, the next turn does it: %s",
+                            (long long)ptl_row_i64(s->rows, s->from, "run_id"), err->text);
+        s->from = s->to; /* the others need not wait for it */
+        next_group(s);
         return;
     }
     PTL_JSON *inputs = ptl_row_object(rows, 0);
@@ -171,6 +176,29 @@ static void on_stale(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
     struct stale *s = ptl_xcalloc(1, sizeof(*s));
     *s = (struct stale){.core = core, .rows = ptl_rows_ref(rows)};
     next_group(s);
+}
+
+static void on_refreshed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    core->resolvers_busy = false;
+    if (err)
+        ptl_log_warning("who resolved what could not be brought up to date, the next turn does it: %s",
+                        err->text);
+    else if (ptl_row_i64(rows, 0, "challenges") == RESOLVERS_AT_ONCE)
+        ptl_core_resolvers_tick(core);
+}
+
+void ptl_core_resolvers_tick(void *ctx)
+{
+    struct ptl_core *core = ctx;
+    struct ptl_args a;
+    if (core->resolvers_busy || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
+        return;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, RESOLVERS_AT_ONCE);
+    core->resolvers_busy =
+        ptl_store_query(core->store, PTL_SQL_resolver_refresh, &a, on_refreshed, core) == 0;
 }
 
 void ptl_core_risk_tick(void *ctx)

@@ -252,8 +252,7 @@ static int64_t header_i64(const struct ptl_http_answer *a, const char *name)
     return n > 0 && n <= 15 && v[n] == '\0' ? strtoll(v, NULL, 10) : -1;
 }
 
-/* Seconds until a limit is lifted, as the forge says it; -1: it says nothing. */
-static int64_t limit_wait_s(const struct ptl_http_answer *a, int64_t wall_s)
+int64_t ptl_status_limit_wait_s(const struct ptl_http_answer *a, int64_t wall_s)
 {
     char v[64];
     int64_t s = header_i64(a, "Retry-After");
@@ -333,7 +332,7 @@ static void judge_refusal(const char *forge, const struct ptl_http_answer *a, in
 {
     PTL_FREE char *said = answer_text(a, token);
     char location[200];
-    int64_t asked = limit_wait_s(a, wall_s);
+    int64_t asked = ptl_status_limit_wait_s(a, wall_s);
     ptl_status_explain(o, "answered %d: %s", a->status, said ? said : "");
     o->verdict = PTL_STATUS_GIVE_UP;
     switch (a->status) {
@@ -380,7 +379,7 @@ void ptl_status_judge(const char *forge, int result, const struct ptl_http_answe
         ret->verdict = result == -EINVAL ? PTL_STATUS_GIVE_UP : PTL_STATUS_RETRY;
         ptl_status_explain(ret, "%s", err && err->text[0] ? err->text : "no answer came");
     } else if (a->status >= 200 && a->status < 300) {
-        int64_t asked = limit_wait_s(a, wall_s);
+        int64_t asked = ptl_status_limit_wait_s(a, wall_s);
         if (asked > 0) { /* this was the last one that the forge takes for now */
             struct ptl_status_outcome limit;
             judge_limit(asked, dice, &limit);

@@ -63,6 +63,8 @@ void ptl_status_explain(struct ptl_status_outcome *o, const char *fmt, ...) PTL_
 void ptl_status_judge(const char *forge, int result, const struct ptl_http_answer *a,
                       const struct ptl_error *err, int64_t tries, int64_t wall_s, uint32_t dice,
                       const char *token, struct ptl_status_outcome *ret);
+/* Seconds until a limit is lifted, as the answer says it; -1: it says nothing. */
+int64_t ptl_status_limit_wait_s(const struct ptl_http_answer *a, int64_t wall_s);
 /* Wait before try number `tries` + 1: doubles from 2 s to 15 min, of which the upper half is thrown by
  * `dice`. */
 int64_t ptl_status_backoff_ms(int64_t tries, uint32_t dice);

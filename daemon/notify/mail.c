@@ -60,6 +60,49 @@ static size_t on_read(char *data, size_t size, size_t n, void *arg)
     return want;
 }
 
+/* What went wrong, on whose side, and what to do about it. Only a refusal of this mailbox or this message is
+ * for good: what is about us (a certificate, a login) is mended while the mail waits. */
+static int explain(const struct ptl_mail_server *s, const char *to, CURLcode code, long answer,
+                   const char *said, struct ptl_error *err)
+{
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return ptl_error_set(
+            err, -EIO,
+            "%s: its certificate is not trusted: %s; smtp-ca-file names the authority, and the host must be one that the certificate is for",
+            s->url, said);
+    case CURLE_SSL_CACERT_BADFILE:
+        return ptl_error_set(err, -EIO, "smtp-ca-file %s: %s", s->ca_file ? s->ca_file : "(the system's)",
+                             said);
+    case CURLE_USE_SSL_FAILED:
+        return ptl_error_set(
+            err, -EIO,
+            "%s offers no TLS (STARTTLS), and mail leaves this machine only through TLS; smtps:// is the other way: %s",
+            s->url, said);
+    case CURLE_SSL_CONNECT_ERROR:
+        return ptl_error_set(
+            err, -EIO,
+            "%s: no TLS could be agreed on: %s; smtps:// is for a port that begins with TLS, smtp:// for one that has STARTTLS",
+            s->url, said);
+    case CURLE_LOGIN_DENIED:
+        return ptl_error_set(err, -EIO, "%s refuses the login%s%s%s: %s (the server's answer: %ld); %s",
+                             s->url, s->user ? " of " : "", s->user ? s->user : "",
+                             s->user ? "" : " of nobody", said, answer,
+                             "smtp-credentials-file holds USER:PASSWORD");
+    default:
+        break;
+    }
+    if (answer == 530 || answer == 534 || answer == 535 || answer == 538)
+        return ptl_error_set(err, -EIO, "%s wants a login (the server's answer: %ld): %s; %s", s->url, answer,
+                             said, "smtp-credentials-file holds USER:PASSWORD");
+    if (answer >= 550 && answer <= 559)
+        return ptl_error_set(err, -EPERM, "%s refuses mail to %s: %s (the server's answer: %ld)", s->url, to,
+                             said, answer);
+    if (answer)
+        return ptl_error_set(err, -EIO, "%s to %s: %s (the server's answer: %ld)", s->url, to, said, answer);
+    return ptl_error_set(err, -EIO, "%s: %s", s->url, said);
+}
+
 int ptl_mail_send(const struct ptl_mail_server *s, const char *to, const struct ptl_buf *message,
                   struct ptl_error *err)
 {
@@ -98,9 +141,5 @@ int ptl_mail_send(const struct ptl_mail_server *s, const char *to, const struct 
     curl_easy_cleanup(e);
     if (code == CURLE_OK)
         return 0;
-    bool for_good = answer >= 550 &&
-                    answer <= 559; /* this mailbox, this message; what is about us (530, 535) may be mended */
-    return ptl_error_set(err, for_good ? -EPERM : -EIO, "%s to %s: %s%s%ld%s", s->url, to,
-                         *said ? said : curl_easy_strerror(code), answer ? " (the server's answer: " : " (",
-                         answer, answer ? ")" : ": none)");
+    return explain(s, to, code, answer, *said ? said : curl_easy_strerror(code), err);
 }

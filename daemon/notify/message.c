@@ -347,25 +347,53 @@ void ptl_mail_compose(const char *from, const char *to, const char *subject, con
 
 /* ---- what came back ---- */
 
-void ptl_message_judge(int result, const struct ptl_http_answer *a, const struct ptl_error *err,
-                       int64_t tries, uint32_t dice, struct ptl_status_outcome *ret)
+int64_t ptl_message_backoff_ms(int64_t fails, uint32_t dice)
 {
-    *ret = (struct ptl_status_outcome){.verdict = PTL_STATUS_RETRY};
-    if (result == 0 && a->status >= 200 && a->status < 300) {
-        ret->verdict = PTL_STATUS_SENT;
+    int64_t whole = 2000;
+    for (int64_t i = 0; i < fails && whole < PTL_MESSAGE_WAIT_MAX_MS; i++)
+        whole *= 2;
+    if (whole > PTL_MESSAGE_WAIT_MAX_MS)
+        whole = PTL_MESSAGE_WAIT_MAX_MS;
+    return whole / 2 + (int64_t)(dice % (uint64_t)(whole / 2 + 1));
+}
+
+static void judge_failure(bool for_good, const struct ptl_message_tries *t, uint32_t dice,
+                          struct ptl_status_outcome *ret)
+{
+    ret->verdict = for_good || t->tried_for_s >= PTL_MESSAGE_TRY_S ? PTL_STATUS_GIVE_UP : PTL_STATUS_RETRY;
+    ret->wait_ms = ptl_message_backoff_ms(t->fails, dice);
+}
+
+void ptl_message_judge(int result, const struct ptl_http_answer *a, const struct ptl_error *err,
+                       const struct ptl_message_tries *t, int64_t wall_s, uint32_t dice,
+                       struct ptl_status_outcome *ret)
+{
+    *ret = (struct ptl_status_outcome){.verdict = PTL_STATUS_SENT};
+    if (result == 0 && a->status >= 200 && a->status < 300)
         return;
-    }
     if (result < 0) {
         ptl_status_explain(ret, "%s", err->text);
-    } else {
-        ptl_status_explain(ret, "it answered %d%s%.200s", a->status, a->body.len ? ": " : "",
-                           ptl_buf_str(&a->body));
-        if (a->status < 500 && a->status != 408 && a->status != 425 && a->status != 429)
-            ret->verdict = PTL_STATUS_GIVE_UP; /* it will say so again */
+        judge_failure(false, t, dice, ret);
+        return;
     }
-    if (tries >= PTL_MESSAGE_TRIES_MAX)
-        ret->verdict = PTL_STATUS_GIVE_UP;
-    ret->wait_ms = ptl_status_backoff_ms(tries, dice);
+    ptl_status_explain(ret, "it answered %d%s%.200s", a->status, a->body.len ? ": " : "",
+                       ptl_buf_str(&a->body));
+    /* other refusals than these it will repeat */
+    judge_failure(a->status < 500 && a->status != 408 && a->status != 425 && a->status != 429, t, dice, ret);
+    int64_t asked_ms = ptl_status_limit_wait_s(a, wall_s) * 1000;
+    asked_ms = asked_ms > PTL_MESSAGE_WAIT_MAX_MS ? PTL_MESSAGE_WAIT_MAX_MS : asked_ms;
+    if (asked_ms > ret->wait_ms)
+        ret->wait_ms = asked_ms;
+}
+
+void ptl_message_judge_mail(int result, const struct ptl_error *err, const struct ptl_message_tries *t,
+                            uint32_t dice, struct ptl_status_outcome *ret)
+{
+    *ret = (struct ptl_status_outcome){.verdict = PTL_STATUS_SENT};
+    if (result == 0)
+        return;
+    ptl_status_explain(ret, "%s", err->text);
+    judge_failure(result == -EPERM, t, dice, ret);
 }
 
 char *ptl_message_shown_url(const char *url)

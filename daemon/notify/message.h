@@ -51,10 +51,24 @@ bool ptl_mail_address_ok(const char *address);
 void ptl_mail_compose(const char *from, const char *to, const char *subject, const char *text,
                       const char *message_id, int64_t at_s, struct ptl_buf *ret);
 
-/* What a receiver's HTTP answer means; as ptl_status_judge() for forges. */
+enum {
+    PTL_MESSAGE_TRY_S = 5 * 86400, /* as long as mail servers keep what they cannot deliver */
+    PTL_MESSAGE_WAIT_MAX_MS = 60 * 60 * 1000,
+};
+/* How a channel and a message stand: failures in a row before this try, and seconds since its first one. */
+struct ptl_message_tries {
+    int64_t fails, tried_for_s;
+};
+/* Wait before the next try: doubles from 2 s to an hour, of which the upper half is thrown by `dice`. */
+int64_t ptl_message_backoff_ms(int64_t fails, uint32_t dice);
+/* What a receiver's HTTP answer means; as ptl_status_judge() for forges. A receiver that names a time is not
+ * asked before it (an hour at most). */
 void ptl_message_judge(int result, const struct ptl_http_answer *a, const struct ptl_error *err,
-                       int64_t tries, uint32_t dice, struct ptl_status_outcome *ret);
-enum { PTL_MESSAGE_TRIES_MAX = 16 };
+                       const struct ptl_message_tries *t, int64_t wall_s, uint32_t dice,
+                       struct ptl_status_outcome *ret);
+/* The same for a mail: 0, -EPERM (refused for good), or another failure. */
+void ptl_message_judge_mail(int result, const struct ptl_error *err, const struct ptl_message_tries *t,
+                            uint32_t dice, struct ptl_status_outcome *ret);
 
 /* A webhook's URL as it may be shown: scheme, host and "…". Caller frees. */
 char *ptl_message_shown_url(const char *url);

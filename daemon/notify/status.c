@@ -11,13 +11,12 @@
  * learns of it itself). */
 #include "status.h"
 #include "call.h"
+#include "looker.h"
 #include <portolan/clock.h>
-#include <portolan/hash.h>
 #include <portolan/log.h>
 
 enum {
     RUNNING_MAX = 16,   /* calls under way */
-    LOOK_MS = 2000,     /* between looks without a wake-up */
     TIMEOUT_MS = 20000, /* of a call: well below the minute for which a row is claimed */
     CONNECT_MS = 5000,
     ANSWER_MAX = 256 << 10,
@@ -32,41 +31,15 @@ struct post {
     char *project, *forge, *token, *what; /* what: "running of ci/portolan/digits at 0123456789ab" */
 };
 
-/* Lives until the store has answered, whatever happened to the notify meanwhile. */
-struct look {
-    struct ptl_notify *notify;
-};
-
 struct ptl_notify {
     struct ptl_core *core;
-    struct ptl_timer *every, *soon;
+    struct ptl_looker *looker;
     struct post *posts;
-    struct look *look;
-    bool again; /* woken while looking */
     struct {
         int64_t project_id, until_ms;
     } pauses[PAUSES];
     struct ptl_notify_counters count;
 };
-
-static void look(void *ctx);
-
-static void wake(struct ptl_notify *n)
-{
-    ptl_timer_after(n->soon, 0); /* what one turn of the loop brings is one look */
-}
-
-static void on_notify(void *ctx, const char *payload PTL_UNUSED)
-{
-    wake(ctx);
-}
-
-static uint32_t dice(void)
-{
-    uint32_t v;
-    ptl_random(&v, sizeof(v));
-    return v;
-}
 
 /* ---- results ---- */
 
@@ -85,7 +58,7 @@ static void store_result(struct ptl_notify *n, int64_t id, const struct ptl_stat
         ptl_log_warning(
             "status=%lld: the database queue is full, so its result is not noted; it is posted again in a minute",
             (long long)id);
-    wake(n); /* writes keep their order: the next look sees this one settled */
+    ptl_looker_wake(n->looker); /* writes keep their order: the next look sees this one settled */
 }
 
 static void pause_project(struct ptl_notify *n, int64_t project_id, int64_t ms)
@@ -161,7 +134,8 @@ static void on_answer(void *ctx, int result, const struct ptl_http_answer *a, co
     struct post *p = ctx;
     if (p->notify) {
         struct ptl_status_outcome o;
-        ptl_status_judge(p->forge, result, a, err, p->tries, ptl_wall_ms() / 1000, dice(), p->token, &o);
+        ptl_status_judge(p->forge, result, a, err, p->tries, ptl_wall_ms() / 1000, ptl_notify_dice(),
+                         p->token, &o);
         settle(p->notify, p, &o);
     }
     post_free(p);
@@ -194,7 +168,7 @@ static void start(struct ptl_notify *n, struct post *p, const struct ptl_status 
             return;
         }
         o.verdict = PTL_STATUS_RETRY;
-        o.wait_ms = ptl_status_backoff_ms(1, dice());
+        o.wait_ms = ptl_status_backoff_ms(1, ptl_notify_dice());
         ptl_error_set(&err, r, "this daemon has too many calls under way");
     }
     ptl_status_explain(&o, "%s", err.text);
@@ -236,7 +210,7 @@ static bool settle_without_call(struct ptl_notify *n, struct ptl_rows *rows, int
         ptl_status_explain(&o, "not posted: the forge shows it already");
     } else if (pause > 0) {
         o.verdict = PTL_STATUS_RETRY;
-        o.wait_ms = pause + dice() % 1000;
+        o.wait_ms = pause + ptl_notify_dice() % 1000;
         ptl_status_explain(&o, "waits until the forge's limit for this project is lifted");
         store_result(n, id, &o);
         return true;
@@ -289,65 +263,36 @@ static void post_row(struct ptl_notify *n, struct ptl_rows *rows, int row)
 
 /* ---- looking ---- */
 
-static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static unsigned room(void *ctx)
 {
-    struct look *l = ctx;
-    struct ptl_notify *n = l->notify;
-    free(l);
-    if (!n)
-        return; /* what was claimed comes back after its minute */
-    n->look = NULL;
-    if (err)
-        ptl_log_warning("statuses to post: %s; the next look follows in %d s", err->text, LOOK_MS / 1000);
-    for (int i = 0; !err && i < ptl_rows_count(rows); i++)
-        post_row(n, rows, i);
-    if (n->again)
-        wake(n);
-    n->again = false;
+    const struct ptl_notify *n = ctx;
+    return n->count.running >= RUNNING_MAX ? 0 : RUNNING_MAX - (unsigned)n->count.running;
 }
 
-static void look(void *ctx)
+static void on_rows(void *ctx, struct ptl_rows *rows)
 {
-    struct ptl_notify *n = ctx;
-    if (n->look) {
-        n->again = true;
-        return;
-    }
-    if (n->count.running >= RUNNING_MAX || !ptl_store_is_ready(ptl_core_store(n->core)))
-        return; /* the end of a call, or the timer, looks again */
-    struct ptl_args a;
-    ptl_args_init(&a);
-    ptl_args_i64(&a, RUNNING_MAX - n->count.running);
-    n->look = ptl_xcalloc(1, sizeof(*n->look));
-    n->look->notify = n;
-    if (ptl_store_query(ptl_core_store(n->core), PTL_SQL_status_claim, &a, on_claimed, n->look) != 0) {
-        free(n->look);
-        n->look = NULL;
-    }
+    for (int i = 0; i < ptl_rows_count(rows); i++)
+        post_row(ctx, rows, i);
 }
 
 struct ptl_notify *ptl_notify_new(struct ptl_core *core)
 {
+    static const struct ptl_looker_for statuses = {.what = "statuses to post",
+                                                   .channel = "ptl_status",
+                                                   .claim = PTL_SQL_status_claim,
+                                                   .room = room,
+                                                   .rows = on_rows};
     struct ptl_notify *n = ptl_xcalloc(1, sizeof(*n));
     n->core = core;
-    n->soon = ptl_timer_new(ptl_core_loop(core), look, n);
-    n->every = ptl_timer_new(ptl_core_loop(core), look, n);
-    ptl_timer_every(n->every, LOOK_MS);
-    if (ptl_store_listen(ptl_core_store(core), "ptl_status", on_notify, n) < 0) {
-        ptl_log_error("statuses: cannot listen for them; none is posted");
-        return ptl_notify_free(n);
-    }
-    return n;
+    n->looker = ptl_looker_new(core, &statuses, n);
+    return n->looker ? n : ptl_notify_free(n);
 }
 
 struct ptl_notify *ptl_notify_free(struct ptl_notify *n)
 {
     if (!n)
         return NULL;
-    ptl_timer_free(n->soon);
-    ptl_timer_free(n->every);
-    if (n->look)
-        n->look->notify = NULL;
+    ptl_looker_free(n->looker);
     while (n->posts) { /* each frees itself when its call is answered or cancelled */
         struct post *p = n->posts;
         n->posts = p->next;

@@ -5,6 +5,7 @@
  * channel go out as one. Mails block and go on the pool, HTTP rides the loop. Woken by NOTIFY and by a timer,
  * which also serves retries, due dates and the forgetting of what is old. Loop thread. */
 #include "tell.h"
+#include "looker.h"
 #include "mail.h"
 #include "message.h"
 #include <portolan/clock.h>
@@ -17,9 +18,8 @@
 enum {
     RUNNING_MAX = 8,
     CLAIM_MAX = 100,
-    ONE_MAX = 50, /* happenings in one digest */
-    LOOK_MS = 2000,
-    DUE_EVERY = 10, /* looks */
+    ONE_MAX = 50,   /* happenings in one digest */
+    DUE_EVERY = 10, /* ticks of the looker */
     PRUNE_EVERY = 1800,
     TIMEOUT_MS = 20000,
     CONNECT_MS = 5000,
@@ -33,44 +33,20 @@ struct job {
     struct job *next, **prev;
     struct ptl_mail_server server;
     int64_t ids[ONE_MAX], tries;
+    struct ptl_message_tries stand;
     size_t n;
     char *channel, *to, *what;
     struct ptl_buf message;
     struct ptl_error err;
 };
 
-struct look {
-    struct ptl_tell *tell;
-};
-
 struct ptl_tell {
     struct ptl_core *core;
-    struct ptl_timer *every, *soon;
+    struct ptl_looker *looker;
     struct job *jobs;
-    unsigned running, looks;
-    struct look *look;
-    bool again;
+    unsigned running, ticks;
     char *smtp_url, *smtp_from, *smtp_user, *smtp_password, *smtp_ca, *host;
 };
-
-static void look(void *ctx);
-
-static void wake(struct ptl_tell *t)
-{
-    ptl_timer_after(t->soon, 0);
-}
-
-static void on_notify(void *ctx, const char *payload PTL_UNUSED)
-{
-    wake(ctx);
-}
-
-static uint32_t dice(void)
-{
-    uint32_t v;
-    ptl_random(&v, sizeof(v));
-    return v;
-}
 
 static void store_result(struct ptl_tell *t, const int64_t *ids, size_t n, const char *verdict,
                          const char *text, int64_t wait_ms)
@@ -85,7 +61,7 @@ static void store_result(struct ptl_tell *t, const int64_t *ids, size_t n, const
         ptl_log_warning(
             "notify=%lld: the database queue is full, so its result is not noted; it is told again later",
             (long long)ids[0]);
-    wake(t);
+    ptl_looker_wake(t->looker);
 }
 
 static void job_free(struct job *j)
@@ -147,14 +123,9 @@ static void mail_run(struct ptl_work *w)
 static void mail_done(struct ptl_work *w)
 {
     struct job *j = (struct job *)w;
-    struct ptl_status_outcome o = {.verdict = PTL_STATUS_SENT};
+    struct ptl_status_outcome o;
     if (j->tell && w->result != -ECANCELED) {
-        if (w->result < 0) {
-            o.verdict = w->result == -EPERM || j->tries >= PTL_MESSAGE_TRIES_MAX ? PTL_STATUS_GIVE_UP
-                                                                                 : PTL_STATUS_RETRY;
-            o.wait_ms = ptl_status_backoff_ms(j->tries, dice());
-            ptl_status_explain(&o, "%s", j->err.text);
-        }
+        ptl_message_judge_mail(w->result, &j->err, &j->stand, ptl_notify_dice(), &o);
         settle(j, &o);
     }
     job_free(j);
@@ -163,12 +134,12 @@ static void mail_done(struct ptl_work *w)
 static void send_mail(struct ptl_tell *t, struct job *j, const struct ptl_message *list, size_t n,
                       const struct ptl_message_for *f, const char *to)
 {
-    struct ptl_status_outcome o = {.verdict = PTL_STATUS_RETRY, .wait_ms = 300000};
+    struct ptl_status_outcome o = {.verdict = PTL_STATUS_RETRY};
     PTL_BUF text = PTL_BUF_MAX(1 << 20);
     if (!t->smtp_url) {
-        if (j->tries >= PTL_MESSAGE_TRIES_MAX)
-            o.verdict = PTL_STATUS_GIVE_UP;
-        ptl_status_explain(&o, "this daemon has no smtp-url, so no mail goes out");
+        struct ptl_error none = PTL_ERROR_INIT;
+        ptl_error_set(&none, -ENOENT, "this daemon has no smtp-url, so no mail goes out");
+        ptl_message_judge_mail(-ENOENT, &none, &j->stand, ptl_notify_dice(), &o);
         settle(j, &o);
         job_free(j);
         return;
@@ -191,7 +162,7 @@ static void send_mail(struct ptl_tell *t, struct job *j, const struct ptl_messag
         link_job(t, j);
         return;
     }
-    o.wait_ms = ptl_status_backoff_ms(1, dice());
+    o.wait_ms = ptl_status_backoff_ms(1, ptl_notify_dice());
     ptl_status_explain(&o, "this daemon's workers are busy");
     settle(j, &o);
     job_free(j);
@@ -204,7 +175,7 @@ static void on_answer(void *ctx, int result, const struct ptl_http_answer *a, co
     struct job *j = ctx;
     if (j->tell) {
         struct ptl_status_outcome o;
-        ptl_message_judge(result, a, err, j->tries, dice(), &o);
+        ptl_message_judge(result, a, err, &j->stand, ptl_wall_ms() / 1000, ptl_notify_dice(), &o);
         settle(j, &o);
     }
     job_free(j);
@@ -231,7 +202,7 @@ static void post(struct ptl_tell *t, struct job *j, const char *url, const char 
             return;
         }
         o.verdict = PTL_STATUS_RETRY;
-        o.wait_ms = ptl_status_backoff_ms(1, dice());
+        o.wait_ms = ptl_status_backoff_ms(1, ptl_notify_dice());
         ptl_error_set(&err, r, "this daemon has too many calls under way");
     }
     ptl_status_explain(&o, "%s", err.text);
@@ -320,7 +291,12 @@ static void tell_group(struct ptl_tell *t, struct ptl_rows *rows, const int *at,
         list[i] = (struct ptl_message){ptl_row_str(rows, at[i], "event"), data[i]};
         j->ids[i] = ptl_row_i64(rows, at[i], "id");
         int64_t tries = ptl_row_i64(rows, at[i], "tries");
+        int64_t tried_for_s = ptl_row_i64(rows, at[i], "tried_for_s");
         j->tries = tries > j->tries ? tries : j->tries;
+        j->stand.fails = ptl_row_i64(rows, at[i], "fails");
+        /* of several the newest decides: what is given up is given up together */
+        if (i == 0 || tried_for_s < j->stand.tried_for_s)
+            j->stand.tried_for_s = tried_for_s;
     }
     j->n = n;
     j->what = ptl_message_subject(list, n);
@@ -358,54 +334,25 @@ static void tell_rows(struct ptl_tell *t, struct ptl_rows *rows)
     }
 }
 
-static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static unsigned room(void *ctx)
 {
-    struct look *l = ctx;
-    struct ptl_tell *t = l->tell;
-    free(l);
-    if (!t)
-        return; /* what was claimed comes back after its lease */
-    t->look = NULL;
-    if (err)
-        ptl_log_warning("notifications: %s; the next look follows in %d s", err->text, LOOK_MS / 1000);
-    else
-        tell_rows(t, rows);
-    if (t->again)
-        wake(t);
-    t->again = false;
+    const struct ptl_tell *t = ctx;
+    return t->running >= RUNNING_MAX ? 0 : CLAIM_MAX;
 }
 
-static void look(void *ctx)
+static void on_rows(void *ctx, struct ptl_rows *rows)
 {
-    struct ptl_tell *t = ctx;
-    if (t->look) {
-        t->again = true;
-        return;
-    }
-    if (t->running >= RUNNING_MAX || !ptl_store_is_ready(ptl_core_store(t->core)))
-        return;
-    struct ptl_args a;
-    ptl_args_init(&a);
-    ptl_args_i64(&a, CLAIM_MAX);
-    t->look = ptl_xcalloc(1, sizeof(*t->look));
-    t->look->tell = t;
-    if (ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_claim, &a, on_claimed, t->look) != 0) {
-        free(t->look);
-        t->look = NULL;
-    }
+    tell_rows(ctx, rows);
 }
 
-static void on_timer(void *ctx)
+static void on_tick(void *ctx)
 {
     struct ptl_tell *t = ctx;
-    if (ptl_store_is_ready(ptl_core_store(t->core))) {
-        if (t->looks % DUE_EVERY == 0)
-            (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_due, NULL, NULL, NULL);
-        if (t->looks % PRUNE_EVERY == 0)
-            (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_prune, NULL, NULL, NULL);
-        t->looks++;
-    }
-    look(t);
+    if (t->ticks % DUE_EVERY == 0)
+        (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_due, NULL, NULL, NULL);
+    if (t->ticks % PRUNE_EVERY == 0)
+        (void)!ptl_store_query(ptl_core_store(t->core), PTL_SQL_notify_prune, NULL, NULL, NULL);
+    t->ticks++;
 }
 
 static int read_credentials(struct ptl_tell *t, const char *path, struct ptl_error *err)
@@ -434,6 +381,12 @@ static int read_credentials(struct ptl_tell *t, const char *path, struct ptl_err
 int ptl_tell_new(struct ptl_core *core, const struct ptl_tell_options *o, struct ptl_tell **ret,
                  struct ptl_error *err)
 {
+    static const struct ptl_looker_for notifications = {.what = "notifications",
+                                                        .channel = "ptl_notify",
+                                                        .claim = PTL_SQL_notify_claim,
+                                                        .room = room,
+                                                        .rows = on_rows,
+                                                        .tick = on_tick};
     struct ptl_tell *t = ptl_xcalloc(1, sizeof(*t));
     int r = 0;
     t->core = core;
@@ -447,14 +400,8 @@ int ptl_tell_new(struct ptl_core *core, const struct ptl_tell_options *o, struct
         if (r == 0 && o->smtp_credentials_file)
             r = read_credentials(t, o->smtp_credentials_file, err);
     }
-    if (r == 0) {
-        t->soon = ptl_timer_new(ptl_core_loop(core), look, t);
-        t->every = ptl_timer_new(ptl_core_loop(core), on_timer, t);
-        ptl_timer_every(t->every, LOOK_MS);
-        r = ptl_store_listen(ptl_core_store(core), "ptl_notify", on_notify, t);
-        if (r < 0)
-            ptl_error_set(err, r, "notifications: cannot listen for them");
-    }
+    if (r == 0 && !(t->looker = ptl_looker_new(core, &notifications, t)))
+        r = ptl_error_set(err, -EIO, "notifications: cannot listen for them");
     if (r < 0)
         ptl_tell_free(t);
     else
@@ -466,10 +413,7 @@ struct ptl_tell *ptl_tell_free(struct ptl_tell *t)
 {
     if (!t)
         return NULL;
-    ptl_timer_free(t->soon);
-    ptl_timer_free(t->every);
-    if (t->look)
-        t->look->tell = NULL;
+    ptl_looker_free(t->looker);
     while (t->jobs) { /* each frees itself when its answer or its worker comes back */
         struct job *j = t->jobs;
         t->jobs = j->next;

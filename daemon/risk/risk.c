@@ -319,8 +319,8 @@ static void know(struct ptl_risk_evidence *e, enum ptl_risk_factor f, bool known
         e->bits |= 1u << f;
 }
 
-/* What is so, in words: of this project alone. */
-static void say_what(int f, const char *example, const json_t *looked, char *ret, size_t size)
+/* What is so, in words; `own`: without what other projects went through. */
+static void say_what(int f, const char *example, const json_t *looked, bool own, char *ret, size_t size)
 {
     static const struct {
         const char *why, *words;
@@ -342,9 +342,10 @@ static void say_what(int f, const char *example, const json_t *looked, char *ret
         {
             const char *words = "";
             for (size_t k = 0; k < PTL_ARRAY_LEN(bad); k++)
-                if (ptl_str_eq(bad[k].why, ptl_json_str(v, "why", "")))
+                if (ptl_str_eq(bad[k].why, ptl_json_str(v, "why", "")) && (k == 0 || !own))
                     words = bad[k].words;
-            SAY("%s%.60s (%s)", i ? ", " : ": ", ptl_json_str(v, "operator", "?"), words);
+            SAY("%s%.60s%s%s%s", i ? ", " : ": ", ptl_json_str(v, "operator", "?"), *words ? " (" : "", words,
+                *words ? ")" : "");
             said++;
         }
         if (ptl_json_i64(operators, "n", 0) > (int64_t)said)
@@ -437,10 +438,11 @@ json_t *ptl_risk_weigh(const json_t *inputs, const json_t *stage, const char *pl
     for (int f = 0; f < PTL_RISK_FACTORS; f++)
         if (e.bits >> f & 1) {
             char what[600];
-            say_what(f, examples[f], looked, what, sizeof(what));
+            say_what(f, examples[f], looked, false, what, sizeof(what));
             term(terms, factors[f].name, s.ratio[f],
                  "odds × %.2f: %s (so before %.0f of %.0f red and %.0f of %.0f green outcomes here)",
                  s.ratio[f], what, e.with_red[f], e.known_red[f], e.with_ok[f], e.known_ok[f]);
+            say_what(f, examples[f], looked, true, what, sizeof(what));
             PTL_FREE char *clean = ptl_json_text_utf8(what, strlen(what));
             json_object_set_new(json_array_get(terms, json_array_size(terms) - 1), "what",
                                 json_string(clean));
@@ -521,7 +523,7 @@ static double log_loss(double p, bool red)
     return -log(red ? p : 1 - p);
 }
 
-static void judge(struct ptl_risk_backtest *b, double p, double base, bool red)
+static void judge(struct ptl_risk_score *b, double p, double base, bool red)
 {
     size_t bin = (size_t)(p * PTL_RISK_BINS);
     bin = bin >= PTL_RISK_BINS ? PTL_RISK_BINS - 1 : bin;
@@ -536,6 +538,61 @@ static void judge(struct ptl_risk_backtest *b, double p, double base, bool red)
     b->bins[bin].observed += red;
 }
 
+static void means(struct ptl_risk_score *b)
+{
+    double count = b->n ? (double)b->n : 1;
+    for (size_t k = 0; k < PTL_RISK_BINS; k++)
+        if (b->bins[k].n) {
+            b->bins[k].predicted /= (double)b->bins[k].n;
+            b->bins[k].observed /= (double)b->bins[k].n;
+        }
+    b->brier /= count;
+    b->brier_base /= count;
+    b->log_loss /= count;
+    b->log_loss_base /= count;
+}
+
+/* The same evidence as if one term were not thought of. */
+static struct ptl_risk_evidence without(const struct ptl_risk_evidence *e, int term)
+{
+    struct ptl_risk_evidence w = *e;
+    if (term == PTL_RISK_WITHOUT_PAPER)
+        w.base = ptl_risk_base(-1);
+    else if (term == PTL_RISK_WITHOUT_ORG)
+        w.org_n = w.org_red = 0;
+    else if (term == PTL_RISK_WITHOUT_OWN)
+        w.own_n = w.own_red = 0;
+    else if (term == PTL_RISK_WITHOUT_FACTORS)
+        w.known = w.bits = 0;
+    else
+        w.known &= ~(1u << (term - PTL_RISK_WITHOUT_FACTOR));
+    w.bits &= w.known;
+    return w;
+}
+
+static void judge_terms(struct ptl_risk_worth *terms, const struct ptl_risk_evidence *e, double p, bool red)
+{
+    for (int t = 0; t < PTL_RISK_TERMS; t++) {
+        struct ptl_risk_evidence w = without(e, t);
+        struct ptl_risk_steps s;
+        ptl_risk_p(&w, &s);
+        double off = (s.p - red) * (s.p - red), gain = off - (p - red) * (p - red);
+        terms[t].so += t >= PTL_RISK_WITHOUT_FACTOR ? e->bits >> (t - PTL_RISK_WITHOUT_FACTOR) & 1
+                                                    : fabs(s.p - p) > 1e-12;
+        terms[t].brier += off;
+        terms[t].gain += gain;
+        terms[t].error += gain * gain; /* until the end: the sum of squares */
+    }
+}
+
+static void worth(struct ptl_risk_worth *w, size_t n)
+{
+    double count = n ? (double)n : 1, mean = w->gain / count, variance = w->error / count - mean * mean;
+    w->brier /= count;
+    w->gain = mean;
+    w->error = sqrt((variance > 0 ? variance : 0) / count);
+}
+
 int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells, const double base[9],
                       struct ptl_risk_backtest *ret)
 {
@@ -545,7 +602,9 @@ int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells, 
     struct window org[9] = {0};
     struct factor_ring factor = {.ring = calloc(PTL_RISK_FACTOR_WINDOW, sizeof(*factor.ring))};
     struct ptl_risk_backtest b = {0};
-    size_t seen = 0, red = 0;
+    struct {
+        size_t seen, red;
+    } so_far = {0}, on[PTL_RISK_PLATFORMS] = {0};
     int r = own && factor.ring ? 0 : -ENOMEM;
     for (size_t k = 0; k < 9 && r == 0; k++)
         r = (org[k].ring = calloc(PTL_RISK_ORG_WINDOW, 1)) ? 0 : -ENOMEM;
@@ -556,6 +615,7 @@ int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells, 
             break;
         }
         struct window *w = &org[p->kind];
+        int platform = p->kind % PTL_RISK_PLATFORMS;
         struct ptl_risk_evidence e = {.base = base[p->kind],
                                       .org_n = (double)w->n,
                                       .org_red = (double)w->red,
@@ -569,12 +629,19 @@ int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells, 
         memcpy(e.with_red, factor.with_red, sizeof(e.with_red));
         struct ptl_risk_steps s;
         ptl_risk_p(&e, &s);
-        if (seen == 0)
+        if (so_far.seen == 0) {
             b.skipped++;
-        else
-            judge(&b, s.p, (double)red / (double)seen, !p->ok);
-        seen++;
-        red += !p->ok;
+        } else {
+            double rate = (double)so_far.red / (double)so_far.seen;
+            judge(&b.all, s.p, rate, !p->ok);
+            judge(&b.platforms[platform], s.p,
+                  on[platform].seen ? (double)on[platform].red / (double)on[platform].seen : rate, !p->ok);
+            judge_terms(b.terms, &e, s.p, !p->ok);
+        }
+        so_far.seen++;
+        so_far.red += !p->ok;
+        on[platform].seen++;
+        on[platform].red += !p->ok;
         window_add(w, PTL_RISK_ORG_WINDOW, !p->ok);
         own[p->cell].n = own[p->cell].n * PTL_RISK_DECAY + 1;
         own[p->cell].red = own[p->cell].red * PTL_RISK_DECAY + !p->ok;
@@ -586,21 +653,16 @@ int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells, 
     free(factor.ring);
     if (r < 0)
         return r;
-    for (size_t k = 0; k < PTL_RISK_BINS; k++)
-        if (b.bins[k].n) {
-            b.bins[k].predicted /= (double)b.bins[k].n;
-            b.bins[k].observed /= (double)b.bins[k].n;
-        }
-    double count = b.n ? (double)b.n : 1;
-    b.brier /= count;
-    b.brier_base /= count;
-    b.log_loss /= count;
-    b.log_loss_base /= count;
+    for (size_t t = 0; t < PTL_RISK_TERMS; t++)
+        worth(&b.terms[t], b.all.n);
+    means(&b.all);
+    for (size_t k = 0; k < PTL_RISK_PLATFORMS; k++)
+        means(&b.platforms[k]);
     *ret = b;
     return 0;
 }
 
-json_t *ptl_risk_backtest_json(const struct ptl_risk_backtest *b)
+static json_t *score_json(const struct ptl_risk_score *b)
 {
     json_t *bins = json_array();
     for (size_t k = 0; k < PTL_RISK_BINS; k++)
@@ -611,10 +673,40 @@ json_t *ptl_risk_backtest_json(const struct ptl_risk_backtest *b)
                       b->bins[k].n ? json_real(rounded(b->bins[k].predicted, 1e-4)) : json_null(), "observed",
                       b->bins[k].n ? json_real(rounded(b->bins[k].observed, 1e-4)) : json_null()));
     double skill = b->n && b->brier_base > 0 ? 1 - b->brier / b->brier_base : 0;
-    return json_pack("{s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "outcomes", (json_int_t)b->n, "red",
-                     (json_int_t)b->red, "skipped", (json_int_t)b->skipped, "base_rate",
+    return json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "outcomes", (json_int_t)b->n, "red",
+                     (json_int_t)b->red, "base_rate",
                      b->n ? rounded((double)b->red / (double)b->n, 1e-4) : 0.0, "brier",
                      rounded(b->brier, 1e-5), "brier_base_rate", rounded(b->brier_base, 1e-5), "log_loss",
                      rounded(b->log_loss, 1e-5), "log_loss_base_rate", rounded(b->log_loss_base, 1e-5),
                      "skill", rounded(skill, 1e-4), "reliability", bins);
+}
+
+json_t *ptl_risk_backtest_json(const struct ptl_risk_backtest *b)
+{
+    static const char *const platforms[] = {"server", "mobile", "browser"}, *const steps[] = {
+                                                                                "paper", "organisation",
+                                                                                "project", "all_factors"};
+    json_t *o = score_json(&b->all), *list = json_array(), *terms = json_array();
+    for (size_t k = 0; k < PTL_RISK_PLATFORMS; k++) {
+        json_t *one = score_json(&b->platforms[k]);
+        json_object_set_new(one, "platform", json_string(platforms[k]));
+        json_array_append_new(list, one);
+    }
+    for (size_t t = 0; t < PTL_RISK_TERMS; t++) {
+        const struct ptl_risk_worth *w = &b->terms[t];
+        const char *verdict = w->gain > 2 * w->error    ? "earns"
+                              : w->gain < -2 * w->error ? "costs"
+                                                        : "cannot_tell";
+        json_array_append_new(
+            terms, json_pack("{s:s,s:I,s:f,s:f,s:f,s:s}", "name",
+                             t < PTL_ARRAY_LEN(steps)
+                                 ? steps[t]
+                                 : ptl_risk_factor_name((enum ptl_risk_factor)(t - PTL_RISK_WITHOUT_FACTOR)),
+                             "so", (json_int_t)w->so, "brier_without", rounded(w->brier, 1e-5), "gain",
+                             rounded(w->gain, 1e-6), "error", rounded(w->error, 1e-6), "verdict", verdict));
+    }
+    json_object_set_new(o, "skipped", json_integer((json_int_t)b->skipped));
+    json_object_set_new(o, "platforms", list);
+    json_object_set_new(o, "terms", terms);
+    return o;
 }

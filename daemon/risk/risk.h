@@ -98,15 +98,36 @@ struct ptl_risk_past {
     uint32_t known; /* 0: of a time when nothing was noted */
     bool ok;
 };
-enum { PTL_RISK_BINS = 10 };
-struct ptl_risk_backtest {
-    size_t n, red, skipped;   /* skipped: the first ones, with nothing before them */
-    double brier, brier_base; /* of ours; of saying the rate so far each time */
+enum { PTL_RISK_BINS = 10, PTL_RISK_PLATFORMS = 3 /* server, mobile, browser */ };
+struct ptl_risk_score {
+    size_t n, red;
+    double brier, brier_base; /* of ours; of saying the rate so far each time (of a platform: its own) */
     double log_loss, log_loss_base;
     struct {
         size_t n;
         double predicted, observed; /* means */
     } bins[PTL_RISK_BINS];          /* by prediction: 0..0.1, … */
+};
+/* What the prediction is worth without one of its terms: paper, organisation, project, all factors, and each
+ * factor. */
+enum {
+    PTL_RISK_WITHOUT_PAPER,
+    PTL_RISK_WITHOUT_ORG,
+    PTL_RISK_WITHOUT_OWN,
+    PTL_RISK_WITHOUT_FACTORS,
+    PTL_RISK_WITHOUT_FACTOR, /* and on: one each */
+    PTL_RISK_TERMS = PTL_RISK_WITHOUT_FACTOR + PTL_RISK_FACTORS
+};
+struct ptl_risk_worth {
+    size_t so;    /* outcomes whose prediction it moved */
+    double brier; /* without it */
+    double gain;  /* mean of what it takes from the squared error; > 0: it earns its place */
+    double error; /* standard error of that, outcomes taken for independent */
+};
+struct ptl_risk_backtest {
+    struct ptl_risk_score all, platforms[PTL_RISK_PLATFORMS];
+    struct ptl_risk_worth terms[PTL_RISK_TERMS];
+    size_t skipped; /* the first ones, with nothing before them */
 };
 /* `base[k]`: m0 of kind k. `cells`: how many. -ENOMEM, or -EINVAL for a kind or cell out of range. */
 PTL_NODISCARD int ptl_risk_backtest(const struct ptl_risk_past *past, size_t n, size_t cells,

@@ -8,8 +8,9 @@
 #include <portolan/json.h>
 
 enum {
-    PTL_PREFLIGHT_MAX = 200,          /* findings of one call; pairs of model and stage */
-    PTL_PREFLIGHT_OPERATORS_MAX = 400 /* distinct operators of one model that are named in "takes" */
+    PTL_PREFLIGHT_MAX = 200,           /* findings of one call; pairs of model and stage */
+    PTL_PREFLIGHT_OPERATORS_MAX = 400, /* distinct operators of one model that are named in "takes" */
+    PTL_PREFLIGHT_NAMED_MAX = 10000    /* and of all of them */
 };
 
 struct ptl_preflight_input {

@@ -39,6 +39,7 @@ const struct trait *trait_of(const char *uses);
 struct check {
     const struct ptl_preflight_input *in;
     json_t *findings, *memory, *cuts, *takes;
+    size_t named;        /* operators in `takes` */
     json_t *unsupported; /* of the model and stage looked at: operators that it cannot have there */
 };
 struct place {

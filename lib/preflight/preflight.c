@@ -388,7 +388,7 @@ static json_t *shortened(const json_t *models)
 int ptl_preflight(const struct ptl_preflight_input *in, json_t **ret, struct ptl_error *err)
 {
     PTL_JSON *findings = json_array(), *memory = json_array(), *cuts = json_array(), *takes = json_array();
-    struct check c = {in, findings, memory, cuts, takes, NULL};
+    struct check c = {in, findings, memory, cuts, takes, 0, NULL};
     check_files(&c);
     check_models(&c);
     if (!in->stage)

@@ -20,9 +20,10 @@ class AnyPort(Controller):
 
 
 class Mailbox:
-    """An SMTP server that keeps what it gets. `refuse` is asked for each recipient: a reply to refuse with, or None."""
+    """An SMTP server that keeps what it gets. `refuse` is asked for each recipient: a reply to refuse with, or None. `tls`: None, "starttls" (and nothing before it) or "tls" (from the first
+    byte), with the certificate of `context`."""
 
-    def __init__(self, user: str | None = None, password: str | None = None):
+    def __init__(self, user: str | None = None, password: str | None = None, tls: str | None = None, context=None, host: str = "127.0.0.1"):
         self.mails: list[email.message.EmailMessage] = []
         self.refuse = lambda address: None
         self.logins: list[str] = []
@@ -30,9 +31,14 @@ class Mailbox:
         def authenticate(server, session, envelope, mechanism, data):
             good = data.login.decode() == user and data.password.decode() == password
             self.logins.append(data.login.decode())
-            return AuthResult(success=good)
-        more = {"authenticator": authenticate, "auth_required": True, "auth_require_tls": False} if user else {}
-        self.controller = AnyPort(self, hostname="127.0.0.1", port=0, **more)
+            return AuthResult(success=good, handled=good)  # else it is left to the server to say so
+        more = {"authenticator": authenticate, "auth_required": True, "auth_require_tls": tls == "starttls"} if user else {}
+        if tls == "starttls":
+            more |= {"tls_context": context, "require_starttls": True}
+        elif tls:
+            more |= {"ssl_context": context}
+        self.secure: list[str | None] = []
+        self.controller = AnyPort(self, hostname=host, port=0, **more)
         self.controller.start()
         self.port = self.controller.port
 
@@ -47,6 +53,8 @@ class Mailbox:
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
         mail.rcpt = list(envelope.rcpt_tos)
         mail.sender = envelope.mail_from
+        tls = server.transport.get_extra_info("ssl_object")
+        self.secure.append(tls.version() if tls else None)
         self.mails.append(mail)
         return "250 kept"
 

@@ -185,7 +185,7 @@ static void answers(void **state PTL_UNUSED)
 {
     static const struct {
         int status;
-        int64_t tries;
+        int64_t tried_for_s;
         enum ptl_status_verdict verdict;
     } cases[] = {
         {200, 1,                     PTL_STATUS_SENT   },
@@ -195,22 +195,44 @@ static void answers(void **state PTL_UNUSED)
         {404, 1,                     PTL_STATUS_GIVE_UP},
         {429, 1,                     PTL_STATUS_RETRY  },
         {500, 1,                     PTL_STATUS_RETRY  },
-        {503, PTL_MESSAGE_TRIES_MAX, PTL_STATUS_GIVE_UP},
+        {503, PTL_MESSAGE_TRY_S - 1, PTL_STATUS_RETRY  },
+        {503, PTL_MESSAGE_TRY_S,     PTL_STATUS_GIVE_UP},
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         struct ptl_http_answer a = {.status = cases[i].status};
+        struct ptl_message_tries t = {.tried_for_s = cases[i].tried_for_s};
         struct ptl_status_outcome o;
-        ptl_message_judge(0, &a, NULL, cases[i].tries, 1, &o);
+        ptl_message_judge(0, &a, NULL, &t, 0, 1, &o);
         if (o.verdict != cases[i].verdict)
-            fail_msg("%d after %lld tries: %d", cases[i].status, (long long)cases[i].tries, o.verdict);
+            fail_msg("%d after %lld s: %d", cases[i].status, (long long)cases[i].tried_for_s, o.verdict);
     }
     struct ptl_error err = PTL_ERROR_INIT;
     struct ptl_status_outcome o;
     ptl_error_set(&err, -ECONNREFUSED, "refused");
-    ptl_message_judge(-ECONNREFUSED, NULL, &err, 1, 1, &o);
+    struct ptl_message_tries t = {0};
+    ptl_message_judge(-ECONNREFUSED, NULL, &err, &t, 0, 1, &o);
     assert_int_equal(o.verdict, PTL_STATUS_RETRY);
     assert_string_equal(o.text, "refused");
     assert_true(o.wait_ms > 0);
+    /* waits double, up to an hour, of which half is thrown */
+    int64_t before = 0;
+    for (t.fails = 0; t.fails < 5000; t.fails = t.fails * 2 + 1) {
+        int64_t least = ptl_message_backoff_ms(t.fails, 0), most = ptl_message_backoff_ms(t.fails, 3599999);
+        assert_true(least >= 1000 && most <= PTL_MESSAGE_WAIT_MAX_MS && least >= before);
+        before = least;
+    }
+    assert_int_equal(before, PTL_MESSAGE_WAIT_MAX_MS / 2);
+    /* mail: for good, for now, for too long */
+    t = (struct ptl_message_tries){.fails = 3, .tried_for_s = 60};
+    ptl_message_judge_mail(0, &err, &t, 1, &o);
+    assert_int_equal(o.verdict, PTL_STATUS_SENT);
+    ptl_message_judge_mail(-EPERM, &err, &t, 1, &o);
+    assert_int_equal(o.verdict, PTL_STATUS_GIVE_UP);
+    ptl_message_judge_mail(-EIO, &err, &t, 1, &o);
+    assert_int_equal(o.verdict, PTL_STATUS_RETRY);
+    t.tried_for_s = PTL_MESSAGE_TRY_S;
+    ptl_message_judge_mail(-EIO, &err, &t, 1, &o);
+    assert_int_equal(o.verdict, PTL_STATUS_GIVE_UP);
 }
 
 int main(void)

@@ -198,6 +198,8 @@ static void what_preflight_says(void **state PTL_UNUSED)
                         "pre-flight says that it will fail: op-unsupported, model: TFLite has no builtin "
                         "operator for Dilation2D (and 1 more)");
     what = ptl_json_str(term_of(after, "new_operators"), "what", "");
+    assert_non_null(strstr(what, "Dilation2D (the target lacks it), Erf and 6 more"));
+    what = ptl_json_str(term_of(after, "new_operators"), "why", "");
     assert_non_null(strstr(what, "Dilation2D (the target lacks it), Erf (rare"));
     assert_non_null(strstr(what, "and 6 more"));
     assert_null(term_of(after, "preflight_warning"));
@@ -270,14 +272,14 @@ static void playing_back_tells_good_from_bad(void **state PTL_UNUSED)
         past[i] = (struct ptl_risk_past){.kind = 6, .cell = cell, .ok = cell ? nth % 10 == 0 : nth % 10 != 0};
     }
     assert_int_equal(ptl_risk_backtest(past, N, 2, base, &b), 0);
-    assert_int_equal(b.n, N - 1);
+    assert_int_equal(b.all.n, N - 1);
     assert_int_equal(b.skipped, 1);
-    assert_true(b.brier < 0.13);
-    assert_true(b.brier_base > 0.24);
+    assert_true(b.all.brier < 0.13);
+    assert_true(b.all.brier_base > 0.24);
     size_t counted = 0;
     for (int k = 0; k < PTL_RISK_BINS; k++)
-        counted += b.bins[k].n;
-    assert_int_equal(counted, b.n);
+        counted += b.all.bins[k].n;
+    assert_int_equal(counted, b.all.n);
     /* order matters: nothing may look ahead. The first prediction of a cell is the prior's, whatever comes
      * later. */
     struct ptl_risk_past two[2] = {
@@ -286,12 +288,57 @@ static void playing_back_tells_good_from_bad(void **state PTL_UNUSED)
     };
     assert_int_equal(ptl_risk_backtest(two, 2, 1, base, &b), 0);
     /* m1 = .4/5 = .08; weight 5: (.4 + 0)/6 = 0.0666…; (1 - p)² */
-    near("second from the first only", b.brier, pow(1 - 0.4 / 6, 2));
+    near("second from the first only", b.all.brier, pow(1 - 0.4 / 6, 2));
     two[1].cell = 7;
     assert_int_equal(ptl_risk_backtest(two, 2, 1, base, &b), -EINVAL);
     assert_int_equal(ptl_risk_backtest(NULL, 0, 0, base, &b), 0);
     PTL_JSON *j = ptl_risk_backtest_json(&b);
     assert_int_equal(ptl_json_i64(j, "outcomes", -1), 0);
+}
+
+/* Made-up history: what was red stays red more often than not, the model changes at random, and nobody ever
+ * knows of operators. The first earns its place, the second does not, the third is never so. */
+static void terms_earn_their_place(void **state PTL_UNUSED)
+{
+    enum { N = 6000 };
+    struct ptl_risk_past *past = calloc(N, sizeof(*past));
+    double base[9] = {.1, .1, .1, .1, .1, .1, .1, .1, .1};
+    bool last[7] = {0};
+    uint32_t dice = 1;
+    struct ptl_risk_backtest b;
+    for (int i = 0; i < N; i++) {
+        dice = dice * 1664525u + 1013904223u;
+        int cell = i % 7;
+        bool red = last[cell] ? dice >> 16 & 1 : (dice >> 16) % 10 == 0;
+        past[i] = (struct ptl_risk_past){.kind = 6 + cell % 3,
+                                         .cell = cell,
+                                         .ok = !red,
+                                         .known = 1u << PTL_RISK_LAST_RED | 1u << PTL_RISK_MODEL,
+                                         .bits = (last[cell] ? 1u << PTL_RISK_LAST_RED : 0) |
+                                                 (dice >> 28 & 1 ? 1u << PTL_RISK_MODEL : 0)};
+        last[cell] = red;
+    }
+    assert_int_equal(ptl_risk_backtest(past, N, 7, base, &b), 0);
+    free(past);
+    size_t on = 0;
+    for (int k = 0; k < PTL_RISK_PLATFORMS; k++) {
+        assert_true(b.platforms[k].brier < b.platforms[k].brier_base);
+        on += b.platforms[k].n;
+    }
+    assert_int_equal(on, b.all.n);
+    const struct ptl_risk_worth *red = &b.terms[PTL_RISK_WITHOUT_FACTOR + PTL_RISK_LAST_RED],
+                                *model = &b.terms[PTL_RISK_WITHOUT_FACTOR + PTL_RISK_MODEL],
+                                *none = &b.terms[PTL_RISK_WITHOUT_FACTOR + PTL_RISK_OPERATORS];
+    assert_true(red->so > N / 10 && red->gain > 2 * red->error);
+    near("gain is what the Brier score loses", red->brier - b.all.brier, red->gain);
+    assert_true(model->so > N / 3 && !(model->gain > 2 * model->error));
+    assert_true(none->so == 0 && none->gain == 0.0 && none->error == 0.0);
+    PTL_JSON *j = ptl_risk_backtest_json(&b);
+    assert_int_equal(json_array_size(json_object_get(j, "terms")), PTL_RISK_TERMS);
+    const json_t *last_red =
+        json_array_get(json_object_get(j, "terms"), PTL_RISK_WITHOUT_FACTOR + PTL_RISK_LAST_RED);
+    assert_string_equal(ptl_json_str(last_red, "name", ""), "last_red");
+    assert_string_equal(ptl_json_str(last_red, "verdict", ""), "earns");
 }
 
 int main(void)
@@ -302,6 +349,7 @@ int main(void)
                                        cmocka_unit_test(one_stage_with_its_reasons),
                                        cmocka_unit_test(what_preflight_says),
                                        cmocka_unit_test(what_a_diff_means),
-                                       cmocka_unit_test(playing_back_tells_good_from_bad)};
+                                       cmocka_unit_test(playing_back_tells_good_from_bad),
+                                       cmocka_unit_test(terms_earn_their_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

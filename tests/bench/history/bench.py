@@ -115,9 +115,13 @@ def over_http(url: str, token: str, paths: list[str], processor: Processor) -> l
 
 
 def pgbench(dsn: str, rows: int, seconds: int) -> tuple[float, float, float]:
+    return pgbench_of(dsn, f"\\set id random(1, {rows})\nSELECT attempt_id, key_line, challenge_id FROM failure WHERE attempt_id = :id;\n", seconds)
+
+
+def pgbench_of(dsn: str, text: str, seconds: int) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as d:
         script = pathlib.Path(d, "lookup.sql")
-        script.write_text(f"\\set id random(1, {rows})\nSELECT attempt_id, key_line, challenge_id FROM failure WHERE attempt_id = :id;\n")
+        script.write_text(text)
         subprocess.run(["pgbench", "-n", "-M", "prepared", "-c", "1", "-T", str(seconds), "-f", str(script), "-l", "--log-prefix", str(pathlib.Path(d, "log")), dsn], check=True, capture_output=True)
         ms = [float(line.split()[2]) / 1e3 for f in pathlib.Path(d).glob("log*") for line in f.read_text().splitlines()]
     return quantiles(ms)

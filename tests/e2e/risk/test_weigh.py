@@ -97,6 +97,10 @@ def test_history_played_back(site):
     assert answer["outcomes"] + answer["skipped"] == int(site.sql("SELECT count(*) FROM risk_outcome"))
     assert sum(b["n"] for b in answer["reliability"]) == answer["outcomes"] and len(answer["reliability"]) == 10
     assert 0 <= answer["brier"] <= 1 and 0 <= answer["brier_base_rate"] <= 1 and answer["cut"] is False
+    assert [p["platform"] for p in answer["platforms"]] == ["server", "mobile", "browser"] and sum(p["outcomes"] for p in answer["platforms"]) == answer["outcomes"]
+    worth = {t["name"]: t for t in answer["terms"]}
+    assert {"paper", "organisation", "project", "all_factors", "last_red", "new_operators", "preflight_error"} <= set(worth)
+    assert abs(worth["last_red"]["brier_without"] - answer["brier"] - worth["last_red"]["gain"]) < 2e-5
     one = site.ok("GET", "/api/v1/risk/backtest?project=learning")
     assert one["outcomes"] == 9 and one["red"] == 2
     assert site.ok("GET", "/api/v1/risk/backtest?project=nowhere")["outcomes"] == 0
@@ -275,3 +279,27 @@ def test_an_operator_that_came_through_is_new_no_more(site):
     site.sql(f"UPDATE preflight SET takes = '{take}' WHERE run_id = {other} AND stage_id IS NOT NULL")
     said = site.sql(f"SELECT o -> 'operators' ->> 'bad' FROM jsonb_array_elements(preflight_risk({other}, (SELECT project_id FROM run WHERE id = {other}))) o WHERE o ->> 'name' = 'convert/web'")
     assert said == '[{"why": "rare", "operator": "Odder2D"}]', "Conv2D is common, and no other has Odder2D"
+
+
+def test_the_command_line_plays_made_up_history_back(site):
+    """Two thousand outcomes of two platforms: what was red stays red, and pre-flight's errors come true nine times of ten on one of them."""
+    import os
+    import subprocess
+    from portolan import BUILD
+    site.sql("""
+        WITH made AS (
+            SELECT i, (ARRAY['mobile', 'browser'])[1 + i % 2] AS platform, random() < 0.3 AS was_red, random() < 0.1 AS told FROM (SELECT setseed(0.7)) s, generate_series(1, 2000) i
+        ), rolled AS (
+            SELECT *, random() < CASE WHEN told AND platform = 'mobile' THEN 0.9 WHEN was_red THEN 0.5 ELSE 0.08 END AS red FROM made
+        )
+        INSERT INTO risk_outcome (project_id, run_id, stage_id, ref, name, kind, target, platform, ok, bits)
+        SELECT (SELECT id FROM project WHERE name = 'first'), 0, 0, 'r', 'convert/x', 'convert', platform, platform, NOT red,
+               (CASE WHEN was_red THEN 128 ELSE 0 END) + (CASE WHEN told THEN 256 ELSE 0 END) + ((128 + 256) << 16) FROM rolled ORDER BY i""")
+    done = subprocess.run([str(BUILD / "cli" / "portolan"), "risk", "backtest", "--project", "first"], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "PORTOLAN_SERVER": site.url, "PORTOLAN_TOKEN": site.token, "HOME": str(site.dir), "XDG_CONFIG_HOME": str(site.dir)})
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()}
+    assert "earns its place" in lines["last_red"] and "earns its place" in lines["preflight_error"]
+    assert "cannot be told yet" in lines["spec_changed"] and " 0 " in lines["spec_changed"]
+    assert "better" in lines["mobile"] and lines["browser"].split()[1] == "1000"
+    assert "% better" in lines["Brier"]
