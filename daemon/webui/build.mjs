@@ -7,7 +7,7 @@ import {basename, join} from "node:path";
 
 rmSync("dist", {recursive: true, force: true});
 const made = await esbuild.build({
-    entryPoints: ["src/main.tsx", "src/theme.ts"],
+    entryPoints: ["src/main.tsx"],
     outdir: "dist/assets",
     entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]", assetNames: "[name]-[hash]",
     bundle: true, splitting: true, format: "esm", minify: true, metafile: true,
@@ -23,6 +23,8 @@ const file = (entry, ext) => {
     return "/assets/" + basename(found[0]);
 };
 const main = file("src/main.tsx", ".js");
+// What comes before everything is a classic script in one piece: it waits for nothing.
+const early = await esbuild.build({entryPoints: ["src/early.ts"], outdir: "dist/assets", entryNames: "[name]-[hash]", bundle: true, format: "iife", minify: true, metafile: true, target: ["es2022"], legalComments: "none", logLevel: "warning"});
 // What the first page imports statically is named in the head, so that it is asked for at once and not one after the other.
 const statics = new Set();
 const follow = (name) => {
@@ -33,9 +35,18 @@ const follow = (name) => {
         }
 };
 follow("dist" + main);
+// And what each page imports beyond that, by the name of its file: early.ts asks for the one that is wanted.
+const chunks = {};
+for (const [name, o] of outputs)
+    if (/^src\/pages\/\w+\.tsx$/.test(o.entryPoint ?? "")) {
+        const all = new Set([name]), walk = (at) => { for (const i of made.metafile.outputs[at].imports) if (i.kind === "import-statement" && !all.has(i.path)) { all.add(i.path); walk(i.path); } };
+        walk(name);
+        chunks[basename(o.entryPoint, ".tsx")] = [...all].filter((p) => !statics.has(p) && "/assets/" + basename(p) !== main).map((p) => "/assets/" + basename(p));
+    }
 mkdirSync("dist", {recursive: true});
 writeFileSync("dist/index.html", readFileSync("src/index.html", "utf8")
-    .replace("@MAIN@", main).replace("@THEME@", file("src/theme.ts", ".js")).replace("@STYLE@", file("src/main.tsx", ".css"))
+    .replace("@MAIN@", main).replace("@EARLY@", "/assets/" + basename(Object.keys(early.metafile.outputs)[0]))
+    .replace("@CHUNKS@", JSON.stringify(chunks).replace(/&/g, "&amp;").replace(/"/g, "&quot;")).replace("@STYLE@", file("src/main.tsx", ".css"))
     .replace("@PRELOAD@", [...statics].map((p) => `<link rel="modulepreload" href="/assets/${basename(p)}">`).join("\n")));
 for (const name of ["favicon.svg"])
     copyFileSync(`src/${name}`, `dist/${name}`);
