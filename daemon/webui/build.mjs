@@ -6,7 +6,7 @@ import {mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync, existsSync,
 import {basename, join} from "node:path";
 
 rmSync("dist", {recursive: true, force: true});
-const made = await esbuild.build({
+const options = {
     entryPoints: ["src/main.tsx"],
     outdir: "dist/assets",
     entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]", assetNames: "[name]-[hash]",
@@ -14,7 +14,27 @@ const made = await esbuild.build({
     target: ["es2022"], jsx: "automatic", jsxImportSource: "preact",
     legalComments: "none",                    // all notices are in licenses.txt
     logLevel: "warning",
-});
+};
+// What the frame is made of would be cut into as many pieces as there are sets of pages that share one. Every page has all of it anyhow, so pages are told to
+// import all of it: it stays in one piece, and browsers, which open six connections to a daemon, have some left for data.
+const look = await esbuild.build({...options, write: false});
+const frame = new Set();
+const reach = (path) => {
+    for (const i of look.metafile.inputs[path].imports)
+        if (i.kind === "import-statement" && !i.external && !frame.has(i.path)) {
+            frame.add(i.path);
+            reach(i.path);
+        }
+};
+reach("src/main.tsx");
+// Small parts that several pages share go with it: a request of their own costs more than they weigh.
+const shared = ["terms", "picker", "fix", "compare", "spark", "chart"].map((name) => `src/ui/${name}.tsx`);
+const whole = [...new Set([...frame, ...shared])].filter((p) => /^src\/.*\.tsx?$/.test(p)).map((p) => `import ${JSON.stringify("./" + p)};`).join("\n");
+const made = await esbuild.build({...options, plugins: [{name: "frame in one piece", setup(build) {
+    build.onResolve({filter: /^the-frame$/}, () => ({path: "the-frame", namespace: "made", sideEffects: true}));
+    build.onLoad({filter: /.*/, namespace: "made"}, () => ({contents: whole, resolveDir: process.cwd()}));
+    build.onLoad({filter: /src\/(pages\/\w+|ui\/plot)\.tsx$/}, ({path}) => ({contents: `import "the-frame";\n${readFileSync(path, "utf8")}`, loader: "tsx"}));
+}}]});
 const outputs = Object.entries(made.metafile.outputs);
 const file = (entry, ext) => {
     const found = outputs.find(([name, o]) => name.endsWith(ext) && (o.entryPoint === entry || (ext === ".css" && basename(name).startsWith("main-"))));

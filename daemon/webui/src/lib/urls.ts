@@ -19,7 +19,7 @@ export const boardUrl = (q: URLSearchParams): string => {
 };
 export const projectNames = "/api/v1/projects?limit=500", peopleNames = "/api/v1/people?limit=500";
 
-/** The page's own chunk (as build.mjs names it), and what it asks for in any case. A page that asks for something else meanwhile only wastes an answer. */
+/** The page's own chunk (as build.mjs names it), and what it is for: two or three answers, since a browser opens six connections and the program wants some. A page that asks for something else meanwhile only wastes an answer. */
 export function first(path: string, search: string): {chunk: string; urls: string[]} {
     const [top = "runs", one, ...rest] = path.split("/").filter(Boolean), q = new URLSearchParams(search), api = "/api/v1/", id = q.get("id");
     const only = one === undefined && rest.length === 0, number = one !== undefined && /^[1-9]\d{0,17}$/.test(one) && rest.length === 0;
@@ -27,11 +27,11 @@ export function first(path: string, search: string): {chunk: string; urls: strin
     case "runs":
         return only ? {chunk: "", urls: [runsUrl(q), projectNames]} : {chunk: "run", urls: number ? [`${api}runs/${one}`, `${api}runs/${one}/preflight`, ...(/^\d+$/.test(q.get("attempt") ?? "") ? [`${api}attempts/${q.get("attempt")}`] : [])] : []};
     case "failures":
-        return {chunk: top, urls: !only || search.length > 1 ? [] : [`${api}failures?sort=time&limit=40`, `${api}failures/facets?`, `${api}queries`]};
+        return {chunk: top, urls: !only || search.length > 1 ? [] : [`${api}failures?sort=time&limit=40`, `${api}failures/facets?`]};
     case "knowledge":
-        return {chunk: top, urls: !only ? [] : [`${api}kb/challenges`, ...(id ? [`${api}kb/challenge?id=${encodeURIComponent(id)}`] : [])]};
+        return {chunk: top, urls: one === "indicators" && search.length <= 1 ? [`${api}kb/indicators?limit=60`] : !only ? [] : [`${api}kb/challenges`, ...(id ? [`${api}kb/challenge?id=${encodeURIComponent(id)}`] : [])]};
     case "risk":
-        return {chunk: top, urls: only && !q.get("view") ? [boardUrl(q), projectNames, peopleNames] : number ? [`${api}assignments/${one}`, peopleNames] : []};
+        return {chunk: top, urls: only && !q.get("view") ? [boardUrl(q)] : number ? [`${api}assignments/${one}`] : []};
     case "matrix":
         return {chunk: top, urls: only ? [matrixUrl(q), projectNames] : []};
     case "people":

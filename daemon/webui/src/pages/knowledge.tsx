@@ -1,6 +1,6 @@
 // knowledge.tsx - what is known: the taxonomies as a map that one walks into (areas by the paper's share or by one's own failures), the entry of each
 // node, and the indicators that speak for it: look, try on history, edit. /knowledge?id=NODE, /knowledge/indicators, /knowledge/indicator?id=…, /knowledge/cases
-import {useEffect, useMemo, useRef, useState} from "preact/hooks";
+import {useEffect, useLayoutEffect, useMemo, useRef, useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page, type Problem, type Resource} from "../lib/api.ts";
 import {count, idWords, number, span} from "../lib/format.ts";
 import {go, query, setQuery, withQuery} from "../lib/router.ts";
@@ -61,7 +61,8 @@ function MapPage({nodes, entry}: {nodes: Node[]; entry: Resource<Full>}) {
 const weight = (n: Node, by: string) => by === "own" ? n.failures : by === "indicators" ? n.indicators : n.share ?? 0;
 function Chart({nodes, children, by, own}: {nodes: Node[]; children: Node[]; by: string; own: number}) {
     const box = useRef<HTMLElement>(null), [width, setWidth] = useState(900);
-    useEffect(() => {
+    useLayoutEffect(() => {                                 // before it is painted, so that nothing moves after
+        setWidth(box.current!.clientWidth);
         const see = new ResizeObserver(() => setWidth(box.current?.clientWidth ?? 900));
         see.observe(box.current!);
         return () => see.disconnect();

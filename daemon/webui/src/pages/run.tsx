@@ -1,6 +1,6 @@
 // run.tsx - one run: its stages as a course, and for the chosen stage its log with the diagnosis beside it, its report, what it published, and how it
 // differs from the last good one. The stage, the attempt and the view are in the address; a line of the log is behind '#'.
-import {useMemo} from "preact/hooks";
+import {useEffect, useMemo, useRef} from "preact/hooks";
 import {ahead, api, may, useGet, type Page} from "../lib/api.ts";
 import {useChange, useLive, useSoon} from "../lib/live.ts";
 import {about, bytes, idWords, percent, sentence, shortRef, shortSha, span} from "../lib/format.ts";
@@ -25,7 +25,12 @@ export function Run({parts}: {parts: string[]}) {
     const id = Number(parts[0]);
     const run = useGet<RunData>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}` : null);
     const soon = useSoon(run.reload), preflight = useGet<Looked>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}/preflight` : null);
-    useChange(preflight.reload, [run.data?.state]);
+    const before = useRef<string>();
+    useEffect(() => {
+        if (before.current && run.data && before.current !== run.data.state)
+            preflight.reload();
+        before.current = run.data?.state;
+    }, [run.data?.state]);
     useLive(run.data ? `/api/v1/runs/${id}/events` : null, (e) => { if (e.kind !== "log") soon(); }, run.reload);
     const q = query.value, r = run.data;
     const stage = r?.stages.find((s) => s.name === q.get("stage")) ?? (r ? telling(r.stages) : undefined);
