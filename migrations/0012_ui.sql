@@ -108,3 +108,11 @@ BEGIN
     role := c.role;
     project := (SELECT p.name FROM project p WHERE p.id = COALESCE(t.project_id, c.project_id));
 END $$;
+
+-- The nodes that an indicator speaks for, so that counting them for the map does not take every pattern apart.
+CREATE FUNCTION indicator_nodes(data jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT COALESCE(array_agg(DISTINCT n.node ORDER BY n.node), '{}')
+      FROM jsonb_each(CASE WHEN jsonb_typeof(data -> 'weights') = 'object' THEN data -> 'weights' ELSE '{}' END) w,
+           jsonb_object_keys(CASE WHEN jsonb_typeof(w.value) = 'object' THEN w.value ELSE '{}' END) n (node)
+$$;
+ALTER TABLE indicator ADD COLUMN nodes text[] GENERATED ALWAYS AS (indicator_nodes(data)) STORED;

@@ -1,1 +1,2 @@
 declare module "*.css";
+interface Window { portolanEarly?: Map<string, Promise<Response>> }

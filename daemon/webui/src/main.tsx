@@ -102,6 +102,12 @@ function App() {
 }
 
 export {may};
+// The page's own part is loaded beside the question who is there, not after its answer.
+const wanted = path.value.split("/").filter(Boolean);
+if (wanted[0] === "runs" && wanted.length > 1)
+    void import("./pages/run.tsx").catch(() => { /* told when it is wanted */ });
+else
+    void pages[wanted[0]]?.load().then((p) => { loaded.set(wanted[0], p); }, () => { /* told when it is wanted */ });
 startRouter();
 startKeys();
 if (path.value === "/")

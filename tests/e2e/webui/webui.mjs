@@ -187,6 +187,29 @@ await test("portolan login --web: the command prints a code, a person lets it in
     }
 });
 
+await test("what is asked for before the program is there is what the page then takes, and nothing is asked twice", async () => {
+    const page = await fresh(), wrong = [];
+    const asked = [];
+    page.on("request", (r) => { const u = new URL(r.url()); if (u.pathname.startsWith("/api/")) asked.push(u.pathname + u.search); });
+    for (const path of ["/runs", `/runs?project=harbour&ref=main`, `/runs/${runs.red}`, "/failures", "/knowledge", "/knowledge?id=mobile/model-conversion", "/knowledge/indicators", "/risk?host=server", "/matrix?project=harbour", "/people", "/people/ada", "/notify", "/agents", "/projects", "/projects/harbour", "/audit"]) {
+        asked.length = 0;
+        await page.goto(site.url + path);
+        await page.waitForSelector("main h1");
+        await settled(page);
+        await page.waitForLoadState("networkidle").catch(() => {});
+        const left = await page.evaluate(() => [...window.portolanEarly.keys()]);
+        if (left.length)
+            wrong.push(`${path}: asked early and not taken: ${left}`);
+        const twice = asked.filter((u, i) => asked.indexOf(u) !== i && !/agents|pending|events|stream/.test(u));
+        if (twice.length)
+            wrong.push(`${path}: asked twice: ${twice}`);
+        if (asked[0] !== "/api/v1/session")
+            wrong.push(`${path}: the first question is ${asked[0]}`);
+    }
+    assert.deepEqual(wrong, []);
+    return page;
+});
+
 // ------------------------------------------------------------------------------------------------ every page, four ways
 const pages = {
     "runs": "/runs", "runs-none": "/runs?state=waiting&project=harbour", "run-red": `/runs/${runs.red}`, "run-green": `/runs/${runs.green}`, "run-report": `/runs/${runs.parity}?view=report`, "run-compare": `/runs/${runs.red}?view=compare`,

@@ -10,6 +10,29 @@ export class Problem extends Error {
     constructor(public status: number, message: string, public requestId = "") { super(message); }
 }
 
+/** What was asked for before this program was there (early.ts), once; what nobody took in its time is let go. */
+const early = window.portolanEarly ?? new Map<string, Promise<Response>>();
+setTimeout(() => early.clear(), 8000);
+/** Asks now for what a part that is not drawn yet is going to ask for. */
+export function ahead(...urls: string[]) {
+    for (const url of urls)
+        if (!early.has(url)) {
+            const answer = fetch(url, {credentials: "same-origin", cache: "no-store"});
+            answer.catch(() => { /* asked again by who wants it */ });
+            early.set(url, answer);
+            setTimeout(() => { if (early.get(url) === answer) early.delete(url); }, 8000);
+        }
+}
+async function taken(url: string): Promise<Response | undefined> {
+    const answer = early.get(url);
+    early.delete(url);
+    try {
+        return await answer;
+    } catch {
+        return undefined;                                   // asked once more
+    }
+}
+
 export async function raw(method: string, url: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
     const headers: Record<string, string> = {};
     if (method !== "GET")
@@ -18,12 +41,14 @@ export async function raw(method: string, url: string, body?: unknown, signal?: 
         headers["Content-Type"] = "application/json";
     let answer: Response;
     try {
-        answer = await fetch(url, {method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin", cache: "no-store"});
+        answer = await (method === "GET" && body === undefined && taken(url)) || await fetch(url, {method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin", cache: "no-store"});
     } catch (e) {
         if ((e as Error).name === "AbortError")
             throw e;
         throw new Problem(0, "The daemon does not answer. It may be restarting, or the network is gone; this page tries again by itself.");
     }
+    if (signal?.aborted)
+        throw new DOMException("no longer wanted", "AbortError");
     if (answer.ok)
         return answer;
     let text = answer.statusText, id = answer.headers.get("X-Request-Id") ?? "";
@@ -57,8 +82,10 @@ export async function whoIsThere() {
     try {
         session.value = await get<Session>("/api/v1/session");
     } catch (e) {
-        if ((e as Problem).status === 401)
+        if ((e as Problem).status === 401) {
+            early.clear();
             session.value = null;
+        }
         else
             throw e;
     }

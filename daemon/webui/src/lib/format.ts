@@ -15,8 +15,10 @@ export function span(ms: number): string {
         return `${s < 10 ? s.toFixed(1) : Math.round(s)} s`;
     const m = Math.floor(s / 60);
     if (m < 60)
-        return `${m} min ${String(Math.floor(s % 60)).padStart(2, "0")} s`;
+        return s % 60 === 0 ? `${m} min` : `${m} min ${String(Math.floor(s % 60)).padStart(2, "0")} s`;
     const h = Math.floor(m / 60);
+    if (s % 3600 === 0 && h < 48)
+        return `${h} h`;
     return h < 48 ? `${h} h ${String(m % 60).padStart(2, "0")} min` : `${Math.floor(h / 24)} d ${h % 24} h`;
 }
 

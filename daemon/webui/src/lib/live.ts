@@ -60,6 +60,17 @@ export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: (
     }, [url]);
 }
 
+/** `fn` when one of `deps` has changed, not at first. */
+export function useChange(fn: () => void, deps: unknown[]) {
+    const first = useRef(true);
+    useEffect(() => {
+        if (first.current)
+            first.current = false;
+        else
+            fn();
+    }, deps);
+}
+
 /** `fn` after things have been quiet for a moment, and not later than a second after the first call. */
 export function useSoon(fn: () => void, quiet = 120): () => void {
     const state = useRef<{timer?: ReturnType<typeof setTimeout>; first: number; fn: () => void}>({first: 0, fn});

@@ -1,7 +1,7 @@
 // knowledge.tsx - what is known: the taxonomies as a map that one walks into (areas by the paper's share or by one's own failures), the entry of each
 // node, and the indicators that speak for it: look, try on history, edit. /knowledge?id=NODE, /knowledge/indicators, /knowledge/indicator?id=…, /knowledge/cases
-import {useEffect, useMemo, useRef, useState} from "preact/hooks";
-import {api, may, session, useGet, useList, type Page, type Problem} from "../lib/api.ts";
+import {useEffect, useLayoutEffect, useMemo, useRef, useState} from "preact/hooks";
+import {api, may, session, useGet, useList, type Page, type Problem, type Resource} from "../lib/api.ts";
 import {count, idWords, number, span} from "../lib/format.ts";
 import {go, query, setQuery, withQuery} from "../lib/router.ts";
 import {squarify} from "../lib/treemap.ts";
@@ -13,9 +13,6 @@ const curates = () => may("curate") && !session.value?.project;
 const tax: Record<string, string> = {deployment: "Deployment challenges", "job-failures": "Failures of jobs", faults: "Development faults"};
 
 export function Knowledge({parts}: {parts: string[]}) {
-    const list = useGet<Page<Node>>("/api/v1/kb/challenges");
-    if (list.error)
-        return <><Title>Knowledge</Title><Failed problem={list.error} retry={list.reload} /></>;
     if (parts[0] === "indicators")
         return <Indicators />;
     if (parts[0] === "indicator")
@@ -24,12 +21,20 @@ export function Knowledge({parts}: {parts: string[]}) {
         return <Changes />;
     if (parts[0] === "cases")
         return <Cases />;
+    return <TheMap />;
+}
+function TheMap() {
+    const list = useGet<Page<Node>>("/api/v1/kb/challenges"), id = query.value.get("id");
+    // The entry is asked for beside the map, which is larger and needs it not.
+    const entry = useGet<Full>(id ? `/api/v1/kb/challenge?id=${encodeURIComponent(id)}` : null);
+    if (list.error)
+        return <><Title>Knowledge</Title><Failed problem={list.error} retry={list.reload} /></>;
     if (!list.data)
         return <><Title>Knowledge</Title><Loading what="Unrolling the map" /></>;
-    return <MapPage nodes={list.data.items} />;
+    return <MapPage nodes={list.data.items} entry={entry} />;
 }
 
-function MapPage({nodes}: {nodes: Node[]}) {
+function MapPage({nodes, entry}: {nodes: Node[]; entry: Resource<Full>}) {
     const q = query.value, id = q.get("id"), node = nodes.find((n) => n.id === id), by = q.get("by") ?? "paper";
     const taxonomies = [...new Set(nodes.map((n) => n.taxonomy))], taxonomy = node?.taxonomy ?? q.get("taxonomy") ?? taxonomies[0];
     const children = nodes.filter((n) => n.taxonomy === taxonomy && n.parent === (node?.id ?? null) && !n.retired);
@@ -49,14 +54,15 @@ function MapPage({nodes}: {nodes: Node[]}) {
         {!node && <div class="tabs" role="navigation" aria-label="Taxonomies">{taxonomies.map((t) => <a key={t} href={withQuery({taxonomy: t, id: ""})} aria-current={t === taxonomy ? "page" : undefined}>{tax[t] ?? t}</a>)}</div>}
         {node && <nav class="trail" aria-label="Where you are"><a href={`/knowledge?taxonomy=${taxonomy}`}>{tax[taxonomy] ?? taxonomy}</a>{trail.map((n, i) => <> <span aria-hidden="true">›</span> {i === trail.length - 1 ? <span aria-current="page">{n.title}</span> : <a href={`/knowledge?id=${encodeURIComponent(n.id)}`}>{n.title}</a>}</>)}</nav>}
         {children.length > 0 && <Chart nodes={nodes} children={children} by={by} own={own} />}
-        {node ? <Entry key={node.id} id={node.id} own={own} /> : null}
+        {node ? <Entry key={node.id} id={node.id} own={own} node={entry} /> : null}
     </>;
 }
 
 const weight = (n: Node, by: string) => by === "own" ? n.failures : by === "indicators" ? n.indicators : n.share ?? 0;
 function Chart({nodes, children, by, own}: {nodes: Node[]; children: Node[]; by: string; own: number}) {
     const box = useRef<HTMLElement>(null), [width, setWidth] = useState(900);
-    useEffect(() => {
+    useLayoutEffect(() => {                                 // before it is painted, so that nothing moves after
+        setWidth(box.current!.clientWidth);
         const see = new ResizeObserver(() => setWidth(box.current?.clientWidth ?? 900));
         see.observe(box.current!);
         return () => see.disconnect();
@@ -83,8 +89,8 @@ interface Remedy { tool?: string; versions?: string; text: string; commands?: st
 interface EntryData { about?: string; symptoms?: string[]; causes?: string[]; remedies?: Remedy[]; dl_developer?: string; platform_developer?: string; decide?: string; sources?: string[]; valid?: {from?: string; until?: string; note?: string} }
 interface Full extends Omit<Node, "indicators"> { entry: EntryData | null; entry_yaml?: string | null; entry_own?: boolean; entry_revision?: number; entry_by?: string | null; entry_at?: string | null; about?: string | null; links: ({from?: string; to?: string; id?: string; why: string})[]; indicators: ({id: string; summary?: string; role?: string} | string)[]; cases?: {title: string; url: string; answered: boolean}[] }
 
-function Entry({id, own}: {id: string; own: number}) {
-    const node = useGet<Full>(`/api/v1/kb/challenge?id=${encodeURIComponent(id)}`), n = node.data, [editing, setEditing] = useState(false), [past, setPast] = useState(false);
+function Entry({id, own, node}: {id: string; own: number; node: Resource<Full>}) {
+    const n = node.data, [editing, setEditing] = useState(false), [past, setPast] = useState(false);
     if (!n)
         return node.error ? <Failed problem={node.error} retry={node.reload} /> : <Loading />;
     const e = n.entry ?? {}, web = (s: string) => /^https?:\/\//.test(s);

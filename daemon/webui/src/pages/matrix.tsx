@@ -4,8 +4,10 @@ import {get, useGet, type Page, type Problem} from "../lib/api.ts";
 import {bytes, number, percent} from "../lib/format.ts";
 import {useLive, useSoon} from "../lib/live.ts";
 import {go, query, setQuery, withQuery} from "../lib/router.ts";
+import {matrixUrl, projectNames} from "../lib/urls.ts";
 import {Empty, Failed, Loading, Mark, State, Time, Title, tone} from "../ui/basics.tsx";
-import {Chart, Spark, type Series} from "../ui/chart.tsx";
+import {Chart, type Series} from "../ui/chart.tsx";
+import {Spark} from "../ui/spark.tsx";
 
 interface Point { run_id: number; number: number | null; at: string; commit: string; stage_id: number; attempt_id: number | null; state: string; duration_ms: number | null; max_abs_error: number | null; used: number | null; top1_agreement: number | null; latency_p95_ms: number | null; bytes: number | null; indicative: boolean | null }
 interface Cell { project: string; model: string; target: string | null; host: string; kind: string; stage: string; series: Point[] }
@@ -13,8 +15,8 @@ interface Cell { project: string; model: string; target: string | null; host: st
 export function Matrix() {
     const q = query.value, project = q.get("project") ?? "", ref = q.get("ref") ?? "";
     const [cells, setCells] = useState<Cell[]>(), [next, setNext] = useState<string | null>(null), [error, setError] = useState<Problem>(), [round, setRound] = useState(0);
-    const projects = useGet<Page<{name: string}>>("/api/v1/projects?limit=500");
-    const url = "/api/v1/matrix?" + new URLSearchParams({runs: "30", ...(project ? {project} : {}), ...(ref ? {ref: ref.startsWith("refs/") ? ref : `refs/heads/${ref}`} : {})});
+    const projects = useGet<Page<{name: string}>>(projectNames);
+    const url = matrixUrl(q);
     useEffect(() => {
         const stop = new AbortController();
         get<Page<Cell>>(url, stop.signal).then((p) => { setCells(p.items); setNext(p.next as string | null); setError(undefined); }, (e) => { if (e.name !== "AbortError") setError(e); });

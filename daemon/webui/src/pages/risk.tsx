@@ -5,6 +5,7 @@ import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
 import {about, count, idWords, number, percent, shortRef} from "../lib/format.ts";
 import {useLive, useSoon} from "../lib/live.ts";
 import {query, setQuery} from "../lib/router.ts";
+import {boardUrl, peopleNames, projectNames} from "../lib/urls.ts";
 import {Terms} from "../ui/terms.tsx";
 import {Act, Dialog, Empty, Failed, Field, Loading, More, say, State, Time, Title} from "../ui/basics.tsx";
 
@@ -28,15 +29,12 @@ export function RiskPages({parts}: {parts: string[]}) {
 }
 
 export function Board() {
-    const q = query.value, params = new URLSearchParams({limit: "50"});
-    for (const k of ["project", "host", "target", "person", "state", "min_risk", "sort"])
-        if (q.get(k))
-            params.set(k, q.get(k)!);
-    const board = useList<Item>("/api/v1/board?" + params, "after", (i) => i.stage_id), soon = useSoon(board.reload, 400);
+    const q = query.value, url = boardUrl(q);
+    const board = useList<Item>(url, "after", (i) => i.stage_id), soon = useSoon(board.reload, 400);
     useLive("/api/v1/events", (e) => { if (e.kind !== "log") soon(); }, board.reload);
-    const projects = useGet<Page<{name: string}>>("/api/v1/projects?limit=500"), people = useGet<Page<Person>>("/api/v1/people?limit=500");
+    const projects = useGet<Page<{name: string}>>(projectNames), people = useGet<Page<Person>>(peopleNames);
     const [giving, setGiving] = useState<Item | null>(null);
-    const filtered = [...params.keys()].length > 1;
+    const filtered = url.includes("&");
     return <>
         <form class="filters" role="search" aria-label="Filter the board" onSubmit={(e) => e.preventDefault()}>
             <label>Project <select data-search value={q.get("project") ?? ""} onChange={(e) => setQuery({project: e.currentTarget.value})}><option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>

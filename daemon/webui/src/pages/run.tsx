@@ -1,8 +1,8 @@
 // run.tsx - one run: its stages as a course, and for the chosen stage its log with the diagnosis beside it, its report, what it published, and how it
 // differs from the last good one. The stage, the attempt and the view are in the address; a line of the log is behind '#'.
-import {useEffect, useMemo} from "preact/hooks";
-import {api, may, useGet, type Page} from "../lib/api.ts";
-import {useLive, useSoon} from "../lib/live.ts";
+import {useEffect, useMemo, useRef} from "preact/hooks";
+import {ahead, api, may, useGet, type Page} from "../lib/api.ts";
+import {useChange, useLive, useSoon} from "../lib/live.ts";
 import {about, bytes, idWords, percent, sentence, shortRef, shortSha, span} from "../lib/format.ts";
 import {go, query, withQuery} from "../lib/router.ts";
 import {open, type Attempt, type Run as RunData, type Stage} from "../lib/types.ts";
@@ -10,7 +10,7 @@ import {Act, Command, Empty, Failed, Loading, State, Time, Title, Took} from "..
 import {Graph} from "../ui/graph.tsx";
 import {Log, type Mark} from "../ui/log.tsx";
 import {useKeys} from "../ui/keys.tsx";
-import {DiagnosisPanel} from "../ui/diagnosis.tsx";
+import {DiagnosisPanel, pastUrls, usePast} from "../ui/diagnosis.tsx";
 import {ReportView} from "../ui/report.tsx";
 import {Compare} from "../ui/compare.tsx";
 import {Terms} from "../ui/terms.tsx";
@@ -24,7 +24,13 @@ function telling(stages: Stage[]): Stage | undefined {
 export function Run({parts}: {parts: string[]}) {
     const id = Number(parts[0]);
     const run = useGet<RunData>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}` : null);
-    const soon = useSoon(run.reload);
+    const soon = useSoon(run.reload), preflight = useGet<Looked>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}/preflight` : null);
+    const before = useRef<string>();
+    useEffect(() => {
+        if (before.current && run.data && before.current !== run.data.state)
+            preflight.reload();
+        before.current = run.data?.state;
+    }, [run.data?.state]);
     useLive(run.data ? `/api/v1/runs/${id}/events` : null, (e) => { if (e.kind !== "log") soon(); }, run.reload);
     const q = query.value, r = run.data;
     const stage = r?.stages.find((s) => s.name === q.get("stage")) ?? (r ? telling(r.stages) : undefined);
@@ -65,8 +71,8 @@ export function Run({parts}: {parts: string[]}) {
         {r.state === "invalid" && r.pipeline_text && <pre class="block" tabIndex={0}>{r.pipeline_text}</pre>}
         {r.stages.length > 0 && <Graph stages={r.stages} chosen={stage?.name} href={(s) => withQuery({stage: s.name, attempt: "", view: ""})} />}
         {r.stages.length === 0 && isOpen && <Loading what="Fetching the commit and planning its stages" />}
-        <Preflight run={r} />
-        {stage && <StageView key={stage.name} run={r} stage={stage} reload={soon} />}
+        {preflight.data && <Preflight seen={preflight.data} />}
+        {stage && (preflight.data || preflight.error) && <StageView key={stage.name} run={r} stage={stage} reload={soon} />}
     </>;
 }
 
@@ -75,12 +81,14 @@ interface AttemptRow { id: number; fence: number; agent_name: string | null; cla
 function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: () => void}) {
     const q = query.value, view = q.get("view") ?? "log";
     const attempts = useGet<Page<AttemptRow>>(stage.fence > 0 ? `/api/v1/stages/${stage.id}/attempts?limit=50` : null);
-    useEffect(() => { if (stage.fence > 0) attempts.reload(); }, [stage.fence, stage.state]);
+    useChange(() => { if (stage.fence > 0) attempts.reload(); }, [stage.fence, stage.state]);
     const chosen = Number(q.get("attempt")) || stage.attempt_id;
+    // What stands beside a failure is asked for together with it, not after it.
+    useMemo(() => { if (chosen && stage.state === "red") ahead(...pastUrls(chosen)); }, [chosen]);
     const attempt = useGet<Attempt>(chosen ? `/api/v1/attempts/${chosen}` : null);
-    useEffect(() => { if (chosen) attempt.reload(); }, [stage.state, stage.diagnosis_state, stage.fence, stage.challenge_id]);
+    useChange(() => { if (chosen) attempt.reload(); }, [stage.state, stage.diagnosis_state, stage.fence, stage.challenge_id]);
     const why = useGet<Page<{id: number; why: string}>>(["waiting", "queued", "gated"].includes(stage.state) ? `/api/v1/runs/${run.id}/why` : null);
-    useEffect(() => { why.reload(); }, [stage.state]);
+    useChange(why.reload, [stage.state]);
     const a = attempt.data, latest = chosen === stage.attempt_id;
     const marks = useMemo<Mark[]>(() => (a?.diagnosis?.evidence ?? []).filter((e) => e.line > 0 && !e.stage).map((e) => ({line: e.line - 1, title: e.why ?? ""})), [a?.diagnosis]);
     const running = latest && ["claimed", "running", "cancelling"].includes(stage.state);
@@ -112,23 +120,33 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
                 {view === "plan" && <Plan stage={stage} run={run} />}
             </div>
             <aside class="right" aria-label="Diagnosis and facts">
-                {a && a.ok === false && <DiagnosisPanel attempt={a} run={run} reload={() => { attempt.reload(); reload(); }} />}
-                {a && a.ok === false && latest && may("trigger") && <Owner stage={stage} />}
-                {a && <Facts a={a} stage={stage} />}
-                <Weighed stage={stage} />
-                {a && a.ended_at && <div class="card"><h2>Reproduce</h2><p class="dim">The same stage, inputs and toolchain on your machine:</p><Command text={`portolan reproduce ${chosen}`} /></div>}
+                {a && <Beside key={a.id} a={a} run={run} stage={stage} latest={latest} reload={() => { attempt.reload(); reload(); }} />}
             </aside>
         </div> : <div class="beside"><div class="left"><div class="stack">{!reason && !said && <p class="dim pad">This stage has not begun.</p>}<Plan stage={stage} run={run} /></div></div><aside class="right" aria-label="Risk"><Weighed stage={stage} /></aside></div>}
     </section>;
 }
 
+/** What stands beside the log. The verdict is there at once; what is below it comes as one, so that nothing moves while it is read. */
+function Beside({a, run, stage, latest, reload}: {a: Attempt; run: RunData; stage: Stage; latest: boolean; reload: () => void}) {
+    const failed = a.ok === false, past = usePast(failed ? a.id : null), owner = useOwner(run, failed && latest && may("trigger") ? stage : null), weighed = useWeighed(stage);
+    const there = (!failed || past.settled) && owner.settled && weighed.settled;
+    return <>
+        {failed && <DiagnosisPanel attempt={a} run={run} past={past} whole={there} reload={reload} />}
+        {there && <>
+            {owner.card}
+            <Facts a={a} stage={stage} />
+            {weighed.card}
+            {a.ended_at && <div class="card"><h2>Reproduce</h2><p class="dim">The same stage, inputs and toolchain on your machine:</p><Command text={`portolan reproduce ${a.id}`} /></div>}
+        </>}
+    </>;
+}
+
 interface Finding { rule: string; severity: string; challenge_id: string | null; target: string | null; stage: string | null; path: string | null; message: string; remedy: string | {text?: string} | null; stage_state?: string | null }
 interface Look { id: number; state: string; stage: string | null; message?: string | null; memory: {stage?: string; target?: string; estimated_bytes?: number; estimate_bytes?: number; bytes?: number; measured_bytes?: number | null}[] | null }
+interface Looked { items: Finding[]; looks: Look[] }
 /** What was found before the stages ran; open while there is something to heed. */
-function Preflight({run}: {run: RunData}) {
-    const seen = useGet<{items: Finding[]; looks: Look[]}>(`/api/v1/runs/${run.id}/preflight`);
-    useEffect(() => { seen.reload(); }, [run.state]);
-    const list = seen.data?.items ?? [], errors = list.filter((f) => f.severity === "error").length, memory = (seen.data?.looks ?? []).flatMap((l) => l.memory ?? []);
+function Preflight({seen}: {seen: Looked}) {
+    const list = seen.items, errors = list.filter((f) => f.severity === "error").length, memory = (seen.looks ?? []).flatMap((l) => l.memory ?? []);
     if (list.length === 0 && memory.length === 0)
         return null;
     return <details class="card preflight" open={errors > 0}><summary><b>Pre-flight</b> <span class="dim">{list.length === 0 ? "found nothing" : `${list.length} finding${list.length > 1 ? "s" : ""}${errors ? `, ${errors} that will fail` : ""}`}</span></summary>
@@ -139,17 +157,23 @@ function Preflight({run}: {run: RunData}) {
 }
 
 interface Risk { p: number | null; hours: number | null; terms: {name: string; value: number; why: string}[] }
-function Weighed({stage}: {stage: Stage}) {
-    const risk = useGet<Risk>(stage.risk_p !== null && stage.risk_p !== undefined ? `/api/v1/stages/${stage.id}/risk` : null), r = risk.data;
-    return r?.p != null ? <details class="card"><summary><b>Risk as weighed before</b> <span class="num">{percent(r.p)}{r.hours != null && ` × ${about(r.hours * 3600000)}`}</span></summary><Terms terms={r.terms} /></details> : null;
+function useWeighed(stage: Stage) {
+    const url = stage.risk_p !== null && stage.risk_p !== undefined ? `/api/v1/stages/${stage.id}/risk` : null, risk = useGet<Risk>(url), r = risk.data;
+    const card = r?.p != null ? <details class="card"><summary><b>Risk as weighed before</b> <span class="num">{percent(r.p)}{r.hours != null && ` × ${about(r.hours * 3600000)}`}</span></summary><Terms terms={r.terms} /></details> : null;
+    return {settled: !url || !!r || !!risk.error, card};
 }
-function Owner({stage}: {stage: Stage}) {
-    const list = useGet<Page<{stage_id: number; assignment: {id: number; person: string | null; display_name?: string | null; state: string} | null; suggested: {person: string; display_name?: string; reasons: string[]}[]}>>(`/api/v1/board?limit=200&state=red&target=${encodeURIComponent(stage.target ?? "")}`);
-    const mine = list.data?.items.find((i) => i.stage_id === stage.id);
-    if (!mine)
-        return null;
+function Weighed({stage}: {stage: Stage}) {
+    return useWeighed(stage).card;
+}
+interface OnBoard { stage_id: number; assignment: {id: number; person: string | null; display_name?: string | null; state: string} | null; suggested: {person: string; display_name?: string; reasons: string[]}[] }
+function useOwner(run: RunData, stage: Stage | null) {
+    const list = useGet<Page<OnBoard>>(stage ? `/api/v1/board?limit=200&state=red&project=${encodeURIComponent(run.project)}${stage.target ? `&target=${encodeURIComponent(stage.target)}` : ""}` : null);
+    const mine = list.data?.items.find((i) => i.stage_id === stage?.id);
+    return {settled: !stage || !!list.data || !!list.error, card: mine && stage ? <Owner mine={mine} stage={stage} reload={list.reload} /> : null};
+}
+function Owner({mine, stage, reload}: {mine: OnBoard; stage: Stage; reload: () => void}) {
     const a = mine.assignment, s = mine.suggested[0];
-    return <div class="card"><h2>Who takes it</h2>{a ? <p><a href={`/risk/${a.id}`}>{a.display_name ?? a.person ?? "nobody now"}</a> <span class="tag">{a.state}</span></p> : <><p class="row"><Act kind="small" run={() => api("POST", "/api/v1/assignments", {stage_id: stage.id}).then(list.reload)} done="It is yours.">Take it</Act><a class="button small" href={`/risk?state=red&person=none`}>On the board</a></p>{s && <p class="sub wrap">Perhaps {s.display_name ?? s.person}: {s.reasons[0]}.</p>}</>}</div>;
+    return <div class="card"><h2>Who takes it</h2>{a ? <p><a href={`/risk/${a.id}`}>{a.display_name ?? a.person ?? "nobody now"}</a> <span class="tag">{a.state}</span></p> : <><p class="row"><Act kind="small" run={() => api("POST", "/api/v1/assignments", {stage_id: stage.id}).then(reload)} done="It is yours.">Take it</Act><a class="button small" href={`/risk?state=red&person=none`}>On the board</a></p>{s && <p class="sub wrap">Perhaps {s.display_name ?? s.person}: {s.reasons[0]}.</p>}</>}</div>;
 }
 
 function Facts({a, stage}: {a: Attempt; stage: Stage}) {

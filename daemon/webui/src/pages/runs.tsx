@@ -3,6 +3,7 @@ import {useGet, useList, type Page} from "../lib/api.ts";
 import {useLive, useSoon} from "../lib/live.ts";
 import {shortRef, shortSha} from "../lib/format.ts";
 import {query, setQuery} from "../lib/router.ts";
+import {projectNames, runsUrl} from "../lib/urls.ts";
 import {Empty, Failed, Loading, More, State, Time, Title, Took} from "../ui/basics.tsx";
 
 export interface RunRow {
@@ -13,12 +14,8 @@ const states = ["preparing", "waiting", "running", "green", "red", "cancelled", 
 
 export function Runs() {
     const q = query.value;
-    const params = new URLSearchParams({limit: "40"});
-    for (const key of ["project", "state", "ref", "commit"])
-        if (q.get(key))
-            params.set(key, key === "ref" && !q.get(key)!.startsWith("refs/") ? "refs/heads/" + q.get(key)! : q.get(key)!);
-    const runs = useList<RunRow>("/api/v1/runs?" + params, "before");
-    const projects = useGet<Page<{name: string}>>("/api/v1/projects?limit=500");
+    const runs = useList<RunRow>(runsUrl(q), "before");
+    const projects = useGet<Page<{name: string}>>(projectNames);
     const soon = useSoon(runs.reload);
     useLive("/api/v1/events", (e) => { if (e.kind === "run" || e.kind === "stage") soon(); }, runs.reload);
     const filtered = ["project", "state", "ref", "commit"].some((k) => q.get(k));

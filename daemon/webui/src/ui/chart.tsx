@@ -1,56 +1,17 @@
-// chart.tsx - series over time, drawn by uPlot in the theme's colours; a table of the same numbers is there for who cannot see it.
-import uPlot from "uplot";
-import {useEffect, useRef} from "preact/hooks";
-import {number} from "../lib/format.ts";
+// chart.tsx - a chart of series over time. The library that draws is loaded when the first one is wanted: most pages have none. Its place is kept meanwhile.
+import type {ComponentType} from "preact";
+import {useEffect, useState} from "preact/hooks";
 
 export interface Series { label: string; values: (number | null)[]; color?: string; axis?: "y" | "y2"; show?: (v: number) => string; dash?: boolean; fill?: boolean }
-const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const tones = ["--c1", "--c2", "--c3", "--c4", "--c5"];
-
 /** `x`: seconds since 1970, ascending. */
-export function Chart({x, series, height = 200, title, unit, bars, log, click}: {x: number[]; series: Series[]; height?: number; title: string; unit?: (v: number) => string; bars?: boolean; log?: boolean; click?: (index: number) => void}) {
-    const box = useRef<HTMLDivElement>(null);
-    const show = unit ?? ((v: number) => number(v));
-    useEffect(() => {
-        const el = box.current!;
-        let plot: uPlot | null = null;
-        const draw = () => {
-            plot?.destroy();
-            const axis = {stroke: token("--ink3"), grid: {stroke: token("--line"), width: 1}, ticks: {show: false}, font: `11px ${token("--sans")}`};
-            const second = series.some((s) => s.axis === "y2");
-            plot = new uPlot({
-                width: Math.max(200, el.clientWidth), height,
-                cursor: {points: {size: 7}, drag: {x: false, y: false}},
-                legend: {live: true},
-                scales: {x: {time: true}, y: log ? {distr: 3, log: 10} : {range: (_u, lo, hi) => [Math.min(0, lo ?? 0), (hi ?? 1) * 1.08 || 1]}, ...(second ? {y2: {range: (_u: uPlot, lo: number, hi: number) => [Math.min(0, lo ?? 0), (hi ?? 1) * 1.08 || 1] as [number, number]}} : {})},
-                axes: [{...axis, size: 40}, {...axis, size: 56, values: (_u, vs) => vs.map((v) => show(v))}, ...(second ? [{...axis, scale: "y2", side: 1 as const, size: 56, grid: {show: false}, values: (_u: uPlot, vs: number[]) => vs.map((v) => (series.find((s) => s.axis === "y2")!.show ?? number)(v))}] : [])],
-                series: [{value: (_u, v) => v === null ? "" : new Date(v * 1000).toLocaleString()}, ...series.map((s, i) => {
-                    const c = token(s.color ?? tones[i % tones.length]);
-                    return {label: s.label, scale: s.axis ?? "y", stroke: c, width: 1.6, spanGaps: true, dash: s.dash ? [5, 4] : undefined, fill: bars || s.fill ? c + "33" : undefined, points: {show: !bars && x.length < 60, size: 5, fill: c},
-                        paths: bars ? uPlot.paths.bars!({size: [0.7, 40]}) : undefined, value: (_u: uPlot, v: number | null) => v === null ? "–" : (s.show ?? show)(v)};
-                })],
-                hooks: click ? {ready: [(u) => u.over.addEventListener("click", () => { if (u.cursor.idx !== null && u.cursor.idx !== undefined) click(u.cursor.idx); })]} : {},
-            }, [x, ...series.map((s) => s.values)] as uPlot.AlignedData, el);
-        };
-        draw();
-        const size = new ResizeObserver(() => plot?.setSize({width: Math.max(200, el.clientWidth), height}));
-        size.observe(el);
-        addEventListener("portolan-theme", draw);
-        const media = matchMedia("(prefers-color-scheme: dark)");
-        media.addEventListener("change", draw);
-        return () => { size.disconnect(); removeEventListener("portolan-theme", draw); media.removeEventListener("change", draw); plot?.destroy(); };
-    }, [x, series, height]);
-    return <figure class="chart"><figcaption class="sr">{title}</figcaption><div ref={box} aria-hidden="true" />
-        <table class="sr"><caption>{title}</caption><thead><tr><th>When</th>{series.map((s) => <th>{s.label}</th>)}</tr></thead><tbody>{x.slice(-30).map((t, i, all) => <tr><td>{new Date(t * 1000).toISOString()}</td>{series.map((s) => { const v = s.values[x.length - all.length + i]; return <td>{v === null ? "–" : (s.show ?? show)(v)}</td>; })}</tr>)}</tbody></table></figure>;
-}
+export interface ChartProps { x: number[]; series: Series[]; height?: number; title: string; unit?: (v: number) => string; bars?: boolean; log?: boolean; click?: (index: number) => void }
 
-/** A line without axes, for a cell. */
-export function Spark({values, bad, width = 72, height = 18, label}: {values: (number | null)[]; bad?: boolean; width?: number; height?: number; label: string}) {
-    const v = values.map((n, i) => [i, n] as const).filter((p): p is readonly [number, number] => p[1] !== null);
-    if (v.length < 2)
-        return null;
-    const lo = Math.min(...v.map((p) => p[1])), hi = Math.max(...v.map((p) => p[1])), n = values.length - 1;
-    const at = (i: number, y: number) => `${(2 + (width - 4) * i / n).toFixed(1)} ${(height - 3 - (height - 6) * (hi > lo ? (y - lo) / (hi - lo) : .5)).toFixed(1)}`;
-    const last = v[v.length - 1];
-    return <svg class={`spark ${bad ? "bad" : ""}`} width={width} height={height} role="img" aria-label={label}><path d={"M" + v.map(([i, y]) => at(i, y)).join("L")} /><circle cx={at(last[0], last[1]).split(" ")[0]} cy={at(last[0], last[1]).split(" ")[1]} r="2" /></svg>;
+let plot: ComponentType<ChartProps> | undefined;
+export function Chart(props: ChartProps) {
+    const [Plot, setPlot] = useState(() => plot), [missing, setMissing] = useState(false);
+    useEffect(() => {
+        if (!Plot)
+            void import("./plot.tsx").then((m) => { plot = m.Plot; setPlot(() => m.Plot); }, () => setMissing(true));
+    }, []);
+    return Plot ? <Plot {...props} /> : <div class="chart" style={{minHeight: `${(props.height ?? 200) + 28}px`}} aria-busy={!missing}>{missing && <p class="dim">The chart could not be loaded; load the page anew.</p>}</div>;
 }

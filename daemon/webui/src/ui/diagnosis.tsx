@@ -1,7 +1,7 @@
 // diagnosis.tsx - why it failed: the verdict first, then the lines that say so (a click shows the line), what to do, what fixed it before, what looked
 // like it, and a person's word about it. Parts whose route the daemon does not have are left out.
 import {useState} from "preact/hooks";
-import {api, may, useGet, type Page} from "../lib/api.ts";
+import {api, may, useGet, type Page, type Resource} from "../lib/api.ts";
 import {idWords, percent, sentence} from "../lib/format.ts";
 import {withQuery} from "../lib/router.ts";
 import type {Attempt, Challenge, Evidence, Run} from "../lib/types.ts";
@@ -9,7 +9,15 @@ import {Act, Command, Dialog, Field, Time} from "./basics.tsx";
 import {ChallengePicker} from "./picker.tsx";
 import {Fix, type Resolution} from "./fix.tsx";
 
-export function DiagnosisPanel({attempt, run, reload}: {attempt: Attempt; run: Run; reload: () => void}) {
+/** What is kept of the past beside a failure. */
+export const pastUrls = (attempt: number) => [`/api/v1/attempts/${attempt}/resolutions?limit=4`, `/api/v1/attempts/${attempt}/similar`, `/api/v1/attempts/${attempt}/diagnoses?limit=10`];
+export function usePast(attempt: number | null) {
+    const [a, b, c] = attempt ? pastUrls(attempt) : [null, null, null];
+    const fixes = useGet<Page<Resolution>>(a), similar = useGet<Page<SimilarRow>>(b), earlier = useGet<Page<Earlier>>(c);
+    return {fixes, similar, earlier, settled: [fixes, similar, earlier].every((r) => r.data || r.error)};
+}
+
+export function DiagnosisPanel({attempt, run, past, whole, reload}: {attempt: Attempt; run: Run; past: ReturnType<typeof usePast>; whole: boolean; reload: () => void}) {
     const d = attempt.diagnosis, first = d?.challenges?.[0];
     const told = d?.state === "diagnosed" && first;
     return <section class="card diagnosis" aria-label="Diagnosis">
@@ -28,13 +36,15 @@ export function DiagnosisPanel({attempt, run, reload}: {attempt: Attempt; run: R
             {told && first.remedy && <div><h3>What to do</h3><p>{sentence(first.remedy.text)}</p>{first.remedy.commands?.map((c) => <Command text={c} />)}</div>}
             {first?.about && !first.remedy && <div><h3>What it is</h3><p>{sentence(first.about)}</p></div>}
         </>}
-        <Resolutions attempt={attempt.id} />
-        <Retry attempt={attempt} />
-        {d && may("trigger") && <Feedback attempt={attempt} first={first} reload={reload} />}
-        {attempt.known_cases && attempt.known_cases.length > 0 && <Cases cases={attempt.known_cases} />}
-        <Similar attempt={attempt.id} />
-        <Before attempt={attempt.id} />
-        {d?.cuts && d.cuts.length > 0 && <details class="dim"><summary>Not looked at</summary><ul class="plainlist">{d.cuts.map((c) => <li>{c}</li>)}</ul></details>}
+        {whole && <>
+            <Resolutions list={past.fixes} />
+            <Retry attempt={attempt} />
+            {d && may("trigger") && <Feedback attempt={attempt} first={first} reload={reload} />}
+            {attempt.known_cases && attempt.known_cases.length > 0 && <Cases cases={attempt.known_cases} />}
+            <Similar list={past.similar} />
+            <Before list={past.earlier} />
+        </>}
+        {whole && d?.cuts && d.cuts.length > 0 && <details class="dim"><summary>Not looked at</summary><ul class="plainlist">{d.cuts.map((c) => <li>{c}</li>)}</ul></details>}
     </section>;
 }
 
@@ -72,16 +82,14 @@ function Retry({attempt}: {attempt: Attempt}) {
     return r && why && <div><h3>{r.retry ? "Tried again" : "Not tried again"}</h3><p>{sentence(cause ? why.replace(` (${cause})`, "") : why)}</p></div>;
 }
 
-function Resolutions({attempt}: {attempt: number}) {
-    const list = useGet<Page<Resolution>>(`/api/v1/attempts/${attempt}/resolutions?limit=4`);
+function Resolutions({list}: {list: Resource<Page<Resolution>>}) {
     if (list.error || !list.data?.items.length)
         return null;
     return <div><h3>What fixed it</h3><ul class="plainlist fixes">{list.data.items.map((r) => <li key={r.id}><Fix r={r} reload={list.reload} /></li>)}</ul></div>;
 }
 
 interface SimilarRow { attempt_id: number; run_id: number; run_number: number; project: string; stage: string; at: string; summary?: string | null; key_line?: string | null; resolved_at?: string | null; score: number; why: (string | {text?: string})[] }
-function Similar({attempt}: {attempt: number}) {
-    const list = useGet<Page<SimilarRow>>(`/api/v1/attempts/${attempt}/similar`);
+function Similar({list}: {list: Resource<Page<SimilarRow>>}) {
     if (list.error || !list.data?.items.length)
         return null;
     return <div><h3>Looked like it</h3><ul class="plainlist">{list.data.items.slice(0, 5).map((s) => <li key={s.attempt_id}>
@@ -94,8 +102,7 @@ function Cases({cases}: {cases: NonNullable<Attempt["known_cases"]>}) {
 }
 
 interface Earlier { id: number; diagnosed_at: string | null; replaced_at: string; challenge_id: string | null; diagnosis?: {summary?: string} }
-function Before({attempt}: {attempt: number}) {
-    const list = useGet<Page<Earlier>>(`/api/v1/attempts/${attempt}/diagnoses?limit=10`);
+function Before({list}: {list: Resource<Page<Earlier>>}) {
     if (!list.data?.items.length)
         return null;
     return <details class="dim"><summary>{list.data.items.length} earlier answer{list.data.items.length > 1 ? "s" : ""}</summary><ul class="plainlist">{list.data.items.map((d) => <li key={d.id}>{d.challenge_id ? idWords(d.challenge_id) : "unclear"}: {d.diagnosis?.summary} <Time at={d.replaced_at} /></li>)}</ul></details>;

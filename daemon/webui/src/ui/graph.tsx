@@ -1,12 +1,13 @@
 // graph.tsx - the stages of a run as a course on a chart: one lane a target, what needs what as lines between. Links, so that it works by keyboard.
-import {useEffect, useRef, useState} from "preact/hooks";
+import {useLayoutEffect, useRef, useState} from "preact/hooks";
 import type {Stage} from "../lib/types.ts";
 import {bytes, number, span} from "../lib/format.ts";
 import {Mark, tone} from "./basics.tsx";
 
 export function Graph({stages, chosen, href}: {stages: Stage[]; chosen?: string; href: (s: Stage) => string}) {
     const box = useRef<HTMLDivElement>(null), [width, setWidth] = useState(900);
-    useEffect(() => {
+    useLayoutEffect(() => {
+        setWidth(box.current!.clientWidth - 6);
         const see = new ResizeObserver(() => setWidth((box.current?.clientWidth ?? 906) - 6));   // less its padding
         see.observe(box.current!);
         return () => see.disconnect();
