@@ -1,4 +1,5 @@
 """portolan diagnose, kb compile, kb train: the knowledge base without a server, whatever the log is."""
+import hashlib
 import json
 import os
 import pathlib
@@ -80,7 +81,7 @@ def test_platforms_and_stages_as_people_call_them(alone):
 def test_what_is_not_there(alone, tmp_path):
     alone("diagnose", "absent.log").failed(4, "absent.log: no such file")
     alone("diagnose", "--kb", "absent.bin", "--json", input="x").failed(1, "absent.bin")
-    (tmp_path / "bad.bin").write_text("portolan-kb 2 00 1 2 3\n")
+    (tmp_path / "bad.bin").write_text("portolan-kb 3 00 00 1 2 3\n")
     alone("diagnose", "--kb", "bad.bin", "--json", input="x").failed(1, "bad.bin")
     alone("diagnose", "--json", input="x", env={"PORTOLAN_KB_TOOL": "/nonexistent/tool"}).failed(1, "/nonexistent/tool")
     lonely = tmp_path / "alone" / "portolan"
@@ -98,11 +99,19 @@ def test_a_compiled_file_gives_the_same_answer_and_a_damaged_one_is_refused(alon
     data = (tmp_path / "own.bin").read_bytes()
     (tmp_path / "cut.bin").write_bytes(data[: len(data) // 2])
     alone("diagnose", "--json", "--kb", "cut.bin", input="x").failed(1, "it is cut")
+    # One bit anywhere: in the head, the document, the space between, the text model, the scan.
+    for at in (20, 90, len(data.partition(b"\n")[0]) + 3, 3000, len(data) // 2, len(data) - 5):
+        (tmp_path / "bit.bin").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+        alone("diagnose", "--json", "--kb", "bit.bin", input="x").failed(1, "bit.bin: ")
+    (tmp_path / "longer.bin").write_bytes(data + b"x")
+    alone("diagnose", "--json", "--kb", "longer.bin", input="x").failed(1, "it is damaged")
     # A scan that was made of other indicators is not trusted: the patterns are compiled, the answer is the same.
     head, _, rest = data.partition(b"\n")
-    doc, model, scan = (int(n) for n in head.split()[3:])
+    doc, model, scan = (int(n) for n in head.split()[4:])
     at = len(data) - scan
-    (tmp_path / "other.bin").write_bytes(data[:at] + b"0" * 64 + data[at + 64:])
+    other = data[:at] + b"0" * 64 + data[at + 64:]
+    behind = len(b"portolan-kb 3 ") + 64
+    (tmp_path / "other.bin").write_bytes(other[: behind - 64] + hashlib.sha256(other[behind:]).hexdigest().encode() + other[behind:])
     assert answer(alone("diagnose", "--json", "--kb", "other.bin", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME)) == want
 
 
