@@ -148,3 +148,29 @@ def test_a_text_model_from_cases_is_the_same_each_time(alone, tmp_path):
     alone("kb", "train", "-o", "x.bin", "absent.jsonl").failed(4, "absent.jsonl")
     alone("kb", "train", "--local", "--only", "-o", "x.bin").failed(2, "--only needs CASES")
     alone("kb", "train", "--only", "--set", "cases.jsonl").failed(2, "kb model set FILE")
+
+
+def test_the_whole_report_of_the_bench_in_one_command(tmp_path):
+    """Which file is what, what counts as right, and the arithmetic; how good the answers are is not asked here."""
+    import subprocess
+    logs = [{"id": f"log-{i}", "platform": p, "stage": "verify", "log": log, "label": label}
+            for i, (p, log, label) in enumerate([("mobile", OLD_RUNTIME, VERSIONS), ("mobile", OLD_RUNTIME, "mobile/model-conversion/procedure"), ("server", "OSError: [Errno 28] No space left on device\n", "infra/disk-full")])]
+    noisy = [{**c, "log": "loading\n" * 20 + c["log"]} for c in logs[:2]]
+    posts = [{"id": "post-1", "platform": "browser", "title": "How do I load a model?", "body": "It does not load.", "label": "browser/model-loading/procedure"}]
+    for name, cases in (("logs", logs), ("noisy", noisy), ("posts", posts)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(c) + "\n" for c in cases))
+    drilled = [{"name": "a", "expect": [VERSIONS], "ranked": [VERSIONS], "problem": ""}, {"name": "b", "expect": ["server/serving/procedure", "server/serving/model-loading"], "ranked": ["infra/x", "server/serving/model-loading"], "problem": ""},
+               {"name": "c", "expect": ["browser/x"], "ranked": [], "problem": "it was green"}]
+    (tmp_path / "drills.jsonl").write_text("".join(json.dumps(d) + "\n" for d in drilled))
+    run = [pathlib.Path(__file__).resolve().parents[3] / "tests" / "bench" / "diagnosis" / "run", "--tool", TOOL, "--as-shipped", "--no-speed", "--drills", tmp_path / "drills.jsonl", *(tmp_path / f"{n}.jsonl" for n in ("logs", "noisy", "posts"))]
+    done = subprocess.run([*map(str, run), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    assert [(f["file"], f["kind"], f["twin_of"]) for f in got["files"]] == [("logs.jsonl", "logs", None), ("noisy.jsonl", "noisy", "logs.jsonl"), ("posts.jsonl", "posts", None)]
+    both = got["files"][0]["ways"]["both"]
+    assert (both["all"]["deployment"], both["all"]["outside"], both["mobile"]["deployment"], both["browser"]["deployment"]) == (2, 1, 2, 0)
+    assert both["all"]["leaf1"] == 0.5 and both["all"]["false"] == 0 and both["all"]["missed"] == 0, both
+    assert sum(t["cases"] for t in got["files"][0]["calibration"]["both"]["table"]) == 3 and got["files"][1]["lost"]["both"]["leaf1"] == 0
+    d = got["drills"]
+    assert (d["drills"], d["came_out"], d["first"], d["three"], d["nodes"], d["earlier"]["covered"], d["earlier"]["of"]) == (3, 2, 1, 2, 2, 6, 92)
+    assert "6 of 92" in subprocess.run(list(map(str, run)), capture_output=True, text=True).stdout
