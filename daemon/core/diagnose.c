@@ -222,9 +222,9 @@ static void on_log(void *ctx, int result)
 json_t *ptl_core_facts(const json_t *row)
 {
     static const char *const facts[] = {
-        "kind",        "host",      "target", "uses",     "end_reason",  "exit_code",
-        "signal",      "message",   "report", "model",    "environment", "export_environment",
-        "target_host", "toolchain", "counts", "warnings", "preflight"};
+        "kind",      "host",    "target",   "uses",        "end_reason",         "exit_code",
+        "signal",    "message", "report",   "environment", "export_environment", "target_host",
+        "toolchain", "counts",  "warnings", "preflight"};
     json_t *j = json_object();
     for (size_t k = 0; k < PTL_ARRAY_LEN(facts); k++)
         json_object_set(j, facts[k], json_object_get(row, facts[k]));

@@ -66,10 +66,6 @@ static int add_facts(struct ptl_kb_text *t, const json_t *facts)
     json_array_foreach(json_object_get(report, "budgets"), i,
                        v) if (r == 0 && !ptl_str_eq(ptl_json_str(v, "verdict", ""), "green")) r =
         ptl_kb_text_fact(t, "budget: %s: %s", ptl_json_str(v, "name", "?"), ptl_json_str(v, "text", ""));
-    /* What a reader of the model's file says of it, a sentence each: {"format":"tflite","facts":["…"]} */
-    const json_t *model = json_object_get(facts, "model");
-    json_array_foreach(json_object_get(model, "facts"), i, v) if (r == 0 && json_is_string(v)) r =
-        ptl_kb_text_fact(t, "model: %s: %s", ptl_json_str(model, "format", "?"), json_string_value(v));
     json_array_foreach(json_object_get(facts, "warnings"), i, v) if (r == 0 && json_is_string(v)) r =
         ptl_kb_text_fact(t, "warning: %s", json_string_value(v));
     json_array_foreach(json_object_get(facts, "preflight"), i, v) if (r == 0) r =

@@ -483,45 +483,91 @@ static void put_item(struct ptl_buf *b, const char *key, const json_t *data, int
     ptl_buf_puts(b, text);
 }
 
+/* Is this object to stand in this file? Not when another file has it already, or it is no more. */
+static const json_t *to_write(const struct folder *f, const char *key, const char *id)
+{
+    const json_t *now = in_force(f->state, key, id);
+    return json_is_object(now) && !is_placed(f, key, id) ? now : NULL;
+}
+
+/* Does the text hold what is to stand there, all of it and nothing else? */
+static bool holds(const struct folder *f, const char *path, const char *key, const json_t *list,
+                  const char *text)
+{
+    PTL_JSON *doc = NULL;
+    PTL_JSON *problems = json_array();
+    size_t i, want = 0, got = 0;
+    json_t *v;
+    json_array_foreach(list, i, v) want += to_write(f, key, ptl_json_str(v, "id", "")) != NULL;
+    if (ptl_yaml_parse(text, strlen(text), path, &doc, NULL) < 0)
+        return false;
+    json_array_foreach(json_object_get(doc, key), i, v)
+    {
+        PTL_JSON *data = normalised(f->doc, key, path, v, problems);
+        const json_t *now = data ? to_write(f, key, ptl_json_str(data, "id", "")) : NULL;
+        if (!now || !same_data(now, data))
+            return false;
+        got++;
+    }
+    return got == want;
+}
+
+/* The objects of a list into `b`: those that are as `text` has them by its own lines (`p`; NULL: all are
+ * written anew). Returns whether anything is another than in `text`. */
+static bool compose(const struct folder *f, const char *path, const char *key, const char *text,
+                    const json_t *list, const struct pieces *p, struct ptl_buf *b)
+{
+    bool changed = false;
+    size_t i, at = 0;
+    json_t *v;
+    if (!p)
+        ptl_buf_printf(b, "version: 1\n%s:\n", key);
+    json_array_foreach(list, i, v)
+    {
+        const json_t *now = to_write(f, key, ptl_json_str(v, "id", ""));
+        PTL_JSON *problems = json_array();
+        PTL_JSON *data = now ? normalised(f->doc, key, path, v, problems) : NULL;
+        bool same = data && same_data(now, data);
+        if (p) {
+            ptl_buf_add(b, text + at, p->v[i].start - at);
+            at = p->v[i].end;
+        }
+        if (same && p)
+            ptl_buf_add(b, text + p->v[i].start, p->v[i].end - p->v[i].start);
+        else if (now)
+            put_item(b, key, now, p ? p->indent : 2);
+        changed = changed || !same;
+    }
+    if (p)
+        ptl_buf_puts(b, text + at);
+    return changed;
+}
+
 /* The file as it was read, with the lines of those objects that are others now written anew, and of those
- * that are no more left out. */
+ * that are no more left out. Where its lines cannot be told apart (a flow list, a quoted text that runs on at
+ * the margin), all of it is written anew. */
 static void write_list(struct folder *f, const char *path, const char *key, const char *text)
 {
     struct pieces p = {0};
     PTL_JSON *doc = NULL;
     PTL_BUF b = PTL_BUF_INIT;
-    size_t i, at = 0;
+    PTL_BUF anew = PTL_BUF_INIT;
+    size_t i;
     json_t *v;
     if (ptl_yaml_parse(text, strlen(text), path, &doc, NULL) < 0 || split(text, key, &p) < 0) {
         free(p.v);
         return;
     }
     const json_t *list = json_object_get(doc, key);
-    bool whole = p.n == json_array_size(list);
-    if (!whole)
-        ptl_buf_printf(&b, "version: 1\n%s:\n", key);
-    bool changed = false;
-    json_array_foreach(list, i, v)
-    {
-        const char *id = ptl_json_str(v, "id", "");
-        const json_t *now = in_force(f->state, key, id);
-        PTL_JSON *problems = json_array();
-        PTL_JSON *data = json_is_object(now) ? normalised(f->doc, key, path, v, problems) : NULL;
-        bool same = data && same_data(now, data) && !is_placed(f, key, id);
-        if (whole) {
-            ptl_buf_add(&b, text + at, p.v[i].start - at);
-            at = p.v[i].end;
-        }
-        if (same && whole)
-            ptl_buf_add(&b, text + p.v[i].start, p.v[i].end - p.v[i].start);
-        else if (json_is_object(now) && !is_placed(f, key, id))
-            put_item(&b, key, now, whole ? p.indent : 2);
-        changed = changed || !same;
-        place(f, key, id);
+    bool whole = p.n == json_array_size(list),
+         changed = compose(f, path, key, text, list, whole ? &p : NULL, &b);
+    const char *out = changed ? ptl_buf_str(&b) : text;
+    if (changed && whole && !holds(f, path, key, list, out)) {
+        (void)compose(f, path, key, text, list, NULL, &anew);
+        out = ptl_buf_str(&anew);
     }
-    if (whole)
-        ptl_buf_puts(&b, text + at);
-    json_object_set_new(f->texts, path, json_string(changed ? ptl_buf_str(&b) : text));
+    json_object_set_new(f->texts, path, json_string(out));
+    json_array_foreach(list, i, v) place(f, key, ptl_json_str(v, "id", ""));
     free(p.v);
 }
 

@@ -46,8 +46,9 @@ enum { PTL_KB_LOGS_MAX = 8 };
 /* `facts` (every member may be absent):
  * {"kind","host","target","uses","toolchain","platform"|null (else host of a verify, "target_host", or
  * server),"tool","end_reason","exit_code",
- *  "signal","message","report","environment","export_environment","warnings":["…"],"model":{"format","facts":["…"]},
- *  "preflight":[{"severity","rule","message"}…] (what was known of this stage before it ran),
+ *  "signal","message","report","environment","export_environment","warnings":["…"],
+ *  "preflight":[{"severity","rule","message"}…] (what was known of this stage before it ran: what the model's
+ *  file says of itself comes in here, as findings of rules),
  *  "counts":{node id: this project's own past failures of it},"feedback":{node id: -1..1 for failures like
  * this one}} logs[0] is the failed attempt's own log, the others those of the stages it stands on. Returns 0
  * and *ret (caller's):

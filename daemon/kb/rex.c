@@ -91,7 +91,7 @@ static bool set_class(uint32_t *set, char c)
         if ((tolower(c) == 'd' && isdigit(i)) || (tolower(c) == 'w' && is_word((unsigned char)i)) ||
             (tolower(c) == 's' && isspace(i) && i != '\n'))
             set_add(s, (unsigned char)i);
-    if (!strchr("dwsDWS", c))
+    if (!c || !strchr("dwsDWS", c)) /* the pattern may end here, and strchr() finds that too */
         return false;
     if (isupper((unsigned char)c))
         set_invert(s);

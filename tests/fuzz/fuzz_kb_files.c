@@ -92,7 +92,7 @@ static void check_changed(json_t *state)
     if (!id)
         return;
     PTL_JSON *data = json_deep_copy(json_object_get(v, "data"));
-    json_object_set_new(data, "summary", json_string("said: \"anew\" - # {x}\nand\n  - so on"));
+    json_object_set_new(data, "summary", json_string("said: \"anew\" - # x: |\nand\n  - so on"));
     json_object_set(v, "data", data);
     check_stable(state);
     json_object_set_new(v, "retired", json_true());

@@ -37,7 +37,7 @@ static const char kb_small_text[] =
     "{\"id\":\"t/op\",\"pattern\":\"no op (?<op>[A-Z]+) version (?<v>\\\\d+)\",\"scope\":{\"versions\":{\"tensorflow\":\"<2.0\"},"
     "\"tool\":[\"toco\"],\"platform\":[\"mobile\",\"server\"]},\"weights\":{\"mobile@verify\":{\"mobile/a/second\":0.9},"
     "\"mobile\":{\"mobile/a/first\":0.9},\"server\":{\"server/s/only\":0.9}},\"specificity\":0.9,\"summary\":\"{op} has no version {v} on {platform}\"},"
-    "{\"id\":\"t/said\",\"pattern\":\"^\\\\x01(?:end|reason|report|model|preflight|signal)\\\\S* .*\",\"weights\":{\"any\":{\"server/s/only\":0.7}},"
+    "{\"id\":\"t/said\",\"pattern\":\"^\\\\x01(?:end|reason|report|preflight|signal)\\\\S* .*\",\"weights\":{\"any\":{\"server/s/only\":0.7}},"
     "\"specificity\":0.6,\"summary\":\"as the attempt says\"}]}";
 
 static inline json_t *kb_small_doc(void)

@@ -64,7 +64,8 @@ static void refuses(void **state PTL_UNUSED)
     static const char *const t[] = {"",        "(",        ")",       "a)",          "[a",  "a**",
                                     "*a",      "(?=a)",    "(?<!a)b", "(?i)a",       "\\1", "(?<A>a)",
                                     "a{300}",  "a{2,1}",   "[z-a]",   "[[:alpha:]]", "a++", "(?<a>x)(?<a>y)",
-                                    "\\Qa\\E", "\xc3\xa9", "a{",      "\\"};
+                                    "\\Qa\\E", "\xc3\xa9", "a{",      "\\",          "[\\", "[a\\",
+                                    "[a-\\"};
     for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
         struct ptl_error err = PTL_ERROR_INIT;
         struct ptl_rex *r = NULL;

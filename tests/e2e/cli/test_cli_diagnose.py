@@ -1,4 +1,5 @@
 """portolan diagnose, kb compile, kb train: the knowledge base without a server, whatever the log is."""
+import hashlib
 import json
 import os
 import pathlib
@@ -80,7 +81,7 @@ def test_platforms_and_stages_as_people_call_them(alone):
 def test_what_is_not_there(alone, tmp_path):
     alone("diagnose", "absent.log").failed(4, "absent.log: no such file")
     alone("diagnose", "--kb", "absent.bin", "--json", input="x").failed(1, "absent.bin")
-    (tmp_path / "bad.bin").write_text("portolan-kb 2 00 1 2 3\n")
+    (tmp_path / "bad.bin").write_text("portolan-kb 3 00 00 1 2 3\n")
     alone("diagnose", "--kb", "bad.bin", "--json", input="x").failed(1, "bad.bin")
     alone("diagnose", "--json", input="x", env={"PORTOLAN_KB_TOOL": "/nonexistent/tool"}).failed(1, "/nonexistent/tool")
     lonely = tmp_path / "alone" / "portolan"
@@ -98,11 +99,19 @@ def test_a_compiled_file_gives_the_same_answer_and_a_damaged_one_is_refused(alon
     data = (tmp_path / "own.bin").read_bytes()
     (tmp_path / "cut.bin").write_bytes(data[: len(data) // 2])
     alone("diagnose", "--json", "--kb", "cut.bin", input="x").failed(1, "it is cut")
+    # One bit anywhere: in the head, the document, the space between, the text model, the scan.
+    for at in (20, 90, len(data.partition(b"\n")[0]) + 3, 3000, len(data) // 2, len(data) - 5):
+        (tmp_path / "bit.bin").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+        alone("diagnose", "--json", "--kb", "bit.bin", input="x").failed(1, "bit.bin: ")
+    (tmp_path / "longer.bin").write_bytes(data + b"x")
+    alone("diagnose", "--json", "--kb", "longer.bin", input="x").failed(1, "it is damaged")
     # A scan that was made of other indicators is not trusted: the patterns are compiled, the answer is the same.
     head, _, rest = data.partition(b"\n")
-    doc, model, scan = (int(n) for n in head.split()[3:])
+    doc, model, scan = (int(n) for n in head.split()[4:])
     at = len(data) - scan
-    (tmp_path / "other.bin").write_bytes(data[:at] + b"0" * 64 + data[at + 64:])
+    other = data[:at] + b"0" * 64 + data[at + 64:]
+    behind = len(b"portolan-kb 3 ") + 64
+    (tmp_path / "other.bin").write_bytes(other[: behind - 64] + hashlib.sha256(other[behind:]).hexdigest().encode() + other[behind:])
     assert answer(alone("diagnose", "--json", "--kb", "other.bin", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME)) == want
 
 
@@ -139,3 +148,29 @@ def test_a_text_model_from_cases_is_the_same_each_time(alone, tmp_path):
     alone("kb", "train", "-o", "x.bin", "absent.jsonl").failed(4, "absent.jsonl")
     alone("kb", "train", "--local", "--only", "-o", "x.bin").failed(2, "--only needs CASES")
     alone("kb", "train", "--only", "--set", "cases.jsonl").failed(2, "kb model set FILE")
+
+
+def test_the_whole_report_of_the_bench_in_one_command(tmp_path):
+    """Which file is what, what counts as right, and the arithmetic; how good the answers are is not asked here."""
+    import subprocess
+    logs = [{"id": f"log-{i}", "platform": p, "stage": "verify", "log": log, "label": label}
+            for i, (p, log, label) in enumerate([("mobile", OLD_RUNTIME, VERSIONS), ("mobile", OLD_RUNTIME, "mobile/model-conversion/procedure"), ("server", "OSError: [Errno 28] No space left on device\n", "infra/disk-full")])]
+    noisy = [{**c, "log": "loading\n" * 20 + c["log"]} for c in logs[:2]]
+    posts = [{"id": "post-1", "platform": "browser", "title": "How do I load a model?", "body": "It does not load.", "label": "browser/model-loading/procedure"}]
+    for name, cases in (("logs", logs), ("noisy", noisy), ("posts", posts)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(c) + "\n" for c in cases))
+    drilled = [{"name": "a", "expect": [VERSIONS], "ranked": [VERSIONS], "problem": ""}, {"name": "b", "expect": ["server/serving/procedure", "server/serving/model-loading"], "ranked": ["infra/x", "server/serving/model-loading"], "problem": ""},
+               {"name": "c", "expect": ["browser/x"], "ranked": [], "problem": "it was green"}]
+    (tmp_path / "drills.jsonl").write_text("".join(json.dumps(d) + "\n" for d in drilled))
+    run = [pathlib.Path(__file__).resolve().parents[3] / "tests" / "bench" / "diagnosis" / "run", "--tool", TOOL, "--as-shipped", "--no-speed", "--drills", tmp_path / "drills.jsonl", *(tmp_path / f"{n}.jsonl" for n in ("logs", "noisy", "posts"))]
+    done = subprocess.run([*map(str, run), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    assert [(f["file"], f["kind"], f["twin_of"]) for f in got["files"]] == [("logs.jsonl", "logs", None), ("noisy.jsonl", "noisy", "logs.jsonl"), ("posts.jsonl", "posts", None)]
+    both = got["files"][0]["ways"]["both"]
+    assert (both["all"]["deployment"], both["all"]["outside"], both["mobile"]["deployment"], both["browser"]["deployment"]) == (2, 1, 2, 0)
+    assert both["all"]["leaf1"] == 0.5 and both["all"]["false"] == 0 and both["all"]["missed"] == 0, both
+    assert sum(t["cases"] for t in got["files"][0]["calibration"]["both"]["table"]) == 3 and got["files"][1]["lost"]["both"]["leaf1"] == 0
+    d = got["drills"]
+    assert (d["drills"], d["came_out"], d["first"], d["three"], d["nodes"], d["earlier"]["covered"], d["earlier"]["of"]) == (3, 2, 1, 2, 2, 6, 92)
+    assert "6 of 92" in subprocess.run(list(map(str, run)), capture_output=True, text=True).stdout

@@ -188,6 +188,7 @@ def test_training_from_the_server_says_what_changes_and_sets_only_when_told(site
     assert "NOW: the model in force, the shipped one" in shown and "that is little to judge by" in shown and "text.bin is written, nothing is changed at the server" in shown
     assert json.loads(cli("kb", "model", "show", "--json").stdout) == {"own": False} and (tmp_path / "text.bin").stat().st_size > 1000
 
+    before = site.ok("GET", f"/api/v1/attempts/{attempts[0]}")["diagnosis"]["kb"]
     told = json.loads(cli("kb", "train", "--only", "--folds", "2", "--set", "--json", timeout=900).stdout)
     people = told["kinds"]["feedback"]
     assert told["set"] is True and "file" not in told and "shipped" not in told["kinds"] and (people["cases"], people["texts"], people["now"]["first"]) == (7, 5, 0), told
@@ -199,10 +200,9 @@ def test_training_from_the_server_says_what_changes_and_sets_only_when_told(site
 
     # Its effect is seen: a failure that nobody said anything of, in another project, by the server itself.
     site.project("weir", PIPELINE.format(), {"said.txt": "RuntimeError: at the weir the quern stays unmoved, the sluice being dry\n"})
-    before = site.ok("GET", f"/api/v1/attempts/{attempts[0]}")["diagnosis"]["kb"]
-    after = wait_for("the new model in force", lambda: (lambda d: d if d["kb"] != before else None)(site.ok("GET", f"/api/v1/attempts/{site.again('weir')}")["diagnosis"]), 60)
+    after = wait_for("the new model in force", lambda: (lambda d: d if d["kb"] != before else None)(site.ok("GET", f"/api/v1/attempts/{site.again('weir')}")["diagnosis"]), 300)
     assert after["ranked"][0]["id"] == TRAINED, after["ranked"][:3]
     cli("kb", "model", "reset")
     assert "text model  retire by Cora" in cli("kb", "history", "text model").stdout
-    back = wait_for("the shipped model in force", lambda: (lambda d: d if d["kb"] == before else None)(site.ok("GET", f"/api/v1/attempts/{site.again('weir')}")["diagnosis"]), 60)
+    back = wait_for("the shipped model in force", lambda: (lambda d: d if d["kb"] == before else None)(site.ok("GET", f"/api/v1/attempts/{site.again('weir')}")["diagnosis"]), 300)
     assert back["ranked"][0]["id"] != TRAINED, back["ranked"][:3]
