@@ -290,7 +290,7 @@ static int run(struct trainer *t, const struct ptl_kb_train_options *o, struct p
             /* A fixed walk that differs from epoch to epoch. */
             const struct ptl_kb_case *c = &t->cases[(k * 7919 + (size_t)e * 104729) % t->n];
             size_t n = vector(t, c, at, x);
-            learn(t, c, at, x, n, 0.35f, o->decay > 0 ? (float)o->decay : 2e-4f);
+            learn(t, c, at, x, n, 0.35f, o->decay > 0 ? (float)o->decay : 3e-4f);
         }
     free(at);
     free(x);

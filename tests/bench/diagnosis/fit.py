@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Fits the numbers of the weighing (migrations/kb/model/params.yml) on labelled cases.  Python 3, standard library only.
 
-usage: fit.py --tool PORTOLAN-KB [--dir migrations/kb] [--also CASES.jsonl] [--weight FILE=W …] [--once] CASES.jsonl … > migrations/kb/model/params.yml
+usage: fit.py --tool PORTOLAN-KB [--dir migrations/kb] [--also CASES.jsonl] [--weight FILE=W …] [--once | --shipped] CASES.jsonl … > migrations/kb/model/params.yml
 
 Each case is seen twice: by all indicators and held out (those that speak on it alone are silent), each by a text model that has not seen it. What is
-minimised is the mean of -ln p of the accepted answers; then slope and shift of the first answer's calibration are fitted on the same. Deterministic.
+minimised is (--shipped: each case once, by all indicators and the text model that ships; for cases that neither has seen) the mean of -ln p of the accepted answers; then slope and shift of the first answer's calibration are fitted on the same. Deterministic.
 """
 import argparse, json, math, random, subprocess, sys
 
@@ -25,7 +25,7 @@ def outside(x):
 
 
 def parts(a, held):
-    cmd = [a.tool, 'crossval', '--parts'] + (['--dir', a.dir] if a.dir else []) + (['--held-out'] if held else []) + a.cases + [x for f in a.also for x in ('--also', f)]
+    cmd = [a.tool, 'predict' if a.shipped else 'crossval', '--parts'] + (['--dir', a.dir] if a.dir else []) + (['--held-out'] if held else []) + a.cases + [x for f in ([] if a.shipped else a.also) for x in ('--also', f)]
     for l in subprocess.run(cmd, stdout=subprocess.PIPE, check=True).stdout.decode().splitlines():
         yield json.loads(l)
 
@@ -115,8 +115,8 @@ def calibrate(k, rows):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('--tool', required=True); ap.add_argument('--dir'); ap.add_argument('--also', action='append', default=[])
-    ap.add_argument('--threshold', type=float, default=0.25); ap.add_argument('--weight', action='append', default=[]); ap.add_argument('--once', action='store_true', help='by all indicators only: for cases that no indicator was written for'); ap.add_argument('--seen', type=float, default=0.7, help='weight of a case seen by all indicators'); ap.add_argument('cases', nargs='+')
-    a = ap.parse_args()
+    ap.add_argument('--threshold', type=float, default=0.25); ap.add_argument('--weight', action='append', default=[]); ap.add_argument('--once', action='store_true', help='by all indicators only: for cases that no indicator was written for'); ap.add_argument('--seen', type=float, default=0.7, help='weight of a case seen by all indicators'); ap.add_argument('--shipped', action='store_true'); ap.add_argument('cases', nargs='+')
+    a = ap.parse_args(); a.once |= a.shipped
     a.weights = {}
     for w in a.weight:
         f, x = w.rsplit('=', 1); a.weights.update({p: float(x) for p in a.cases if p.endswith(f)})
