@@ -14,9 +14,9 @@ struct ptl_failure_filter {
 };
 void ptl_failure_filter_done(struct ptl_failure_filter *f);
 
-/* `get` gives the value of a query parameter or NULL. Understood: q, in, challenge, taxonomy, platform, target,
- * stage, kind, project, tool, version, operator, branch, author, agent, end_reason, since, until, resolved.
- * `project` confines; NULL: as asked. -EINVAL with a sentence that names the parameter. */
+/* `get` gives the value of a query parameter or NULL. Understood: q, in, challenge, taxonomy, platform,
+ * target, stage, kind, project, tool, version, operator, branch, author, agent, end_reason, since, until,
+ * resolved. `project` confines; NULL: as asked. -EINVAL with a sentence that names the parameter. */
 typedef const char *ptl_failure_get_fn(void *ctx, const char *name);
 PTL_NODISCARD int ptl_failure_filter_read(ptl_failure_get_fn *get, void *ctx, const char *project,
                                           int64_t now_wall_ms, struct ptl_failure_filter *ret,

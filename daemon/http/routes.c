@@ -12,7 +12,7 @@
 #define OPEN    PTL_MAY_NOTHING
 #define H(x)    ptl_on_##x
 #define FAILURE_FILTERS                                                                                      \
-    "q,in,challenge,taxonomy,platform,target,stage,kind,project,tool,version,operator,"                         \
+    "q,in,challenge,taxonomy,platform,target,stage,kind,project,tool,version,operator,"                      \
     "branch,author,agent,end_reason,since,until,resolved"
 
 /* clang-format off */

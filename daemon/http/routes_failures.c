@@ -23,8 +23,8 @@ enum {
     LOG_WINDOW = 300,        /* as WINDOW, of whole logs: their words are many, and read row by row */
     LOOK_LOGS = 100,         /* logs looked into for quoted texts, of one page … */
     LOOK_BYTES = 64 << 20,   /* … and how much of them */
-    FACET_DENSE = 300,       /* matches among the newest from which on these alone are counted */
-    FACET_WINDOW = 5000,
+    FACET_DENSE = 200,       /* matches among the newest from which on these alone are counted */
+    FACET_WINDOW = 3000,
     FACET_ROWS = 2000, /* counted through the index of terms */
     FACET_VALUES = 100,
     CSV_ROWS = 50000,

@@ -568,6 +568,23 @@ await test("failures: words, facets, chips, a saved search, CSV, a hit leads to 
     await page.waitForSelector(".diagnosis");
     return page;
 });
+await test("failures in whole logs: a box to tick, the lines of a quoted text, each leads into its log", async () => {
+    await until("the words of its log", async () => (await site.ok("GET", "/api/v1/failures?q=GridSample&in=log")).items.length > 0, 90000);
+    const page = await fresh();
+    await page.goto(`${site.url}/failures`);
+    await page.getByLabel("Words").fill('"gridsample"');
+    await page.keyboard.press("Enter");
+    await page.getByLabel("in whole logs").check();
+    await until("the address", () => page.url().includes("in=log"));
+    assert.ok(await page.getByLabel("Sort").isDisabled(), "what is found in whole logs comes newest first");
+    const line = page.getByRole("link", {name: /^Line \d+ of its log$/}).first();
+    await line.waitFor();
+    await page.reload();
+    await line.click();
+    await until("its line", () => /#L\d+$/.test(page.url()));
+    await page.waitForSelector(".diagnosis");
+    return page;
+});
 await test("what turned a stage green is shown, confirmed, and stands beside the next failure of its kind", async () => {
     const page = await fresh();
     await until("a candidate", async () => (await site.ok("GET", "/api/v1/resolutions")).items.length > 0, 60000);
