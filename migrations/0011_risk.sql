@@ -193,13 +193,13 @@ CREATE FUNCTION people_suggested(asked jsonb, limit_project bigint) RETURNS TABL
         SELECT DISTINCT a.stage_id, c.id AS challenge_id FROM jsonb_to_recordset(asked) AS a (stage_id bigint, challenges text[]) LEFT JOIN LATERAL unnest(a.challenges) c (id) ON true
     ), feared AS MATERIALIZED (
         SELECT c.id, EXISTS (SELECT 1 FROM resolver_change x WHERE x.challenge_id = c.id) AS changed FROM (SELECT DISTINCT challenge_id AS id FROM pair WHERE challenge_id IS NOT NULL) c
+    ), got AS MATERIALIZED (
+        SELECT k.person_id, k.challenge_id, k.at, k.times, k.run_id, k.uses FROM feared f JOIN resolver k ON k.challenge_id = f.id WHERE NOT f.changed AND (limit_project IS NULL OR k.project_id = limit_project)
+        UNION ALL
+        SELECT x.person_id, x.challenge_id, max(x.at), count(DISTINCT x.run_id), (array_agg(x.run_id ORDER BY x.at DESC))[1], (array_agg(x.uses ORDER BY x.at DESC))[1]
+          FROM people_resolved(ARRAY(SELECT f.id FROM feared f WHERE f.changed), limit_project) x GROUP BY 1, 2
     ), did AS MATERIALIZED (
-        SELECT r.person_id, r.challenge_id, max(r.at) AS at, sum(r.times)::bigint AS times, (array_agg(r.run_id ORDER BY r.at DESC))[1] AS run_id, (array_agg(r.uses ORDER BY r.at DESC))[1] AS uses
-          FROM (SELECT k.person_id, k.challenge_id, k.at, k.times, k.run_id, k.uses FROM feared f JOIN resolver k ON k.challenge_id = f.id WHERE NOT f.changed AND (limit_project IS NULL OR k.project_id = limit_project)
-                UNION ALL
-                SELECT x.person_id, x.challenge_id, max(x.at), count(DISTINCT x.run_id), (array_agg(x.run_id ORDER BY x.at DESC))[1], (array_agg(x.uses ORDER BY x.at DESC))[1]
-                  FROM people_resolved(ARRAY(SELECT f.id FROM feared f WHERE f.changed), limit_project) x GROUP BY 1, 2) r
-          JOIN person p ON p.id = r.person_id AND p.suggestions GROUP BY 1, 2
+        SELECT r.person_id, r.challenge_id, max(r.at) AS at, sum(r.times)::bigint AS times FROM got r WHERE r.person_id IN (SELECT p.id FROM person p WHERE p.suggestions) GROUP BY 1, 2
     ), first AS MATERIALIZED (
         SELECT * FROM (SELECT d.*, row_number() OVER (PARTITION BY d.challenge_id ORDER BY d.at DESC, d.person_id) AS nth FROM did d) x WHERE nth <= 3
     ), known AS MATERIALIZED (
@@ -208,7 +208,9 @@ CREATE FUNCTION people_suggested(asked jsonb, limit_project bigint) RETURNS TABL
     ), told AS MATERIALIZED (
         SELECT d.person_id, d.challenge_id, d.at, 'resolved "' || COALESCE(c.title, d.challenge_id) || '" ' || CASE WHEN d.times = 1 THEN 'on ' ELSE d.times || ' times, last on ' END || to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
                || ' in ' || pr.name || COALESCE('#' || r.number, '') || COALESCE(' (' || d.uses || ')', '') AS words
-          FROM (SELECT DISTINCT k.person_id, a.challenge_id FROM known k JOIN pair a ON a.stage_id = k.stage_id) n JOIN did d ON d.person_id = n.person_id AND d.challenge_id = n.challenge_id
+          FROM (SELECT DISTINCT ON (d.person_id, d.challenge_id) d.person_id, d.challenge_id, d.at, d.times, g.run_id, g.uses
+                  FROM (SELECT DISTINCT k.person_id, a.challenge_id FROM known k JOIN pair a ON a.stage_id = k.stage_id) n JOIN did d ON d.person_id = n.person_id AND d.challenge_id = n.challenge_id
+                  JOIN got g ON g.person_id = d.person_id AND g.challenge_id = d.challenge_id AND g.at = d.at ORDER BY d.person_id, d.challenge_id, g.run_id DESC) d
           JOIN run r ON r.id = d.run_id JOIN project pr ON pr.id = r.project_id LEFT JOIN challenge c ON c.id = d.challenge_id
     ), best AS MATERIALIZED (
         SELECT k.stage_id, k.person_id, k.nth, (array_agg(t.words ORDER BY t.at DESC))[1:4] AS reasons
