@@ -346,6 +346,30 @@ await test("a log of 24 MiB: exact line numbers anywhere, few elements, the last
     await page.waitForSelector("text=1 of 1", {timeout: 60000});
     return page;
 });
+await test("any range of a log is the bytes of the log", async () => {
+    const attempt = (await site.ok("GET", `/api/v1/runs/${runs.big}`)).stages[0].attempt_id, auth = {headers: {Authorization: `Bearer ${site.token}`}};
+    const range = async (offset, limit) => { const a = await fetch(`${site.url}/api/v1/attempts/${attempt}/log?offset=${offset}&limit=${limit}`, auth); return {b: Buffer.from(await a.arrayBuffer()), next: Number(a.headers.get("x-portolan-next-offset")), all: Number(a.headers.get("x-portolan-log-bytes")), complete: a.headers.get("x-portolan-log-complete")}; };
+    const parts = [];
+    for (let at = 0, all = 1; at < all;) {
+        const r = await range(at, 4 << 20);
+        assert.equal(r.next, at + r.b.length);
+        assert.ok(r.b.length > 0);
+        parts.push(r.b);
+        at = r.next;
+        all = r.all;
+        assert.equal(r.complete, at === all ? "true" : "false");
+    }
+    const whole = Buffer.concat(parts);
+    assert.ok(whole.length > 24 << 20 && whole.includes("THE LAST LINE"));
+    for (let i = 0; i < 40; i++) {
+        // across the ends of pieces of a MiB too, and beyond the end
+        const offset = i % 2 ? Math.floor(Math.random() * whole.length) : Math.max(0, ((1 + i % 20) << 20) - 7), limit = [1, 13, 4096, 300000, 3 << 20][i % 5], r = await range(offset, limit);
+        assert.ok(r.b.equals(whole.subarray(offset, offset + limit)), `${limit} bytes at ${offset}`);
+    }
+    assert.equal((await range(whole.length, 10)).b.length, 0);
+    assert.equal((await range(whole.length + 1000000, 10)).b.length, 0);
+    return null;
+});
 await test("a running stage's log is followed as it grows, and its end is seen", async () => {
     await site.ok("POST", "/api/v1/projects/slow/runs", {});
     const page = await fresh();

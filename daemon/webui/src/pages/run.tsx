@@ -25,7 +25,7 @@ export function Run({parts}: {parts: string[]}) {
     const id = Number(parts[0]);
     const run = useGet<RunData>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}` : null);
     const soon = useSoon(run.reload), preflight = useGet<Looked>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}/preflight` : null);
-    const before = useRef<string>();
+    const before = useRef<string | undefined>(undefined);
     useEffect(() => {
         if (before.current && run.data && before.current !== run.data.state)
             preflight.reload();
