@@ -37,6 +37,7 @@ export function Run({parts}: {parts: string[]}) {
     useKeys(r ? [
         {keys: "]", what: "Next stage", run: () => hop(1)},
         {keys: "[", what: "Previous stage", run: () => hop(-1)},
+        {keys: "d", what: "To the diagnosis", run: () => document.querySelector<HTMLElement>(".diagnosis")?.focus()},
         {keys: "l", what: "Log", run: () => go(withQuery({view: ""}), {keepScroll: true})},
         {keys: "p", what: "Parity report", run: () => go(withQuery({view: "report"}), {keepScroll: true})},
         {keys: "c", what: "Compare with the last good run", run: () => go(withQuery({view: "compare"}), {keepScroll: true})},
