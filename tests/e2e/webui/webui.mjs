@@ -192,6 +192,7 @@ await test("what is asked for before the program is there is what the page then 
     const asked = [];
     page.on("request", (r) => { const u = new URL(r.url()); if (u.pathname.startsWith("/api/")) asked.push(u.pathname + u.search); });
     for (const path of ["/runs", `/runs?project=harbour&ref=main`, `/runs/${runs.red}`, "/failures", "/knowledge", "/knowledge?id=mobile/model-conversion", "/knowledge/indicators", "/risk?host=server", "/matrix?project=harbour", "/people", "/people/ada", "/notify", "/agents", "/projects", "/projects/harbour", "/audit"]) {
+        await page.goto("about:blank");                     // what the page before still asks is not this one's
         asked.length = 0;
         await page.goto(site.url + path);
         await page.waitForSelector("main h1");
