@@ -664,6 +664,16 @@ await test("channels: added, tried, changed with quiet hours, one's own and anot
         await page.getByLabel("Channel").selectOption("bridge");
         await page.waitForSelector("td:has-text('bridge') >> nth=0");
         await page.waitForSelector(".tag.good:has-text('sent')");
+        // what went wrong is told without the URL, which is a password
+        await site.ok("POST", "/api/v1/notify/channels", {name: "dead-end", kind: "chat", url: "http://127.0.0.1:9/hook/zwxq-part?key=zwxq"});
+        await page.goto(`${site.url}/notify`);
+        await page.getByLabel("Channel dead-end").getByRole("button", {name: "Test"}).click();
+        const wrong = await until("the error", async () => (await site.ok("GET", "/api/v1/notify/channels")).items.find((c) => c.name === "dead-end").last_error);
+        assert.match(wrong, /http:\/\/127\.0\.0\.1:9\/…/);
+        await page.reload();
+        await page.waitForSelector(`.bad:has-text("127.0.0.1:9/…")`);
+        assert.ok(!/zwxq/.test(await page.content()) && !/zwxq/.test(wrong), wrong);
+        await site.ok("DELETE", "/api/v1/notify/channels/dead-end");
         // for somebody else, whose own page shows it
         await page.goto(`${site.url}/notify`);
         await press(page, "Add a channel");
