@@ -341,7 +341,7 @@ static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
         ptl_answer_log_gone(q);
         return;
     }
-    int64_t at = ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX),
+    int64_t at = ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX / 2),
             limit = ptl_request_query_i64(q, "limit", LOG_PAGE_MAX, 1, LOG_PAGE_MAX);
     struct evbuffer *out = evbuffer_new();
     for (int i = 0; i < ptl_rows_count(rows[1]) && limit > 0; i++) {
@@ -379,9 +379,10 @@ void ptl_on_get_log(struct ptl_request *q)
     ptl_batch_add(b, PTL_SQL_attempt_get, &a);
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    ptl_args_i64(&a, ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX));
+    ptl_args_i64(&a, ptl_request_query_i64(q, "offset", 0, 0, INT64_MAX / 2));
+    ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LOG_PAGE_MAX, 1, LOG_PAGE_MAX));
     ptl_args_i64(&a, LOG_CHUNKS);
-    ptl_batch_add(b, PTL_SQL_log_read, &a);
+    ptl_batch_add(b, PTL_SQL_log_range, &a);
     if (ptl_batch_run(b, on_log, q) != 0)
         ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
 }

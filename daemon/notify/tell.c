@@ -96,8 +96,29 @@ static void link_job(struct ptl_tell *t, struct job *j)
     t->running++;
 }
 
-static void settle(struct job *j, const struct ptl_status_outcome *o)
+/* A chat's URL is its password: what went wrong names its host and no more, in the log and in the table. */
+static void mask(const char *url, struct ptl_status_outcome *o)
 {
+    const char *host = url ? strstr(url, "://") : NULL;
+    char text[sizeof(o->text)];
+    if (!host)
+        return;
+    size_t origin = (size_t)(host + 3 - url) + strcspn(host + 3, "/?#");
+    PTL_FREE char *prefix = strndup(url, origin);
+    char *at = prefix ? strstr(o->text, prefix) : NULL;
+    if (!at || !strchr("/?#", at[origin]) || !at[origin])
+        return;
+    const char *rest = at + strcspn(at, " "); /* to the end of the URL, which may have been cut */
+    bool colon = rest[-1] == ':';
+    snprintf(text, sizeof(text), "%.*s%s/\u2026%s%s", (int)(at - o->text), o->text, prefix, colon ? ":" : "",
+             rest);
+    memcpy(o->text, text, sizeof(text));
+}
+
+static void settle(struct job *j, const struct ptl_status_outcome *outcome)
+{
+    struct ptl_status_outcome own = *outcome, *o = &own;
+    mask(j->to, o);
     static const char *const verdicts[] = {
         [PTL_STATUS_SENT] = "sent", [PTL_STATUS_RETRY] = "retry", [PTL_STATUS_GIVE_UP] = "give_up"};
     char wait[32];
@@ -186,6 +207,7 @@ static void post(struct ptl_tell *t, struct job *j, const char *url, const char 
 {
     struct ptl_status_outcome o = {.verdict = PTL_STATUS_GIVE_UP};
     struct ptl_error err = PTL_ERROR_INIT;
+    j->to = ptl_xstrdup(url);
     int r = ptl_notify_hook_check(url, ptl_core_options_of(t->core)->allow_private_addresses, &err);
     if (r == 0) {
         struct ptl_http_request req = {.method = "POST",

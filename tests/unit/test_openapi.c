@@ -96,6 +96,8 @@ static void open_routes_are_few_and_meant(void **state PTL_UNUSED)
                                         "/badge/{project}.json",
                                         "/hooks/{project}",
                                         "/api/v1/session",
+                                        "/api/v1/login/codes",      /* asks to be let in */
+                                        "/api/v1/login/codes/poll", /* with a secret of its own */
                                         "/api/v1/agent/enroll"};
     for (size_t i = 0; i < ptl_routes_count; i++) {
         if (ptl_routes[i].may != PTL_MAY_NOTHING)

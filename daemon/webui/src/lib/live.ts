@@ -7,14 +7,15 @@ export interface LiveEvent { kind: string; at?: string; project?: string; run_id
 export const connected = signal<boolean | null>(null);     // null: no stream wanted
 const kinds = ["hello", "run", "stage", "log", "diagnosis", "feedback", "assignment", "resolution", "agent", "preflight", "risk", "kb", "retry"];
 
-/** Calls `fn` for every event at `url` while the component is shown. `back` runs when events may have been missed. */
+/** Calls `fn` for every event at `url` while the component is shown. `back` runs when events may have been missed: after a line that was cut, and once when
+ * the stream has begun, since what is shown was asked for before that. */
 export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: () => void) {
     const now = useRef({fn, back});
     now.current = {fn, back};
     useEffect(() => {
         if (!url)
             return;
-        let source: EventSource | null = null, last = "", timer: ReturnType<typeof setTimeout> | undefined, wait = 1000;
+        let source: EventSource | null = null, last = "", begun = false, timer: ReturnType<typeof setTimeout> | undefined, wait = 1000;
         const open = () => {
             clearTimeout(timer);
             if (source || document.hidden)
@@ -23,8 +24,12 @@ export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: (
             const take = (kind: string) => (m: MessageEvent) => {
                 if (m.lastEventId)
                     last = m.lastEventId;
-                if (kind === "hello")
+                if (kind === "hello") {
+                    if (!begun)
+                        now.current.back?.();
+                    begun = true;
                     return;
+                }
                 try {
                     now.current.fn({kind, ...JSON.parse(m.data)});
                 } catch (e) {

@@ -9,7 +9,7 @@ import {bare} from "./ansi.ts";
 
 interface Index { bytes: number; newlines: number; complete: boolean; ended: boolean; places: [number, number][] }
 export interface Line { text: string; offset: number }
-const BEYOND = 16 << 10, KEPT = 48, LIMIT = 4 << 20, SPAN = 256 << 10;
+const BEYOND = 16 << 10, KEPT = 48, LIMIT = 4 << 20, SPAN = 256 << 10, SEARCHED = 4 << 20;
 
 export class LogSource {
     private places: [number, number][] = [[0, 0]];
@@ -193,11 +193,15 @@ export class LogSource {
     async search(needle: string, opts: {caseless: boolean}, found: (hits: number[], done: number) => boolean | void, stop: AbortSignal) {
         const decoder = new TextDecoder(), what = opts.caseless ? needle.toLowerCase() : needle;
         let offset = 0, line = 0, rest = "";
-        while (offset < this.bytes && !stop.aborted) {
-            const b = await this.fetchRange(offset, Math.min(2 << 20, this.bytes - offset));
+        // The next piece is on its way while this one is looked through.
+        const piece = () => { const p = offset < this.bytes ? this.fetchRange(offset, Math.min(SEARCHED, this.bytes - offset)) : null; p?.catch(() => { /* told when it is waited for */ }); return p; };
+        let next = piece();
+        while (next && !stop.aborted) {
+            const b = await next;
             if (b.length === 0)
                 break;
             offset += b.length;
+            next = piece();
             let text = rest + decoder.decode(b, {stream: true});
             const cut = offset < this.bytes ? text.lastIndexOf("\n") + 1 : text.length;
             rest = text.slice(cut);

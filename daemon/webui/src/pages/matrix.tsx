@@ -23,7 +23,7 @@ export function Matrix() {
         return () => stop.abort();
     }, [url, round]);
     const soon = useSoon(() => setRound((r) => r + 1), 600);
-    useLive("/api/v1/events", (e) => { if (e.kind === "stage") soon(); });
+    useLive("/api/v1/events", (e) => { if (e.kind === "stage") soon(); }, soon);
     const more = async () => {
         const p = await get<Page<Cell>>(url + "&after=" + encodeURIComponent(next!));
         setCells([...cells!, ...p.items]);

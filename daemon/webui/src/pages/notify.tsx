@@ -10,7 +10,7 @@ interface Channel {
     time_zone: string; sent: number; open: number; gave_up: number; last_error: string | null; last_sent_at: string | null;
 }
 interface Told { id: number; channel: string; kind: string; address: string; event: string; project: string | null; run_id: number | null; stage: string | null; created_at: string; not_before: string; tries: number; sent_at: string | null; last_error: string | null; state: string }
-const events: [string, string][] = [["assigned", "something was given to them"], ["reassigned", "it was given to somebody else"], ["due_soon", "it is due soon"], ["overdue", "it is overdue"], ["comment", "somebody said something about it"], ["failed", "a stage failed"], ["resolved", "it turned green"], ["gate", "a gate waits for them"]];
+const events: [string, string][] = [["assigned", "something was given to them"], ["reassigned", "it was given to somebody else"], ["due_soon", "it is due soon"], ["overdue", "it is overdue"], ["comment", "somebody commented"], ["failed", "a stage failed"], ["resolved", "it turned green"], ["gate", "a gate waits for them"]];
 const kinds: Record<string, string> = {email: "E-mail", chat: "Chat", webhook: "Webhook"};
 const here = () => Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 export const zones = () => (Intl as unknown as {supportedValuesOf?: (k: string) => string[]}).supportedValuesOf?.("timeZone") ?? [];

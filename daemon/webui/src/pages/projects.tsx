@@ -40,7 +40,7 @@ function One({name}: {name: string}) {
     const [editing, setEditing] = useState(false), [starting, setStarting] = useState(false);
     const runs = useGet<Page<{id: number; number: number | null; state: string; ref: string; created_at: string}>>(`/api/v1/runs?project=${encodeURIComponent(name)}&limit=30`);
     const soon = useSoon(runs.reload);
-    useLive(`/api/v1/events?project=${encodeURIComponent(name)}`, (e) => { if (e.kind === "run") soon(); });
+    useLive(`/api/v1/events?project=${encodeURIComponent(name)}`, (e) => { if (e.kind === "run") soon(); }, soon);
     if (!p)
         return project.error ? <Failed problem={project.error} retry={project.reload} /> : <Loading what="Loading the project" />;
     const tabs = [["settings", "Settings"], ["deliveries", "Webhook deliveries"], ...(manage ? [["secrets", "Secrets"]] : []), ["badges", "Badges"]];

@@ -25,7 +25,7 @@ export function Run({parts}: {parts: string[]}) {
     const id = Number(parts[0]);
     const run = useGet<RunData>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}` : null);
     const soon = useSoon(run.reload), preflight = useGet<Looked>(Number.isInteger(id) && id > 0 ? `/api/v1/runs/${id}/preflight` : null);
-    const before = useRef<string>();
+    const before = useRef<string | undefined>(undefined);
     useEffect(() => {
         if (before.current && run.data && before.current !== run.data.state)
             preflight.reload();
@@ -37,6 +37,7 @@ export function Run({parts}: {parts: string[]}) {
     useKeys(r ? [
         {keys: "]", what: "Next stage", run: () => hop(1)},
         {keys: "[", what: "Previous stage", run: () => hop(-1)},
+        {keys: "d", what: "To the diagnosis", run: () => document.querySelector<HTMLElement>(".diagnosis")?.focus()},
         {keys: "l", what: "Log", run: () => go(withQuery({view: ""}), {keepScroll: true})},
         {keys: "p", what: "Parity report", run: () => go(withQuery({view: "report"}), {keepScroll: true})},
         {keys: "c", what: "Compare with the last good run", run: () => go(withQuery({view: "compare"}), {keepScroll: true})},

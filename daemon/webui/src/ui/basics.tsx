@@ -91,8 +91,11 @@ export function Said() {
 /** A button that does something at the daemon: busy while it runs, says how it went. */
 export function Act({children, run, done, kind = "", confirm, title, disabled}:
     {children: ComponentChildren; run: () => Promise<unknown>; done?: string; kind?: string; confirm?: string; title?: string; disabled?: boolean}) {
-    const [busy, setBusy] = useState(false), [asking, setAsking] = useState(false);
+    const [busy, setBusy] = useState(false), [asking, setAsking] = useState(false), button = useRef<HTMLButtonElement>(null);
     const start = async () => {
+        if (busy)
+            return;
+        const had = document.activeElement;
         setAsking(false);
         setBusy(true);
         try {
@@ -103,9 +106,11 @@ export function Act({children, run, done, kind = "", confirm, title, disabled}:
             say((e as Error).message, true);
         }
         setBusy(false);
+        // What was pressed may be gone: who works by keyboard goes on in the page, not at its very top.
+        setTimeout(() => { if (had && !had.isConnected && document.activeElement === document.body && !document.querySelector("dialog[open]")) (button.current ?? document.getElementById("main"))?.focus({preventScroll: true}); }, 50);
     };
     return <>
-        <button type="button" class={`button ${kind}`} disabled={busy || disabled} aria-busy={busy} title={title} onClick={() => confirm ? setAsking(true) : start()}>{children}</button>
+        <button ref={button} type="button" class={`button ${kind}`} disabled={disabled} aria-disabled={busy || undefined} aria-busy={busy} title={title} onClick={() => confirm ? setAsking(true) : start()}>{children}</button>
         {asking && <Dialog title="Are you sure?" close={() => setAsking(false)}>
             <p>{confirm}</p>
             <div class="row end"><button type="button" class="button" onClick={() => setAsking(false)}>No</button><button type="button" class={`button ${kind || "primary"}`} onClick={start}>{children}</button></div>

@@ -20,7 +20,7 @@ export function usePast(attempt: number | null) {
 export function DiagnosisPanel({attempt, run, past, whole, reload}: {attempt: Attempt; run: Run; past: ReturnType<typeof usePast>; whole: boolean; reload: () => void}) {
     const d = attempt.diagnosis, first = d?.challenges?.[0];
     const told = d?.state === "diagnosed" && first;
-    return <section class="card diagnosis" aria-label="Diagnosis">
+    return <section class="card diagnosis" aria-label="Diagnosis" tabIndex={-1}>
         <h2>Why it failed</h2>
         {attempt.diagnosis_state === "pending" && <p class="dim" role="status">The log is being read …</p>}
         {attempt.diagnosis_state === "failed" && <p class="note warn">The diagnosis itself failed. The log is complete all the same.</p>}
