@@ -62,7 +62,8 @@ static void invalid(struct prepare *p, const char *fmt, ...)
 
 static int one_path(void *ctx, const char *path)
 {
-    json_array_append_new(ctx, json_string(path) ? json_string(path) : json_string("?"));
+    json_t *text = json_string(path); /* NULL: not UTF-8 */
+    json_array_append_new(ctx, text ? text : json_string("?"));
     return 0;
 }
 
