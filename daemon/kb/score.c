@@ -15,7 +15,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PRIOR_WEIGHT = 50, CHAIN_REACH = 300, CAUSED_REACH = 200, TEXT_LINES_MAX = 3000 };
+enum { PRIOR_WEIGHT = 50, ONLY_ASKED = 4, CHAIN_REACH = 300, CAUSED_REACH = 200, TEXT_LINES_MAX = 3000 };
 /* What people said of failures like this one, -1..1 a node. On the very same failure (0.67 for the right
  * node, as much against the wrong one) it outweighs the strongest rule; on one that is only of the same tool
  * it decides between equals. */
@@ -339,13 +339,15 @@ static bool is_bad(const struct ptl_kb_line *l)
 }
 
 /* A question of a person, with or without a log in it: then the first line says most, and what is not bad
- * counts too. */
-static bool is_question(const struct scan *s)
+ * counts too. Where a stage is known the text is its log: one line that ends in "?" makes it no question yet.
+ */
+static bool is_question(const struct scan *s, const struct situation *at)
 {
+    int lines = 0, needed = at->stage == IN_UNKNOWN ? 1 : 2;
     for (size_t i = 0; i < s->text.n && i < 200; i++) {
         const struct ptl_kb_line *l = &s->text.lines[i];
         if ((l->flags & 1 << MARK_PERSON) &&
-            !(l->flags & (LINE_FACT | LINE_HIT | LINE_BENIGN | 1 << MARK_EXCEPTION)))
+            !(l->flags & (LINE_FACT | LINE_HIT | LINE_BENIGN | 1 << MARK_EXCEPTION)) && ++lines == needed)
             return true;
     }
     return false;
@@ -409,7 +411,7 @@ int kb_features(const struct scan *s, const struct situation *at, struct ptl_kb_
 {
     size_t from = s->text.n > TEXT_LINES_MAX ? TEXT_LINES_MAX / 3 : s->text.n;
     size_t to = s->text.n > TEXT_LINES_MAX ? s->text.n - TEXT_LINES_MAX * 2 / 3 : s->text.n;
-    bool question = is_question(s), any_bad = false;
+    bool question = is_question(s, at), any_bad = false;
     for (size_t i = 0; i < s->text.n; i++)
         any_bad = any_bad || (is_bad(&s->text.lines[i]) && !(s->text.lines[i].flags & LINE_FACT));
     for (size_t i = 0; i < s->text.n; i++) {
@@ -476,6 +478,13 @@ static int make_candidates(const struct ptl_kb *kb, struct weighing *w, int *can
     return 0;
 }
 
+/* People ask for the whole way and for what things mean; no stage ever died of it. */
+static bool is_only_asked(const char *node)
+{
+    return ptl_str_ends(node, "/entire-procedure-of-deployment") ||
+           ptl_str_ends(node, "/conceptual-questions");
+}
+
 static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighing *w)
 {
     const struct params *k = &kb->params;
@@ -490,6 +499,8 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
         c->z = k->rules * c->rules + text * c->text + k->prior * c->prior +
                (kb->nodes[c->node].deployment ? 0 : k->outside + (w->asked ? k->asked : 0)) +
                FEEDBACK_WEIGHT * ptl_json_num(feedback, kb->nodes[c->node].id, 0);
+        if (!w->asked && w->at.stage != IN_UNKNOWN && is_only_asked(kb->nodes[c->node].id))
+            c->z -= ONLY_ASKED;
     }
     qsort(w->cand, (size_t)w->n_cand, sizeof(*w->cand), by_probability);
     for (int i = 0; i < w->n_cand; i++)
@@ -535,7 +546,7 @@ int kb_weigh(const struct ptl_kb *kb, const json_t *facts, const struct ptl_kb_l
         prior_scores(kb, facts, w);
         r = kb->model ? text_scores(kb, s, w) : 0;
     }
-    w->asked = is_question(s);
+    w->asked = is_question(s, &w->at);
     if (r == 0 && w->n_cand)
         softmax(kb, facts, w);
     free(place);

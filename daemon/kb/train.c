@@ -1,7 +1,8 @@
 /* train.c - makes the text model: multinomial logistic regression over the hashed words of labelled cases,
  * where the score of a node is that of its own class plus that of its kind, so that what is known of one
- * platform serves the others, plus that of its category, so that a rare leaf has its siblings' words. Only nodes of the case's platform and what is outside of all platforms compete.
- * Adagrad in a fixed order: the same cases give the same bytes. */
+ * platform serves the others, plus that of its category, so that a rare leaf has its siblings' words. Only
+ * nodes of the case's platform and what is outside of all platforms compete. Adagrad in a fixed order: the
+ * same cases give the same bytes. */
 #include "model.h"
 #include <math.h>
 #include <portolan/buf.h>
