@@ -47,8 +47,8 @@ double ptl_kb_model_score(const struct ptl_kb_model *m, const struct ptl_kb_feat
 /* "mobile/model-conversion/conversion-of-unsupported-models" -> "unsupported-models": what nodes of different
  * platforms have in common. */
 void ptl_kb_kind(const char *node, char ret[100]);
-/* "mobile/model-conversion/conversion-of-unsupported-models" -> "mobile/model-conversion": what the leaves of one
- * category have in common; "" where a node is none of several. */
+/* "mobile/model-conversion/conversion-of-unsupported-models" -> "mobile/model-conversion": what the leaves of
+ * one category have in common; "" where a node is none of several. */
 void ptl_kb_category(const char *node, char ret[100]);
 
 /* ---- making one (train.c) */
