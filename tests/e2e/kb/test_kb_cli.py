@@ -156,7 +156,7 @@ def test_a_text_model_of_ones_own_is_put_in_force_and_taken_back(site, cli, tmp_
     wait_for("the audit log", lambda: [a["action"] for a in site.ok("GET", "/api/v1/audit?limit=10")["items"] if a["object"] == "text model"] == ["kb.model.reset", "kb.model.set"])
 
 
-TRAINED = "server/serving/model-loading"
+TRAINED = "server/model-export/model-quantization"  # which nothing would guess from words of mills
 QUERN = "loading\nRuntimeError: the quern of mill {n} is unmoved and the sluice stands dry\ngiving up\n"
 
 
