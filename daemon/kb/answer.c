@@ -353,6 +353,16 @@ static int transient_of(const struct ptl_kb *kb, const struct weighing *w, const
     return kb->nodes[c->node].transient;
 }
 
+/* Which of a candidate's evidence the sentence is made of: the strongest; or one hardly weaker that names
+ * what the log names, where the strongest has only general words. */
+static int spokesman(const struct ptl_kb *kb, const struct weighing *w, const struct candidate *c)
+{
+    for (int k = 0; k < c->n_by && c->by[k].s >= 0.8 * c->by[0].s; k++)
+        if (strchr(ptl_json_str(kb->ind[w->ev[c->by[k].evidence].indicator].json, "summary", ""), '{'))
+            return k;
+    return 0;
+}
+
 static json_t *challenge_json(const struct ptl_kb *kb, const struct ptl_kb_log *logs, size_t n_logs,
                               const struct scan *s, const struct weighing *w, struct shown *sh,
                               const struct candidate *c)
@@ -369,7 +379,7 @@ static json_t *challenge_json(const struct ptl_kb *kb, const struct ptl_kb_log *
             json_array_append_new(evidence, json_integer(index));
     }
     if (c->n_by) {
-        struct evidence *e = &w->ev[c->by[0].evidence];
+        struct evidence *e = &w->ev[c->by[spokesman(kb, w, c)].evidence];
         PTL_JSON *names = names_of(kb, s, w, e);
         const char *stage = stage_name(logs, n_logs, &s->text.lines[e->line]);
         summary = fill(ptl_json_str(kb->ind[e->indicator].json, "summary", ""), names);
