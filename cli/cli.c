@@ -95,6 +95,17 @@ void cli_print_buf(struct cli *c, const struct ptl_buf *b)
     fwrite(ptl_buf_str(b), 1, b->len, c->out);
 }
 
+void cli_print_diff(struct cli *c, const char *diff)
+{
+    struct cli_log_filter filter = {0};
+    PTL_BUF text = PTL_BUF_INIT;
+    if (!diff)
+        return;
+    ptl_buf_putc(&text, '\n');
+    cli_log_clean(&filter, diff, strlen(diff), &text);
+    cli_print_buf(c, &text);
+}
+
 int cli_print_json(struct cli *c, const json_t *j)
 {
     json_dumpf(j, c->out, JSON_INDENT(2) | JSON_ENCODE_ANY);

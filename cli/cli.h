@@ -157,6 +157,9 @@ void cli_warn(struct cli *c, const char *fmt, ...) PTL_PRINTF(2, 3);
 void cli_note(struct cli *c, const char *fmt, ...) PTL_PRINTF(2, 3);
 void cli_print(struct cli *c, const char *fmt, ...) PTL_PRINTF(2, 3);
 void cli_print_buf(struct cli *c, const struct ptl_buf *b);
+/* A difference of files below an empty line: lines stay lines, nothing in them may steer the terminal. NULL:
+ * nothing. */
+void cli_print_diff(struct cli *c, const char *diff);
 int cli_print_json(struct cli *c, const json_t *j); /* indented; returns 0 */
 
 /* ---- config.c: server, token, CA from options, environment, file */

@@ -142,14 +142,7 @@ int cli_cmd_resolution_show(struct cli *c)
     }
     put_list(&b, "left out", json_object_get(o, "cuts"));
     cli_print_buf(c, &b);
-    const char *diff = ptl_json_str(o, "diff", NULL);
-    if (diff) { /* lines stay lines; nothing in them may steer the terminal */
-        struct cli_log_filter filter = {0};
-        PTL_BUF text = PTL_BUF_INIT;
-        ptl_buf_putc(&text, '\n');
-        cli_log_clean(&filter, diff, strlen(diff), &text);
-        cli_print_buf(c, &text);
-    }
+    cli_print_diff(c, ptl_json_str(o, "diff", NULL));
     return 0;
 }
 
