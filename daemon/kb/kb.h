@@ -69,9 +69,14 @@ PTL_NODISCARD int ptl_kb_diagnose(const struct ptl_kb *kb, const json_t *facts, 
                                   size_t n_logs, json_t **ret, struct ptl_error *err);
 
 /* Which indicators speak on this log: {"id": [line numbers]} with those that are silent in this situation
- * too. For tests and `kb try`. */
+ * too. For `kb try`, and to see where a pattern is found at all. */
 PTL_NODISCARD int ptl_kb_matches(const struct ptl_kb *kb, const json_t *facts, const char *log, size_t len,
                                  json_t **ret, struct ptl_error *err);
+/* Those a diagnosis listens to in this situation: in scope, with weights for its platform and stage, and not
+ * silenced. {"id": {"line": the best one, "weight": of its specificity what place, tool and role leave,
+ * 0..1}} */
+PTL_NODISCARD int ptl_kb_heard(const struct ptl_kb *kb, const json_t *facts, const char *log, size_t len,
+                               json_t **ret, struct ptl_error *err);
 
 /* How specific a clean line is by its shape alone (shape.c): 0 nothing, else up to 1; *ret_why (static) is
  * written when above 0. */

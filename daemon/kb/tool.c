@@ -36,7 +36,7 @@ static const char usage[] =
     "  predict  CASES.jsonl …                              one {\"id\",\"ranked\",\"p\",\"state\",\"transient\"} a line\n"
     "  crossval [--folds 5] CASES.jsonl …                  the same, each case by a text model that has not seen its id\n"
     "  compare  --house CASES.jsonl [--before MODEL] --out FILE [CASES.jsonl …]  train with a house's own cases too; as JSON what that changes, cross-validated\n"
-    "  matches  FILE …                                     which indicators speak, one line a file\n"
+    "  matches  [--platform P] [--stage S] [--tool T] FILE …   which indicators speak, one line a file: where they are heard, and which are silent in this situation\n"
     "  speed    FILE …                                     megabytes a second of a whole diagnosis and of the scan alone\n"
     "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N  --prune N  --entries W  --words W\n"
     "         --also CASES.jsonl (cases to learn from only; up to 8 times)\n"
@@ -1048,6 +1048,27 @@ static int64_t cpu_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+/* {"heard": {id: {"line","weight"}}, "silent": {id: [lines]}}: silent for the situation's scope and weights,
+ * or by their role. */
+static int print_matches(const struct ptl_kb *kb, const json_t *facts, const char *file,
+                         const struct ptl_buf *log, struct ptl_error *err)
+{
+    PTL_JSON *all = NULL;
+    PTL_JSON *heard = NULL;
+    const char *id;
+    json_t *v;
+    int r = ptl_kb_matches(kb, facts, ptl_buf_str(log), log->len, &all, err);
+    if (r == 0)
+        r = ptl_kb_heard(kb, facts, ptl_buf_str(log), log->len, &heard, err);
+    if (r < 0)
+        return r;
+    json_object_foreach(heard, id, v) json_object_del(all, id);
+    PTL_JSON *both = json_pack("{s:O,s:O}", "heard", heard, "silent", all);
+    PTL_FREE char *text = ptl_json_text(both);
+    printf("%s\t%s\n", file, text);
+    return 0;
+}
+
 static int do_files(const struct options *o, struct ptl_error *err)
 {
     PTL_CLEANUP(source_done) struct source s;
@@ -1064,10 +1085,8 @@ static int do_files(const struct options *o, struct ptl_error *err)
             return r;
         int64_t start = ptl_mono_us(), cpu_start = cpu_us();
         if (strcmp(o->verb, "matches") == 0) {
-            if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)
+            if ((r = print_matches(kb, facts, o->files[i], &log, err)) < 0)
                 return r;
-            PTL_FREE char *text = ptl_json_text(out);
-            printf("%s\t%s\n", o->files[i], text);
             continue;
         }
         if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)

@@ -121,6 +121,34 @@ static void scope_silences_or_weakens(void **state PTL_UNUSED)
     assert_true(p[0] > p[1] && p[1] > p[2]); /* in scope; another tool: half; another version: silent */
 }
 
+/* What is found is not yet what is listened to. */
+static void heard_is_what_scope_and_weights_let_through(void **state PTL_UNUSED)
+{
+    static const char log[] = "gamma trouble\nno op CONV version 5\nbeta trouble (ignored)\n";
+    static const struct {
+        const char *label, *facts;
+        size_t found, heard;
+        double old; /* weight of t/old; 0: silent */
+    } t[] = {
+        {"in scope",                   "{\"platform\":\"mobile\",\"tool\":\"toco 1.15\"}",                    3, 2, 1  },
+        {"another tool: half",         "{\"platform\":\"mobile\",\"tool\":\"litert\"}",                       3, 2, 0.5},
+        {"another version",            "{\"platform\":\"mobile\",\"environment\":{\"tensorflow\":\"2.16\"}}", 3, 1, 0  },
+        {"a platform without weights", "{\"platform\":\"browser\"}",                                          3, 0, 0  },
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        PTL_JSON *facts = json_loads(t[i].facts, 0, NULL);
+        PTL_JSON *found = NULL;
+        PTL_JSON *heard = NULL;
+        assert_int_equal(ptl_kb_matches(kb, facts, log, strlen(log), &found, NULL), 0);
+        assert_int_equal(ptl_kb_heard(kb, facts, log, strlen(log), &heard, NULL), 0);
+        double old = ptl_json_num(json_object_get(heard, "t/old"), "weight", 0);
+        if (json_object_size(found) != t[i].found || json_object_size(heard) != t[i].heard ||
+            old < t[i].old - 0.01 || old > t[i].old + 0.01)
+            fail_msg("%s: %zu found, %zu heard, t/old with %g", t[i].label, json_object_size(found),
+                     json_object_size(heard), old);
+    }
+}
+
 /* A verify that fails on what the convert already complained of: the answer names the convert. */
 static void an_earlier_stage_competes_and_is_named(void **state PTL_UNUSED)
 {
@@ -176,6 +204,7 @@ int main(void)
         cmocka_unit_test(of_several_complaints_the_cause_comes_first),
         cmocka_unit_test(the_same_words_by_place_and_what_they_captured),
         cmocka_unit_test(scope_silences_or_weakens),
+        cmocka_unit_test(heard_is_what_scope_and_weights_let_through),
         cmocka_unit_test(an_earlier_stage_competes_and_is_named),
         cmocka_unit_test(own_history_and_people_move_the_answer),
     };
