@@ -23,7 +23,7 @@ struct settings {
         *git_roots, *git_hosts, *git_schemes, *known_hosts, *ready_file, *smtp_url, *smtp_from, *smtp_login,
         *smtp_ca;
     int64_t db_connections, workers, lease, claim_lease, losses, log_max, log_retention, log_retention_size,
-        event_retention, prepare_timeout, relabel_rate, allow_private, sse_heartbeat;
+        event_retention, prepare_timeout, gate_wait, relabel_rate, allow_private, sse_heartbeat;
 };
 #define S(field) offsetof(struct settings, field)
 static const struct ptl_setting table[] = {
@@ -60,6 +60,8 @@ static const struct ptl_setting table[] = {
      "when all logs together are more, the oldest are let go; 0: no limit"                                                                                                   },
     {"prepare-timeout",         PTL_SET_DURATION, S(prepare_timeout),    "15m",               1000,    86400000,       false,
      "fetch, plan and snapshot of one run"                                                                                                                                   },
+    {"gate-wait",               PTL_SET_DURATION, S(gate_wait),          "15m",               1000,    604800000,      false,
+     "that a gate by risk waits for pre-flight, before it asks a person"                                                                                                     },
     {"relabel-rate",            PTL_SET_INT,      S(relabel_rate),       "20",                1,       1000,           false,
      "attempts of the past diagnosed anew a second when the knowledge changed"                                                                                               },
     {"git-schemes",             PTL_SET_STRING,   S(git_schemes),        "https,ssh,file",    0,       0,              false,
@@ -210,6 +212,7 @@ static int start(struct daemon *d, struct ptl_error *err)
                                   .log_retention_bytes = s->log_retention_size,
                                   .event_retention_ms = s->event_retention,
                                   .prepare_timeout_ms = s->prepare_timeout,
+                                  .gate_wait_ms = s->gate_wait,
                                   .relabel_rate = s->relabel_rate,
                                   .allow_private_addresses = s->allow_private != 0,
                                   .git_local_roots = s->git_roots,

@@ -129,6 +129,8 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
     core->o = *options;
     if (core->o.relabel_rate < 1)
         core->o.relabel_rate = 1;
+    if (core->o.gate_wait_ms < 1)
+        core->o.gate_wait_ms = 15 * 60 * 1000;
     core->o.state_dir = ptl_xstrdup(options->state_dir);
     core->o.public_url = ptl_xstrdup(options->public_url);
     core->o.git_local_roots = ptl_xstrdup(options->git_local_roots);

@@ -676,6 +676,16 @@ void ptl_core_finish(struct ptl_core *core, int64_t agent_id, int64_t attempt_id
     say(core, PTL_SQL_attempt_finish, &a, attempt_id, NULL, finished, fn, ctx);
 }
 
+static char *risk_open_text(const json_t *row)
+{
+    char t[32];
+    ptl_duration_format(ptl_json_i64(row, "risk_open_ms", 0), t);
+    return ptl_xasprintf(
+        "pre-flight looks at its model first, for %s now: the pipeline file lets it go on by "
+        "its risk; when that cannot be weighed in time (setting gate-wait), a person is asked",
+        t);
+}
+
 char *ptl_core_why_text(const json_t *row)
 {
     const char *state = ptl_json_str(row, "state", ""), *host = ptl_json_str(row, "host", "?");
@@ -689,8 +699,7 @@ char *ptl_core_why_text(const json_t *row)
                              ptl_json_str(row, "concurrency_group", "?"));
     if (ptl_str_eq(state, "waiting") && ptl_json_flag(row, "risk_open", false) &&
         !ptl_json_str(row, "open_needs", NULL))
-        return ptl_xstrdup(
-            "pre-flight looks at its model first: the pipeline file lets it go on by its risk");
+        return risk_open_text(row);
     if (ptl_str_eq(state, "waiting"))
         return ptl_xasprintf("waits for %s", ptl_json_str(row, "open_needs", "its run to go on"));
     if (ptl_str_eq(state, "gated")) {

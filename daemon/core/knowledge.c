@@ -146,7 +146,10 @@ static void run_compile(struct ptl_work *w)
         PTL_BUF file = PTL_BUF_INIT;
         struct ptl_kb_compiled c = {0};
         shipped_scan(&file, &c);
-        w->result = ptl_kb_new_take(json_deep_copy(l->doc), model, len, c.scan, c.scan_len, &l->kb, &l->err);
+        w->result = ptl_kb_new_take(json_deep_copy(l->doc), model, len,
+                                    l->model.len ? "this database's own text model (portolan kb model show)"
+                                                 : "model/text.bin as built in",
+                                    c.scan, c.scan_len, &l->kb, &l->err);
     }
 }
 

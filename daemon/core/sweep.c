@@ -42,6 +42,29 @@ static void on_given_up(void *ctx PTL_UNUSED, struct ptl_rows *rows, const struc
                       (long long)ptl_row_i64(rows, i, "id"));
 }
 
+static void on_gates(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    if (err)
+        ptl_log_warning("gates that wait for their risk: %s", err->text);
+    for (int i = 0; !err && i < ptl_rows_count(rows); i++) {
+        int64_t run_id = ptl_row_i64(rows, i, "run_id");
+        ptl_log_warning("run=%lld stage=%s: its risk could not be weighed in time, a person is asked",
+                        (long long)run_id, ptl_row_str(rows, i, "name"));
+        ptl_core_run_advance(ctx, run_id);
+    }
+}
+
+static void sweep_gates(struct ptl_core *core)
+{
+    struct ptl_args a;
+    char words[32];
+    ptl_duration_format(core->o.gate_wait_ms, words);
+    ptl_args_init(&a);
+    ptl_args_i64(&a, core->o.gate_wait_ms);
+    ptl_args_str(&a, words);
+    (void)!ptl_store_query(core->store, PTL_SQL_sweep_gates, &a, on_gates, core);
+}
+
 static void query_i64(struct ptl_core *core, enum ptl_sql sql, int64_t v, ptl_rows_fn *fn)
 {
     struct ptl_args a;
@@ -119,5 +142,6 @@ void ptl_core_sweep_tick(void *ctx)
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_clocks, NULL, on_swept, core);
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_stuck, NULL, on_stuck, core);
     query_i64(core, PTL_SQL_sweep_prepare, 3, on_given_up);
+    sweep_gates(core);
     ptl_core_decide_sweep(core);
 }

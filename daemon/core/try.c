@@ -136,7 +136,7 @@ static int prepare(struct trial *t)
         json_object_set_new(old, "id", json_string(replaced_id));
         json_array_append_new(list, old);
     }
-    return ptl_kb_new_take(doc, NULL, 0, NULL, 0, &t->alone, &t->err);
+    return ptl_kb_new_take(doc, NULL, 0, NULL, NULL, 0, &t->alone, &t->err);
 }
 
 static int prepare_other(struct trial *t)
@@ -147,7 +147,7 @@ static int prepare_other(struct trial *t)
     const void *model = ptl_core_kb_model(t->now, &len);
     int64_t began = ptl_mono_ms();
     int r = ptl_kb_new_take(doc_with(ptl_core_kb_of(t->now), t->id, t->other_is_after ? t->candidate : NULL),
-                            model, len, NULL, 0, &t->other, &t->err);
+                            model, len, "the text model in force", NULL, 0, &t->other, &t->err);
     t->deadline_ms += ptl_mono_ms() - began; /* not the logs' time; once a call, about a second */
     return r;
 }

@@ -626,3 +626,24 @@ int ptl_kb_matches(const struct ptl_kb *kb, const json_t *facts, const char *log
         *ret = all;
     return r;
 }
+
+int ptl_kb_heard(const struct ptl_kb *kb, const json_t *facts, const char *log, size_t len, json_t **ret,
+                 struct ptl_error *err)
+{
+    struct scan s;
+    struct weighing w;
+    struct ptl_kb_log one = {.text = log, .len = len};
+    int r = kb_look(kb, facts, &one, 1, &s, &w, err);
+    json_t *all = r == 0 ? json_object() : NULL;
+    for (int i = 0; all && i < w.n_ev; i++) {
+        const struct indicator *in = &kb->ind[w.ev[i].indicator];
+        json_object_set_new(all, in->id,
+                            json_pack("{s:i,s:f}", "line", (int)s.text.lines[w.ev[i].line].number, "weight",
+                                      w.ev[i].strength / in->specificity));
+    }
+    kb_weighing_done(&w);
+    kb_scan_done(kb, &s);
+    if (all)
+        *ret = all;
+    return r < 0 || all ? r : ptl_error_set(err, -ENOMEM, "diagnosis: out of memory");
+}

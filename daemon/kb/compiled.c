@@ -102,5 +102,5 @@ int ptl_kb_compiled_open(const struct ptl_kb_compiled *c, const char *what, stru
 {
     json_t *doc = NULL;
     int r = ptl_json_parse(c->doc, c->doc_len, what, &doc, err);
-    return r < 0 ? r : ptl_kb_new_take(doc, c->model, c->model_len, c->scan, c->scan_len, ret, err);
+    return r < 0 ? r : ptl_kb_new_take(doc, c->model, c->model_len, what, c->scan, c->scan_len, ret, err);
 }

@@ -514,6 +514,35 @@ static void check_scope(struct reader *r, const json_t *scope)
     }
 }
 
+static bool is_among(const json_t *list, const char *word, size_t n)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(list, i, v) if (json_string_length(v) == n &&
+                                       memcmp(json_string_value(v), word, n) == 0) return true;
+    return false;
+}
+
+/* Weights of a situation that the scope leaves out would never count, and say that their author meant
+ * something else. */
+static void check_weights_in_scope(struct reader *r, const json_t *weights, const json_t *scope)
+{
+    const char *key;
+    json_t *map;
+    const json_t *of_platform = json_object_get(scope, "platform"),
+                 *of_stage = json_object_get(scope, "stage");
+    json_object_foreach((json_t *)weights, key, map)
+    {
+        size_t n = strcspn(key, "@");
+        const char *stage = key[n] ? key + n + 1 : "";
+        if (strcmp(key, "any") == 0)
+            continue;
+        if ((n > 0 && json_array_size(of_platform) && !is_among(of_platform, key, n)) ||
+            (*stage && json_array_size(of_stage) && !is_among(of_stage, stage, strlen(stage))))
+            problem(r, "weights: %s is outside of the scope: widen that, or leave these away", key);
+    }
+}
+
 static void set_default(json_t *obj, const char *key, json_t *value)
 {
     if (!json_object_get(obj, key))
@@ -559,6 +588,7 @@ static json_t *read_indicator(struct reader *r, const json_t *in)
             problem(r, "specificity: above 0, at most 1");
         if (json_object_get(in, "weights"))
             check_weights(r, json_object_get(in, "weights"));
+        check_weights_in_scope(r, json_object_get(in, "weights"), json_object_get(in, "scope"));
     }
     check_template(r, "summary", ptl_json_str(in, "summary", ""), names);
     const json_t *remedy = json_object_get(in, "remedy");

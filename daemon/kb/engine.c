@@ -417,8 +417,8 @@ int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len, struc
     return r == -ENOMEM ? ptl_error_set(err, r, "the patterns cannot be compiled: out of memory") : r;
 }
 
-static int make(json_t *doc, const void *model, size_t model_len, const void *scan, size_t scan_len,
-                struct ptl_kb **ret, struct ptl_error *err)
+static int make(json_t *doc, const void *model, size_t model_len, const char *model_from, const void *scan,
+                size_t scan_len, struct ptl_kb **ret, struct ptl_error *err)
 {
     PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *kb = calloc(1, sizeof(*kb));
     if (!kb) {
@@ -435,7 +435,7 @@ static int make(json_t *doc, const void *model, size_t model_len, const void *sc
         return ptl_error_set(err, r, "knowledge base: out of memory");
     if ((r = read_indicators(kb, err)) < 0 || (r = compile(kb, scan, scan_len, err)) < 0)
         return r;
-    if (model && ((r = ptl_kb_model_new(model, model_len, &kb->model, err)) < 0 ||
+    if (model && ((r = ptl_kb_model_new(model, model_len, model_from, &kb->model, err)) < 0 ||
                   (r = ptl_kb_model_bind(kb->model, kb->node_index, err)) < 0))
         return r;
     /* The numbers were fitted together with a text model; without one they would mislead. */
@@ -464,13 +464,13 @@ static int make(json_t *doc, const void *model, size_t model_len, const void *sc
 int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct ptl_kb **ret,
                struct ptl_error *err)
 {
-    return make(json_deep_copy(doc), model, model_len, NULL, 0, ret, err);
+    return make(json_deep_copy(doc), model, model_len, NULL, NULL, 0, ret, err);
 }
 
-int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const void *scan, size_t scan_len,
-                    struct ptl_kb **ret, struct ptl_error *err)
+int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const char *model_from,
+                    const void *scan, size_t scan_len, struct ptl_kb **ret, struct ptl_error *err)
 {
-    return make(doc, model, model_len, scan, scan_len, ret, err);
+    return make(doc, model, model_len, model_from, scan, scan_len, ret, err);
 }
 
 const json_t *ptl_kb_doc(const struct ptl_kb *kb)

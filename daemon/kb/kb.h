@@ -23,9 +23,11 @@ PTL_NODISCARD int ptl_kb_new(const json_t *doc, const void *model, size_t model_
                              struct ptl_error *err);
 /* The same with `doc` taken (in any case) instead of copied, and the compiled scan of another one made of the
  * same indicators (ptl_kb_scan_data(); NULL: none), which makes it a matter of milliseconds. A scan that does
- * not fit these indicators or this machine is left alone. */
-PTL_NODISCARD int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const void *scan,
-                                  size_t scan_len, struct ptl_kb **ret, struct ptl_error *err);
+ * not fit these indicators or this machine is left alone. `model_from` names the model in the error that
+ * refuses it; NULL: nothing does. */
+PTL_NODISCARD int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const char *model_from,
+                                  const void *scan, size_t scan_len, struct ptl_kb **ret,
+                                  struct ptl_error *err);
 /* Its scan as bytes to keep, good on every processor of this architecture. Compiles anew. Caller frees. */
 PTL_NODISCARD int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len,
                                    struct ptl_error *err);
@@ -69,9 +71,14 @@ PTL_NODISCARD int ptl_kb_diagnose(const struct ptl_kb *kb, const json_t *facts, 
                                   size_t n_logs, json_t **ret, struct ptl_error *err);
 
 /* Which indicators speak on this log: {"id": [line numbers]} with those that are silent in this situation
- * too. For tests and `kb try`. */
+ * too. For `kb try`, and to see where a pattern is found at all. */
 PTL_NODISCARD int ptl_kb_matches(const struct ptl_kb *kb, const json_t *facts, const char *log, size_t len,
                                  json_t **ret, struct ptl_error *err);
+/* Those a diagnosis listens to in this situation: in scope, with weights for its platform and stage, and not
+ * silenced. {"id": {"line": the best one, "weight": of its specificity what place, tool and role leave,
+ * 0..1}} */
+PTL_NODISCARD int ptl_kb_heard(const struct ptl_kb *kb, const json_t *facts, const char *log, size_t len,
+                               json_t **ret, struct ptl_error *err);
 
 /* How specific a clean line is by its shape alone (shape.c): 0 nothing, else up to 1; *ret_why (static) is
  * written when above 0. */

@@ -1,9 +1,11 @@
-/* model.c - words to hashed features, features to scores. The file: "PTLKBM1\n", length of a JSON head (4
- * bytes), the head
+/* model.c - words to hashed features, features to scores. The file: "PTLKBM2\n", the SHA-256 of everything
+ * behind it (64 hex digits), length of a JSON head (4 bytes), the head
  * {"classes":[…],"bias":[…],"scale":s,"features":n,"entries":m}, then little-endian arrays: hash[n] 4 bytes
  * ascending, idf[n] 2 bytes (thousandths), first[n+1] 4 bytes, class[m] 1 byte, weight[m] 1 byte signed, in
- * units of scale. */
+ * units of scale. "PTLKBM1\n" is the same without a digest: databases keep models of their own that were made
+ * so. */
 #include "model.h"
+#include <portolan/hash.h>
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -188,6 +190,10 @@ void ptl_kb_category(const char *node, char ret[100])
 }
 
 /* ---- use */
+/* Training gives scales of hundredths and biases of a few units; beyond these a score is no log-probability,
+ * and sums of them need not be numbers. */
+static const double SCALE_MAX = 10, BIAS_MAX = 1000;
+
 struct ptl_kb_model {
     uint32_t n, m;
     uint32_t *hash, *first;
@@ -217,20 +223,49 @@ static bool take(struct cursor *c, void *ret, size_t n)
 
 static int damaged(struct ptl_error *err, const char *what)
 {
-    return ptl_error_set(err, -EINVAL, "text model: %s; make it anew with portolan-kb train", what);
+    return ptl_error_set(err, -EINVAL, "no text model to be used: %s; make it anew with portolan-kb train",
+                         what);
 }
 
-static int read_head(struct ptl_kb_model *m, const json_t *head, struct ptl_error *err)
+bool ptl_kb_model_is_sane(double scale, const double *bias, size_t n)
 {
-    m->classes = json_incref(json_object_get(head, "classes"));
-    m->n_classes = (int)json_array_size(m->classes);
-    m->n = (uint32_t)ptl_json_i64(head, "features", 0);
-    m->m = (uint32_t)ptl_json_i64(head, "entries", 0);
+    bool sane = scale > 0 && scale <= SCALE_MAX; /* no NaN is */
+    for (size_t i = 0; i < n; i++)
+        sane = sane && bias[i] >= -BIAS_MAX && bias[i] <= BIAS_MAX;
+    return sane;
+}
+
+static int read_numbers(struct ptl_kb_model *m, const json_t *head, struct ptl_error *err)
+{
+    const json_t *bias = json_object_get(head, "bias"), *v;
+    bool numbers = json_is_number(json_object_get(head, "scale"));
+    size_t i;
     m->scale = ptl_json_num(head, "scale", 0);
-    if (m->n_classes < 1 || m->n_classes > PTL_KB_CLASSES_MAX || m->n > 5000000 || m->m > 50000000 ||
-        json_array_size(json_object_get(head, "bias")) != (size_t)m->n_classes)
+    json_array_foreach(bias, i, v)
+    {
+        numbers = numbers && json_is_number(v);
+        m->bias[i] = json_number_value(v);
+    }
+    if (!numbers || !ptl_kb_model_is_sane(m->scale, m->bias, (size_t)m->n_classes))
+        return damaged(err, "its scale or a bias is no number that training gives");
+    return 0;
+}
+
+/* `rest`: bytes behind the head, which the tables must fill; nothing is allocated that is not there. */
+static int read_head(struct ptl_kb_model *m, const json_t *head, size_t rest, struct ptl_error *err)
+{
+    int64_t features = ptl_json_i64(head, "features", -1), entries = ptl_json_i64(head, "entries", -1);
+    size_t classes = json_array_size(json_object_get(head, "classes"));
+    if (classes < 1 || classes > PTL_KB_CLASSES_MAX || features < 0 || features > 5000000 || entries < 0 ||
+        entries > 50000000 || json_array_size(json_object_get(head, "bias")) != classes)
         return damaged(err, "its head is not as it should be");
-    m->bias = calloc((size_t)m->n_classes, sizeof(*m->bias));
+    if ((uint64_t)features * (4 + 2 + 4) + 4 + (uint64_t)entries * 2 != rest)
+        return damaged(err, "it is cut off, or too long");
+    m->classes = json_incref(json_object_get(head, "classes"));
+    m->n_classes = (int)classes;
+    m->n = (uint32_t)features;
+    m->m = (uint32_t)entries;
+    m->bias = calloc(classes, sizeof(*m->bias));
     m->hash = calloc(m->n + 1u, sizeof(*m->hash));
     m->idf = calloc(m->n + 1u, sizeof(*m->idf));
     m->first = calloc(m->n + 2u, sizeof(*m->first));
@@ -238,9 +273,7 @@ static int read_head(struct ptl_kb_model *m, const json_t *head, struct ptl_erro
     m->weight = calloc(m->m + 1u, 1);
     if (!m->bias || !m->hash || !m->idf || !m->first || !m->class_of || !m->weight)
         return ptl_error_set(err, -ENOMEM, "text model: out of memory");
-    for (int i = 0; i < m->n_classes; i++)
-        m->bias[i] = json_number_value(json_array_get(json_object_get(head, "bias"), (size_t)i));
-    return 0;
+    return read_numbers(m, head, err);
 }
 
 static int check_arrays(const struct ptl_kb_model *m, struct ptl_error *err)
@@ -256,32 +289,64 @@ static int check_arrays(const struct ptl_kb_model *m, struct ptl_error *err)
     return 0;
 }
 
-int ptl_kb_model_new(const void *data, size_t len, struct ptl_kb_model **ret, struct ptl_error *err)
+static const char magic_plain[] = "PTLKBM1\n", magic_sealed[] = "PTLKBM2\n";
+enum { MAGIC_LEN = sizeof(magic_sealed) - 1, DIGEST_LEN = PTL_SHA256_HEX - 1 };
+
+void ptl_kb_model_seal(const void *rest, size_t len, char ret[PTL_KB_MODEL_SEAL])
+{
+    char digest[PTL_SHA256_HEX];
+    ptl_sha256_of(rest, len, digest);
+    memcpy(ret, magic_sealed, MAGIC_LEN);
+    memcpy(ret + MAGIC_LEN, digest, DIGEST_LEN);
+}
+
+/* What stands before the head. */
+static int read_seal(struct cursor *c, struct ptl_error *err)
+{
+    char magic[MAGIC_LEN], said[DIGEST_LEN], seal[PTL_KB_MODEL_SEAL];
+    if (!take(c, magic, sizeof(magic)))
+        return damaged(err, "this is no such file");
+    if (memcmp(magic, magic_plain, sizeof(magic)) == 0)
+        return 0;
+    if (memcmp(magic, magic_sealed, sizeof(magic)) != 0)
+        return damaged(err, "this is no such file");
+    if (!take(c, said, sizeof(said)))
+        return damaged(err, "it is cut off, or too long");
+    ptl_kb_model_seal(c->p, (size_t)(c->end - c->p), seal);
+    if (memcmp(said, seal + MAGIC_LEN, sizeof(said)) != 0)
+        return damaged(err, "its bytes are not those that were written (its digest is another)");
+    return 0;
+}
+
+static int read_model(struct ptl_kb_model *m, struct cursor *c, struct ptl_error *err)
+{
+    PTL_JSON *head = NULL;
+    uint32_t head_len = 0;
+    int r = read_seal(c, err);
+    if (r < 0)
+        return r;
+    if (!take(c, &head_len, 4) || head_len > (size_t)(c->end - c->p))
+        return damaged(err, "it is cut off, or too long");
+    if ((r = ptl_json_parse((const char *)c->p, head_len, "its head", &head, err)) < 0)
+        return r;
+    c->p += head_len;
+    if ((r = read_head(m, head, (size_t)(c->end - c->p), err)) < 0)
+        return r;
+    if (!take(c, m->hash, 4u * m->n) || !take(c, m->idf, 2u * m->n) || !take(c, m->first, 4u * (m->n + 1)) ||
+        !take(c, m->class_of, m->m) || !take(c, m->weight, m->m) || c->p != c->end)
+        return damaged(err, "it is cut off, or too long");
+    return check_arrays(m, err);
+}
+
+int ptl_kb_model_new(const void *data, size_t len, const char *what, struct ptl_kb_model **ret,
+                     struct ptl_error *err)
 {
     struct cursor c = {data, (const unsigned char *)data + len};
-    char magic[8];
-    uint32_t head_len = 0;
     struct ptl_kb_model *m = calloc(1, sizeof(*m));
-    PTL_JSON *head = NULL;
-    if (!m)
-        return ptl_error_set(err, -ENOMEM, "text model: out of memory");
-    int r = 0;
-    if (!take(&c, magic, 8) || memcmp(magic, "PTLKBM1\n", 8) != 0 || !take(&c, &head_len, 4) ||
-        head_len > (size_t)(c.end - c.p))
-        r = damaged(err, "this is no such file");
-    if (r == 0 && (r = ptl_json_parse((const char *)c.p, head_len, "text model", &head, err)) == 0) {
-        c.p += head_len;
-        r = read_head(m, head, err);
-    }
-    if (r == 0 && (!take(&c, m->hash, 4u * m->n) || !take(&c, m->idf, 2u * m->n) ||
-                   !take(&c, m->first, 4u * (m->n + 1)) || !take(&c, m->class_of, m->m) ||
-                   !take(&c, m->weight, m->m) || c.p != c.end))
-        r = damaged(err, "it is cut off, or too long");
-    if (r == 0)
-        r = check_arrays(m, err);
+    int r = m ? read_model(m, &c, err) : ptl_error_set(err, -ENOMEM, "text model: out of memory");
     if (r < 0) {
         ptl_kb_model_free(m);
-        return r;
+        return what ? ptl_error_prefix(err, r, "%s", what) : r;
     }
     *ret = m;
     return 0;

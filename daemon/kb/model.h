@@ -32,8 +32,9 @@ void ptl_kb_features_finish(struct ptl_kb_features *f);
 
 /* ---- use */
 struct ptl_kb_model;
-/* -EINVAL: not such a file, or damaged. */
-PTL_NODISCARD int ptl_kb_model_new(const void *data, size_t len, struct ptl_kb_model **ret,
+/* -EINVAL: not such a file, damaged, or with numbers that would make no score. `what` names the file in the
+ * error (NULL: nothing does). */
+PTL_NODISCARD int ptl_kb_model_new(const void *data, size_t len, const char *what, struct ptl_kb_model **ret,
                                    struct ptl_error *err);
 struct ptl_kb_model *ptl_kb_model_free(struct ptl_kb_model *m);
 /* Once, before use: classes to the nodes of an index (id -> number). Classes of nodes that are not there are
@@ -52,6 +53,11 @@ void ptl_kb_kind(const char *node, char ret[100]);
 void ptl_kb_category(const char *node, char ret[100]);
 
 /* ---- making one (train.c) */
+enum { PTL_KB_MODEL_SEAL = 72 };
+/* What a file begins with whose other bytes are `rest`: what it is, and their digest. */
+void ptl_kb_model_seal(const void *rest, size_t len, char ret[PTL_KB_MODEL_SEAL]);
+/* Numbers that reading accepts. */
+bool ptl_kb_model_is_sane(double scale, const double *bias, size_t n);
 struct ptl_kb_case {
     const char *label; /* borrowed */
     const char *alternatives[4];

@@ -20,6 +20,9 @@ enum { PRIOR_WEIGHT = 50, ONLY_ASKED = 4, CHAIN_REACH = 300, CAUSED_REACH = 200,
  * node, as much against the wrong one) it outweighs the strongest rule; on one that is only of the same tool
  * it decides between equals. */
 static const double FEEDBACK_WEIGHT = 12;
+/* R of a line that says only that something failed: a consequence of specificity 0.45 and weight 0.8 makes
+ * -ln(1 - 0.45 · 0.9 · 0.8) = 0.39. */
+static const double HARDLY_SAID = 0.45;
 static const double OUTSIDE_SHARE =
     0.2; /* of all failures, what is assumed not to be a deployment challenge at all */
 
@@ -494,6 +497,9 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
         best = w->cand[i].rules > best ? w->cand[i].rules : best;
     /* Between "no indicator speaks" and "one is sure" the text model's weight goes over smoothly. */
     double alone = exp(-1.5 * best), text = k->text_alone * alone + k->text * (1 - alone);
+    /* Of a text that the model hardly knows it says only what it saw most of. */
+    if (w->known < PTL_KB_FEATURES_FLOOR)
+        text *= w->known / PTL_KB_FEATURES_FLOOR;
     for (int i = 0; i < w->n_cand; i++) {
         struct candidate *c = &w->cand[i];
         c->z = k->rules * c->rules + text * c->text + k->prior * c->prior +
@@ -512,8 +518,11 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
     bool vague = w->asked || w->at.stage == IN_UNKNOWN;
     double slope = vague ? k->slope_asked : k->slope, shift = vague ? k->shift_asked : k->shift;
     double q = 1 / (1 + exp(-(slope * log(p / (1 - p)) + shift)));
-    /* Hardly a word that means anything, and no indicator: whatever came first did so by habit. */
-    w->unclear = q < k->threshold || (kb->model && best <= 0 && w->known < PTL_KB_FEATURES_FLOOR);
+    /* Hardly a word that means anything, and no indicator that says more than that something failed: whatever
+     * came first did so by habit, unless people said so of failures like this one. */
+    bool habit = kb->model && best < HARDLY_SAID && w->known < PTL_KB_FEATURES_FLOOR &&
+                 ptl_json_num(feedback, kb->nodes[w->cand[0].node].id, 0) <= 0;
+    w->unclear = q < k->threshold || habit;
     for (int i = 1; i < w->n_cand; i++)
         w->cand[i].p *= (1 - q) / (1 - p);
     w->cand[0].p = q;

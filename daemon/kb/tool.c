@@ -36,7 +36,7 @@ static const char usage[] =
     "  predict  CASES.jsonl …                              one {\"id\",\"ranked\",\"p\",\"state\",\"transient\"} a line\n"
     "  crossval [--folds 5] CASES.jsonl …                  the same, each case by a text model that has not seen its id\n"
     "  compare  --house CASES.jsonl [--before MODEL] --out FILE [CASES.jsonl …]  train with a house's own cases too; as JSON what that changes, cross-validated\n"
-    "  matches  FILE …                                     which indicators speak, one line a file\n"
+    "  matches  [--platform P] [--stage S] [--tool T] FILE …   which indicators speak, one line a file: where they are heard, and which are silent in this situation\n"
     "  speed    FILE …                                     megabytes a second of a whole diagnosis and of the scan alone\n"
     "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N  --prune N  --entries W  --words W\n"
     "         --also CASES.jsonl (cases to learn from only; up to 8 times)\n"
@@ -54,6 +54,7 @@ static int die(const char *what)
 struct source {
     json_t *doc;
     const void *model, *scan; /* scan NULL: to be compiled */
+    char *model_from;         /* in words */
     size_t model_len, scan_len;
     void *mapped, *owned; /* what model and scan point into */
     size_t mapped_len;
@@ -89,12 +90,13 @@ static void source_done(struct source *s)
     }
     free(s->v);
     free(s->owned);
+    free(s->model_from);
     if (s->mapped)
         munmap(s->mapped, s->mapped_len);
     json_decref(s->doc);
 }
 
-static int read_files(struct source *s, const struct ptl_kb_files *files)
+static int read_files(struct source *s, const struct ptl_kb_files *files, const char *where)
 {
     PTL_JSON *problems = json_array();
     size_t i;
@@ -105,6 +107,7 @@ static int read_files(struct source *s, const struct ptl_kb_files *files)
     if (r == 0 && m && m->len) {
         s->model = m->text;
         s->model_len = m->len;
+        s->model_from = ptl_xasprintf("%s/%s", where, m->path);
     }
     ptl_kb_files_key(files, s->key);
     return r;
@@ -134,6 +137,7 @@ static int read_compiled(struct source *s, const char *path, const char *key, st
         return r;
     s->model = c.model;
     s->model_len = c.model_len;
+    s->model_from = ptl_xstrdup(path);
     s->scan = c.scan;
     s->scan_len = c.scan_len;
     memcpy(s->key, c.key, sizeof(s->key));
@@ -186,12 +190,12 @@ static int source_open(const struct options *o, struct source *s, struct ptl_err
     if (!o->dir) {
         if (strcmp(o->verb, "compile") != 0 && read_shipped(s))
             return 0;
-        return read_files(s, &ptl_kb_files_builtin) < 0
+        return read_files(s, &ptl_kb_files_builtin, "built in") < 0
                    ? ptl_error_set(err, -EINVAL, "the knowledge built in is not well-formed")
                    : 0;
     }
     int r = ptl_fs_walk(o->dir, 10000, add_file, s, err);
-    if (r == 0 && read_files(s, &(struct ptl_kb_files){s->v, s->n}) < 0)
+    if (r == 0 && read_files(s, &(struct ptl_kb_files){s->v, s->n}, o->dir) < 0)
         r = ptl_error_set(err, -EINVAL, "%s is not well-formed", o->dir);
     if (r == 0 && json_array_size(json_object_get(s->doc, "nodes")) == 0)
         r = ptl_error_set(err, -EINVAL,
@@ -207,8 +211,9 @@ static struct ptl_kb *compile(const struct options *o, const struct source *s, c
 {
     struct ptl_kb *kb = NULL;
     bool with = model && !o->rules_only;
-    if (ptl_kb_new_take(json_incref(s->doc), with ? model : NULL, with ? model_len : 0, s->scan, s->scan_len,
-                        &kb, err) < 0)
+    const char *from = model == s->model ? s->model_from : o->before ? o->before : "the model just trained";
+    if (ptl_kb_new_take(json_incref(s->doc), with ? model : NULL, with ? model_len : 0, from, s->scan,
+                        s->scan_len, &kb, err) < 0)
         return NULL;
     if (o->text_only)
         kb->params.rules = 0;
@@ -1048,6 +1053,27 @@ static int64_t cpu_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+/* {"heard": {id: {"line","weight"}}, "silent": {id: [lines]}}: silent for the situation's scope and weights,
+ * or by their role. */
+static int print_matches(const struct ptl_kb *kb, const json_t *facts, const char *file,
+                         const struct ptl_buf *log, struct ptl_error *err)
+{
+    PTL_JSON *all = NULL;
+    PTL_JSON *heard = NULL;
+    const char *id;
+    json_t *v;
+    int r = ptl_kb_matches(kb, facts, ptl_buf_str(log), log->len, &all, err);
+    if (r == 0)
+        r = ptl_kb_heard(kb, facts, ptl_buf_str(log), log->len, &heard, err);
+    if (r < 0)
+        return r;
+    json_object_foreach(heard, id, v) json_object_del(all, id);
+    PTL_JSON *both = json_pack("{s:O,s:O}", "heard", heard, "silent", all);
+    PTL_FREE char *text = ptl_json_text(both);
+    printf("%s\t%s\n", file, text);
+    return 0;
+}
+
 static int do_files(const struct options *o, struct ptl_error *err)
 {
     PTL_CLEANUP(source_done) struct source s;
@@ -1064,10 +1090,8 @@ static int do_files(const struct options *o, struct ptl_error *err)
             return r;
         int64_t start = ptl_mono_us(), cpu_start = cpu_us();
         if (strcmp(o->verb, "matches") == 0) {
-            if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)
+            if ((r = print_matches(kb, facts, o->files[i], &log, err)) < 0)
                 return r;
-            PTL_FREE char *text = ptl_json_text(out);
-            printf("%s\t%s\n", o->files[i], text);
             continue;
         }
         if ((r = ptl_kb_matches(kb, facts, ptl_buf_str(&log), log.len, &out, err)) < 0)

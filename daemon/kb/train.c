@@ -249,15 +249,27 @@ static int write_model(const struct trainer *t, int prune, void **ret, size_t *r
         }
     }
     first[t->n_feat] = (uint32_t)entries;
+    double bias[PTL_KB_CLASSES_MAX];
+    for (size_t c = 0; c < C; c++)
+        bias[c] = round((double)t->b[c] * 1000) / 1000;
+    if (!ptl_kb_model_is_sane(scale, bias, C)) {
+        free(first);
+        free(idf);
+        return ptl_error_set(err, -ERANGE,
+                             "training: its weights ran away (scale %g): take a larger --decay or fewer "
+                             "--epochs",
+                             scale);
+    }
     PTL_JSON *head = json_pack("{s:[],s:[],s:f,s:I,s:I}", "classes", "bias", "scale", scale, "features",
                                (json_int_t)t->n_feat, "entries", (json_int_t)entries);
     for (size_t c = 0; c < C; c++) {
         json_array_append_new(json_object_get(head, "classes"), json_string(t->names[c]));
-        json_array_append_new(json_object_get(head, "bias"), json_real(round((double)t->b[c] * 1000) / 1000));
+        json_array_append_new(json_object_get(head, "bias"), json_real(bias[c]));
     }
     PTL_FREE char *text = ptl_json_text(head);
     uint32_t len = (uint32_t)strlen(text);
-    ptl_buf_add(&b, "PTLKBM1\n", 8);
+    char seal[PTL_KB_MODEL_SEAL] = {0};
+    ptl_buf_add(&b, seal, sizeof(seal)); /* filled in when all is there */
     ptl_buf_add(&b, &len, 4);
     ptl_buf_add(&b, text, len);
     ptl_buf_add(&b, t->hash, 4 * t->n_feat);
@@ -269,6 +281,8 @@ static int write_model(const struct trainer *t, int prune, void **ret, size_t *r
     free(idf);
     if (b.failed || classes.failed || weights.failed)
         return ptl_error_set(err, -ENOMEM, "training: out of memory");
+    ptl_kb_model_seal(b.data + sizeof(seal), b.len - sizeof(seal), seal);
+    memcpy(b.data, seal, sizeof(seal));
     *ret = ptl_buf_take(&b, ret_len);
     return 0;
 }

@@ -212,12 +212,22 @@ static void inputs(struct check *c, const struct place *at)
 }
 
 /* ---- information the stage asks for */
+/* What a reader that gave up half way did not see is not missing. */
+static bool was_read_whole(const json_t *model)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(json_object_get(model, "problems"), i,
+                       v) if (strstr(json_string_value(v), "cut off or damaged")) return false;
+    return true;
+}
+
 static void signature(struct check *c, const struct place *at)
 {
     const json_t *signatures = json_object_get(at->model, "signatures");
     const char *want = with_text(at, "signature", "serving_default"), *name;
     json_t *v;
-    if (!ptl_str_eq(FORMAT(at), "saved-model") ||
+    if (!ptl_str_eq(FORMAT(at), "saved-model") || !was_read_whole(at->model) ||
         !(uses(at, "http/tf-serving") || uses(at, "tensorflow/tflite") || uses(at, "tensorflow/tfjs")))
         return;
     size_t i;

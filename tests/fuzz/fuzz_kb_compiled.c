@@ -16,7 +16,7 @@ static void make_good(void)
     void *model = kb_small_model(&len);
     char key[PTL_SHA256_HEX];
     ptl_sha256_of("key", 3, key);
-    if (ptl_kb_new_take(kb_small_doc(), model, len, NULL, 0, &kb, &err) < 0 ||
+    if (ptl_kb_new_take(kb_small_doc(), model, len, NULL, NULL, 0, &kb, &err) < 0 ||
         ptl_kb_compiled_write(kb, key, model, len, &good, &err) < 0)
         abort();
     snprintf(hash, sizeof(hash), "%s", ptl_kb_hash(kb));

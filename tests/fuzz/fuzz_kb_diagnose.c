@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!kb) {
         size_t len = 0;
         void *model = kb_small_model(&len);
-        if (ptl_kb_new_take(kb_small_doc(), model, len, NULL, 0, &kb, &err) < 0)
+        if (ptl_kb_new_take(kb_small_doc(), model, len, NULL, NULL, 0, &kb, &err) < 0)
             abort();
         free(model);
     }

@@ -16,7 +16,7 @@ static void use(const void *bytes, size_t len)
     struct ptl_kb_model *m = NULL;
     double scores[NODES] = {0};
     static const char text[] = "the alpha converter refused an operator of the serving daemon";
-    if (ptl_kb_model_new(bytes, len, &m, &err) < 0) {
+    if (ptl_kb_model_new(bytes, len, "m", &m, &err) < 0) {
         if (m || !err.text[0])
             abort();
         return;
@@ -51,13 +51,15 @@ static void use_tables(const uint8_t *data, size_t size)
     }
     PTL_FREE char *text = ptl_json_text(head);
     uint32_t head_len = (uint32_t)strlen(text);
-    ptl_buf_puts(&b, "PTLKBM1\n");
+    char seal[PTL_KB_MODEL_SEAL] = {0};
+    ptl_buf_add(&b, seal, sizeof(seal));
     ptl_buf_add(&b, &head_len, 4);
     ptl_buf_puts(&b, text);
     size_t want = 4 * n + 2 * n + 4 * (n + 1) + 2 * m;
     for (size_t i = 0; i < want; i++)
         ptl_buf_putc(&b, 3 + i < size ? (char)data[3 + i] : 0);
-    use(ptl_buf_str(&b), b.len);
+    ptl_kb_model_seal(b.data + sizeof(seal), b.len - sizeof(seal), b.data);
+    use(b.data, b.len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -79,6 +81,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(exact, b, len);
     use(data, size);
     use(exact, len);
+    if (len > PTL_KB_MODEL_SEAL) { /* the same damage by one who mends the digest */
+        ptl_kb_model_seal(exact + PTL_KB_MODEL_SEAL, len - PTL_KB_MODEL_SEAL, (char *)exact);
+        use(exact, len);
+    }
     use_tables(data, size);
     free(exact);
     free(b);

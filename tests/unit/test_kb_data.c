@@ -177,6 +177,47 @@ struct fixtures {
     int yes, no, wrong;
 };
 
+/* What of an indicator's scope a fixture's headers do not say, or contradict; NULL: nothing. */
+static const char *outside_of(const json_t *scope, const json_t *h)
+{
+    static const char *const keys[] = {"platform", "stage", "tool"};
+    for (size_t k = 0; k < PTL_ARRAY_LEN(keys); k++) {
+        const json_t *list = json_object_get(scope, keys[k]), *v;
+        const char *said = ptl_json_str(h, keys[k], "");
+        bool within = json_array_size(list) == 0;
+        size_t i;
+        json_array_foreach(list, i, v) within =
+            within || (k < 2 ? strcmp(said, json_string_value(v)) == 0
+                             : strcasestr(said, json_string_value(v)) != NULL);
+        if (!within)
+            return keys[k];
+    }
+    return NULL;
+}
+
+/* A yes must be heard where it is diagnosed, by a fixture of a situation that the scope names. */
+static void check_heard(struct fixtures *f, const struct ptl_fs_entry *e, const json_t *h,
+                        const json_t *facts, const char *log)
+{
+    const char *id = ptl_json_str(f->in, "id", ""), *role = ptl_json_str(f->in, "role", "cause");
+    const char *outside = outside_of(json_object_get(f->in, "scope"), h);
+    PTL_JSON *heard = NULL;
+    struct ptl_error err = PTL_ERROR_INIT;
+    if (outside) {
+        print_message("%s: %s: its %s must be one that scope.%s names\n", id, e->path, outside, outside);
+        f->wrong++;
+    }
+    if (ptl_kb_heard(kb, facts, log, strlen(log), &heard, &err) < 0)
+        fail_msg("%s", err.text);
+    bool speaks = strcmp(role, "generic") != 0 && strcmp(role, "benign") != 0;
+    if (speaks && !json_object_get(heard, id)) {
+        print_message("%s: %s: a diagnosis of this fixture does not hear it: scope, weights, or a line that "
+                      "is silenced\n",
+                      id, e->path);
+        f->wrong++;
+    }
+}
+
 static int try_fixture(void *ctx, const struct ptl_fs_entry *e)
 {
     static const char *const known[] = {"expect", "platform", "stage", "tool", "end", "made", "facts", NULL};
@@ -226,6 +267,8 @@ static int try_fixture(void *ctx, const struct ptl_fs_entry *e)
         print_message("%s: %s: must %sbe matched\n", id, e->path, yes ? "" : "not ");
         f->wrong++;
     }
+    if (yes)
+        check_heard(f, e, h, facts, log);
     const char *expect = ptl_json_str(h, "expect", NULL);
     if (!expect)
         return 0;

@@ -2,6 +2,7 @@
  * chains, scope, what a group captured, the stage a line comes from, roles, the attempt's own counts and what
  * people said. On a small knowledge base of its own, without a text model. */
 #include "kb.h"
+#include "model.h"
 #include <setjmp.h>
 #include <cmocka.h>
 
@@ -23,6 +24,8 @@ static const char knowledge[] =
     "\":0.9}},\"specificity\":0.9,\"summary\":\"beta\"},"
     "{\"id\":\"t/echo\",\"pattern\":\"echo trouble\",\"role\":\"consequence\",\"weights\":{\"mobile\":{\"" B
     "\":0.95}},\"specificity\":0.95,\"summary\":\"echo\"},"
+    "{\"id\":\"t/weak\",\"pattern\":\"weak trouble\",\"role\":\"consequence\",\"weights\":{\"mobile\":{\"" A
+    "\":0.8}},\"specificity\":0.45,\"summary\":\"weak\"},"
     "{\"id\":\"t/hint\",\"pattern\":\"hint trouble\",\"role\":\"context\",\"weights\":{\"mobile\":{\"" B
     "\":0.9}},\"specificity\":0.9,\"summary\":\"hint\"},"
     "{\"id\":\"t/noise\",\"pattern\":\"beta trouble \\\\(ignored\\\\)\",\"role\":\"benign\",\"summary\":\"noise\"},"
@@ -121,6 +124,34 @@ static void scope_silences_or_weakens(void **state PTL_UNUSED)
     assert_true(p[0] > p[1] && p[1] > p[2]); /* in scope; another tool: half; another version: silent */
 }
 
+/* What is found is not yet what is listened to. */
+static void heard_is_what_scope_and_weights_let_through(void **state PTL_UNUSED)
+{
+    static const char log[] = "gamma trouble\nno op CONV version 5\nbeta trouble (ignored)\n";
+    static const struct {
+        const char *label, *facts;
+        size_t found, heard;
+        double old; /* weight of t/old; 0: silent */
+    } t[] = {
+        {"in scope",                   "{\"platform\":\"mobile\",\"tool\":\"toco 1.15\"}",                    3, 2, 1  },
+        {"another tool: half",         "{\"platform\":\"mobile\",\"tool\":\"litert\"}",                       3, 2, 0.5},
+        {"another version",            "{\"platform\":\"mobile\",\"environment\":{\"tensorflow\":\"2.16\"}}", 3, 1, 0  },
+        {"a platform without weights", "{\"platform\":\"browser\"}",                                          3, 0, 0  },
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        PTL_JSON *facts = json_loads(t[i].facts, 0, NULL);
+        PTL_JSON *found = NULL;
+        PTL_JSON *heard = NULL;
+        assert_int_equal(ptl_kb_matches(kb, facts, log, strlen(log), &found, NULL), 0);
+        assert_int_equal(ptl_kb_heard(kb, facts, log, strlen(log), &heard, NULL), 0);
+        double old = ptl_json_num(json_object_get(heard, "t/old"), "weight", 0);
+        if (json_object_size(found) != t[i].found || json_object_size(heard) != t[i].heard ||
+            old < t[i].old - 0.01 || old > t[i].old + 0.01)
+            fail_msg("%s: %zu found, %zu heard, t/old with %g", t[i].label, json_object_size(found),
+                     json_object_size(heard), old);
+    }
+}
+
 /* A verify that fails on what the convert already complained of: the answer names the convert. */
 static void an_earlier_stage_competes_and_is_named(void **state PTL_UNUSED)
 {
@@ -154,6 +185,42 @@ static void own_history_and_people_move_the_answer(void **state PTL_UNUSED)
     assert_string_equal(ptl_json_str(ranked(said, 0), "id", ""), A);
 }
 
+/* A model that saw one node most of the time; none of its words are in the log. */
+static void what_the_model_has_no_words_for_it_does_not_decide(void **state PTL_UNUSED)
+{
+    static const char *const texts[] = {"zeta was refused", "omega was refused"};
+    struct ptl_kb_case cases[24] = {0};
+    struct ptl_error err = PTL_ERROR_INIT;
+    struct ptl_kb *with = NULL;
+    PTL_FREE void *model = NULL;
+    size_t len = 0;
+    for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
+        cases[i].label = i % 8 ? B : A;
+        cases[i].weight = 1;
+        ptl_kb_features_add(&cases[i].f, "", texts[i % 8 > 0], strlen(texts[i % 8 > 0]), 1);
+        ptl_kb_features_finish(&cases[i].f);
+    }
+    assert_int_equal(ptl_kb_train(cases, PTL_ARRAY_LEN(cases), &(struct ptl_kb_train_options){.min_cases = 1},
+                                  &model, &len, &err),
+                     0);
+    for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++)
+        ptl_kb_features_done(&cases[i].f);
+    PTL_JSON *doc = json_loads(knowledge, 0, NULL);
+    assert_int_equal(ptl_kb_new(doc, model, len, &with, &err), 0);
+    struct ptl_kb_log one = {.text = "weak trouble\n", .len = 13};
+    PTL_JSON *facts = json_loads("{\"platform\":\"mobile\",\"kind\":\"verify\"}", 0, NULL);
+    PTL_JSON *d = NULL;
+    assert_int_equal(ptl_kb_diagnose(with, facts, &one, 1, &d, &err), 0);
+    assert_string_equal(ptl_json_str(ranked(d, 0), "id", ""), A);
+    assert_string_equal(ptl_json_str(d, "state", ""), "unclear"); /* "it failed" says nothing of why */
+    json_object_set_new(facts, "feedback", json_pack("{s:f}", B, 0.67));
+    PTL_JSON *said = NULL;
+    assert_int_equal(ptl_kb_diagnose(with, facts, &one, 1, &said, &err), 0);
+    ptl_kb_free(with);
+    assert_string_equal(ptl_json_str(ranked(said, 0), "id", ""), B);
+    assert_string_equal(ptl_json_str(said, "state", ""), "diagnosed"); /* people did */
+}
+
 static int make_kb(void **state PTL_UNUSED)
 {
     struct ptl_error err = PTL_ERROR_INIT;
@@ -176,7 +243,9 @@ int main(void)
         cmocka_unit_test(of_several_complaints_the_cause_comes_first),
         cmocka_unit_test(the_same_words_by_place_and_what_they_captured),
         cmocka_unit_test(scope_silences_or_weakens),
+        cmocka_unit_test(heard_is_what_scope_and_weights_let_through),
         cmocka_unit_test(an_earlier_stage_competes_and_is_named),
+        cmocka_unit_test(what_the_model_has_no_words_for_it_does_not_decide),
         cmocka_unit_test(own_history_and_people_move_the_answer),
     };
     return cmocka_run_group_tests(tests, make_kb, free_kb);

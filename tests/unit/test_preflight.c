@@ -304,6 +304,25 @@ static void test_exporter_opset(void **state)
     remove_scratch(state);
 }
 
+/* Of a graph that ends in the middle nobody knows which signatures it has: only that it is damaged. */
+static void test_what_is_cut_off_is_not_missing(void **state)
+{
+    PTL_BUF whole = PTL_BUF_INIT;
+    struct ptl_error err = PTL_ERROR_INIT;
+    make_scratch(state);
+    copy("saved-model", "model");
+    PTL_FREE char *path = ptl_fs_join(scratch, "model/saved_model.pb");
+    assert_int_equal(ptl_fs_read(path, 1 << 20, &whole, &err), 0);
+    put("model/saved_model.pb", ptl_buf_str(&whole), whole.len / 2);
+    PTL_JSON *answer = check("version: 1\nmodel: m\nexport: {run: [make]}\ntargets:\n  s: {host: server, "
+                             "verify: {uses: http/tf-serving}}\n",
+                             "export");
+    assert_string_equal(ptl_json_str(finding(answer, "damaged"), "challenge_id", ""),
+                        "server/serving/model-loading");
+    assert_null(finding(answer, "signature-missing"));
+    remove_scratch(state);
+}
+
 /* [n,8,8,1] into a model that wants [n,1,8,8]: an .npz as numpy writes it (stored, one array). */
 static void test_layout(void **state)
 {
@@ -412,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_models_into_stages),
         cmocka_unit_test(test_repository),
         cmocka_unit_test(test_exporter_opset),
+        cmocka_unit_test(test_what_is_cut_off_is_not_missing),
         cmocka_unit_test(test_layout),
         cmocka_unit_test(test_the_oldest_version_of_each_package_counts),
         cmocka_unit_test(test_memory),

@@ -5,6 +5,7 @@
 WITH put AS (
     UPDATE stage s SET risk = w.risk, risk_p = (w.risk ->> 'p')::double precision, risk_hours = (w.risk ->> 'hours')::double precision, risk_cost = (w.risk ->> 'cost')::double precision,
            risk_bits = (w.risk ->> 'bits')::integer, risk_seen = w.seen, risk_looks = w.looks,
+           risk_given_up = s.risk_given_up AND s.state <> 'waiting',
            gate_why = CASE WHEN s.state = 'waiting' AND s.spec ? 'gate_risk' THEN w.gate_why ELSE s.gate_why END,
            manual = CASE WHEN s.state = 'waiting' AND s.spec ? 'gate_risk' THEN COALESCE((s.spec ->> 'manual')::boolean, false) OR w.gate_why IS NOT NULL ELSE s.manual END
       FROM jsonb_to_recordset($1::jsonb) AS w (id bigint, risk jsonb, seen bigint, looks integer, gate_why text)

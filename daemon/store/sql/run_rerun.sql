@@ -4,6 +4,7 @@
 WITH open AS (
     UPDATE run SET state = 'running', ended_at = NULL, message = NULL WHERE id = $1::bigint AND state IN ('red', 'cancelled') AND plan IS NOT NULL RETURNING id
 )
-UPDATE stage s SET state = 'waiting', message = NULL, retries = 0, losses = 0, unclear_retries = 0, ended_at = NULL, started_at = NULL, queued_at = NULL, first_queued_at = NULL, not_before = now()
+UPDATE stage s SET state = 'waiting', message = NULL, retries = 0, losses = 0, unclear_retries = 0, ended_at = NULL, started_at = NULL, queued_at = NULL, first_queued_at = NULL, not_before = now(),
+       risk_open_since = NULL, risk_given_up = false, risk_looks = CASE WHEN s.risk_given_up THEN -1 ELSE s.risk_looks END -- its gate is decided by a weighing, not by the wait of then
   FROM open WHERE s.run_id = open.id AND s.state IN ('red', 'cancelled', 'skipped')
 RETURNING s.id;

@@ -1,6 +1,6 @@
 -- stage_why: why stages are not running yet, computed from the facts.  $1 bigint stage or null, $2 bigint run or null, $3 bigint limit.
 -- @read
-SELECT s.id, s.name, s.state, s.run_id, r.number AS run_number, p.name AS project, r.state AS run_state, s.host, s.labels, s.toolchain, s.uses, s.queued_at, s.message, s.gate_why, s.state = 'waiting' AND stage_risk_open(s) AS risk_open, array_to_string(s.approvers, ', ') AS approvers,
+SELECT s.id, s.name, s.state, s.run_id, r.number AS run_number, p.name AS project, r.state AS run_state, s.host, s.labels, s.toolchain, s.uses, s.queued_at, s.message, s.gate_why, s.state = 'waiting' AND stage_risk_open(s) AS risk_open, (extract(epoch FROM now() - s.risk_open_since) * 1000)::bigint AS risk_open_ms, array_to_string(s.approvers, ', ') AS approvers,
        GREATEST(0, extract(epoch FROM s.not_before - now()) * 1000)::bigint AS hold_ms,
        (SELECT string_agg(b.name || ' (' || b.state || ')', ', ' ORDER BY b.position) FROM stage_need n JOIN stage b ON b.id = n.needs_id WHERE n.stage_id = s.id AND b.state <> 'green') AS open_needs,
        (SELECT x.number || ' (run ' || x.id || ')' FROM run x WHERE r.state = 'waiting' AND x.project_id = r.project_id AND x.concurrency_group = r.concurrency_group AND x.state = 'running' LIMIT 1) AS group_holder,

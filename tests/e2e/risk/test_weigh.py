@@ -263,6 +263,49 @@ def test_a_look_that_never_ends_holds_the_gate_and_no_other_stage(site):
     site.ok("POST", f"/api/v1/runs/{run}/cancel")
 
 
+def test_a_risk_that_is_not_weighed_in_time_asks_a_person(site):
+    import os
+    import subprocess
+    from portolan import BUILD
+    work = site.project("unweighed", TARGETS.replace("GATE", "when: risk > 0.6", 1).replace(", GATE", ""), {"README": "x"})
+    put_model(work, "LogSoftmax")
+    site.commit(work, "a model")
+    site.ok("POST", "/api/v1/notify/channels", {"name": "gates", "kind": "email", "address": "gates@example.org"})
+    site.sql("CREATE FUNCTION keep_look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.until := now() + interval '1 hour'; RETURN NEW; END $$;"
+             "CREATE TRIGGER keep_look BEFORE INSERT ON preflight FOR EACH ROW WHEN (NEW.stage_id IS NOT NULL) EXECUTE FUNCTION keep_look()")
+    try:
+        site.git(work, "push", "-q", "origin", "main")
+        run = site.run("unweighed")
+        site.until_stage(run, "convert/web", "queued")
+    finally:
+        site.sql("DROP TRIGGER keep_look ON preflight; DROP FUNCTION keep_look()")
+    phone = site.stage(run, "convert/phone")["id"]
+    wait_for("the wait to be counted", lambda: site.sql(f"SELECT risk_open_since IS NOT NULL FROM stage WHERE id = {phone}") == "t")
+    assert site.stage(run, "convert/phone")["state"] == "waiting", "gate-wait is not over"
+    site.sql(f"UPDATE stage SET risk_open_since = now() - interval '16 minutes' WHERE id = {phone}")
+    gated = site.until_stage(run, "convert/phone", "gated")
+    assert "could not be weighed within 15m" in gated["gate_why"] and "pre-flight of its model is not over" in gated["gate_why"] and "up to 0.6" in gated["gate_why"]
+    on_board = [i for i in site.ok("GET", "/api/v1/board?project=unweighed&state=gated")["items"] if i["stage_id"] == phone]
+    assert on_board[0]["gate_why"] == gated["gate_why"]
+    why = subprocess.run([str(BUILD / "cli" / "portolan"), "why", str(run)], capture_output=True, text=True, timeout=60,
+                         env={**os.environ, "PORTOLAN_SERVER": site.url, "PORTOLAN_TOKEN": site.token, "HOME": str(site.dir), "XDG_CONFIG_HOME": str(site.dir)}).stdout
+    assert "could not be weighed within 15m" in " ".join(why.split()) and f"stage approve {phone}" in " ".join(why.split())
+    told = wait_for("the notification", lambda: site.sql("SELECT o.data ->> 'gate_why' FROM notify_outbox o JOIN notify_channel c ON c.id = o.channel_id WHERE c.name = 'gates' AND o.event = 'gate'"))
+    assert "could not be weighed within 15m" in told
+    # the look ends after all, with nothing bad in it: whoever was asked is asked
+    site.sql(f"UPDATE preflight SET until = now() WHERE run_id = {run} AND state = 'pending'")
+    wait_for("both looks", lambda: site.sql(f"SELECT bool_and(risk_looks = 2) FROM stage WHERE id = {phone}") == "t", 60)
+    assert site.stage(run, "convert/phone")["state"] == "gated"
+    # run again, its gate is decided by what is known by then
+    site.ok("POST", f"/api/v1/stages/{phone}/decline")
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+    site.until(run, "cancelled", "red")
+    site.ok("POST", f"/api/v1/runs/{run}/rerun")
+    assert site.until_stage(run, "convert/phone", "queued")["gate_why"] is None
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+    site.ok("DELETE", "/api/v1/notify/channels/gates")
+
+
 def test_an_operator_that_came_through_is_new_no_more(site):
     """What a look says of a stage that is green, or turns green later, is what ran there."""
     run = site.ok("GET", "/api/v1/runs?project=first")["items"][0]["id"]
