@@ -39,6 +39,16 @@ def plain_text(body):
     return html.unescape(re.sub(r'\n\s*\n+', '\n', body)).strip()
 
 
+SPEAKS = re.compile(r'Error\b|Exception\b|error:|ERROR|Traceback|FATAL|[Ff]ailed|[Cc]annot |[Cc]an.t |[Cc]ould not|not found|undefined (?:symbol|reference)|[Uu]nsupported|[Ii]nvalid|Check failed')
+SOURCE = re.compile(r'^\s*(?:import [\w.]+;?$|from \S+ import |#include|#import|def \w+\(|class \w+|func \w+|public |private |var \w+ ?[:=]|let \w+ ?[:=]|const \w+ ?=|function ?\w*\(|@Override|<script|package |return\b)', re.M)
+
+
+def printed(body):
+    """What a program printed, of a post's HTML: its blocks of code that speak of a failure and are no source text."""
+    blocks = [html.unescape(re.sub(r'<[^>]+>', '', b)).strip('\n') for b in re.findall(r'<pre[^>]*>(.*?)</pre>', body, re.S)]
+    return '\n'.join(b for b in blocks if SPEAKS.search(b) and len(SOURCE.findall(b)) < 2)[:6000]
+
+
 def read_posts(top):
     labels = {}
     for l in open(os.path.join(ROOT, 'tests/bench/diagnosis/posts.tsv'), encoding='utf-8'):
@@ -51,8 +61,10 @@ def read_posts(top):
                 post = json.loads(l) if l.strip() else {}
                 label, second, confidence = labels.pop((str(post.get('Id')), platform), (None, None, None))
                 if label:
-                    yield dict(id='read-' + post['Id'], platform=platform, title=post['Title'], body=plain_text(post['Body']), label=label,
-                               alternatives=[] if second in ('-', 'none') else [second], weight=POST_WEIGHT[confidence])
+                    case = dict(id='read-' + post['Id'], platform=platform, label=label, alternatives=[] if second in ('-', 'none') else [second], weight=POST_WEIGHT[confidence])
+                    yield dict(case, title=post['Title'], body=plain_text(post['Body']))
+                    log = printed(post['Body'])
+                    if log: yield dict(case, log=log, weight=case['weight'] * 0.7)
     if labels: sys.stderr.write('cases.py: %d questions of posts.tsv are not below %s\n' % (len(labels), top))
 
 
