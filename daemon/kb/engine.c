@@ -5,6 +5,7 @@
 #include "data.h"
 #include <portolan/hash.h>
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 
 /* Structure of logs, not knowledge about failures: so it is code. Caseless where said. */
@@ -15,17 +16,17 @@ static const struct {
 } marks[] = {
     {MARK_ERROR,     true,
      "error|fatal|exception|fail(?:ed|ure|s)?\\b|panic|abort(?:ed|ing)|cannot |can.t |could not|unable to|denied|refused|not found|invalid|unsupported|"
-     "not supported|undefined|unexpected|mismatch|missing|no such|killed|terminated|unknown|illegal|not a valid|must be|expected|timed out|out of memory"                                                                                                                                                                                               },
-    {MARK_ERROR,     false, "^(?:E|F)[/ ]|\\bERR!|\\bNaN\\b|^\\x01"                                                                                                                                                                                                                                                                                     },
-    {MARK_WARNING,   true,  "\\bwarn(?:ing)?\\b|deprecat"                                                                                                                                                                                                                                                                                               },
+     "not supported|undefined|unexpected|mismatch|missing|no such|killed|terminated|unknown|illegal|not a valid|must be|expected|timed out|out of memory"                                                                                                                                                                 },
+    {MARK_ERROR,     false, "^(?:E|F)[/ ]|\\bERR!|\\bNaN\\b|^\\x01"                                                                                                                                                                                                                                                       },
+    {MARK_WARNING,   true,  "\\bwarn(?:ing)?\\b|deprecat"                                                                                                                                                                                                                                                                 },
     {MARK_GOOD,      true,
-     "build successful|build succeeded|^success$|installed successfully|successfully (?:built|installed|completed)|tests? passed|test build succeeded|compiled successfully|^done\\.?$|build complete"                                                                                                                                                  },
-    {MARK_TRACE,     false, "^Traceback \\(most recent call last\\)"                                                                                                                                                                                                                                                                                    },
-    {MARK_EXCEPTION, false, "^[A-Za-z_][\\w.$]*(?:Error|Exception|Interrupt|Exit)(?:: |$)"                                                                                                                                                                                                                                                              },
-    {MARK_CHAIN,     false, "^During handling of the above exception|^The above exception was the direct cause"                                                                                                                                                                                                                                         },
-    {MARK_CAUSED_BY, false, "^\\s*Caused by: "                                                                                                                                                                                                                                                                                                          },
+     "build successful|build succeeded|^success$|installed successfully|successfully (?:built|installed|completed)|tests? passed|test build succeeded|compiled successfully|^done\\.?$|build complete"                                                                                                                    },
+    {MARK_TRACE,     false, "^Traceback \\(most recent call last\\)"                                                                                                                                                                                                                                                      },
+    {MARK_EXCEPTION, false, "^[A-Za-z_][\\w.$]*(?:Error|Exception|Interrupt|Exit)(?:: |$)"                                                                                                                                                                                                                                },
+    {MARK_CHAIN,     false, "^During handling of the above exception|^The above exception was the direct cause"                                                                                                                                                                                                           },
+    {MARK_CAUSED_BY, false, "^\\s*Caused by: "                                                                                                                                                                                                                                                                            },
     {MARK_PERSON,    false,
-     "(?:^|[ (])I [a-z']+[ .,]|(?:^|[ (])(?:I'm|I've|I'd|I'll) |(?:^| )(?:[Hh]ow (?:to|do|does|can|should|could) |[Ii]s it possible|[Ii]s there (?:a|any) |[Cc]an (?:I|some|any|you|we)|[Aa]ny(?:one|body) |[Tt]hanks|[Ww]hat (?:is|are|would|should) |[Ww]e (?:are|have|use|want) |[Aa]ny (?:help|idea|suggestion))|^```|^[^ ]+ [^ ]+ [^ ]+ .*[^']\\?$"},
+     "(?:^|[ (])I [a-z']+[ .,]|(?:^|[ (])(?:I'm|I've|I'd|I'll) |(?:^| )(?:[Hh]ow (?:to|do|does|can|should|could) |[Ii]s it possible|[Ii]s there (?:a|any) |[Cc]an (?:I|some|any|you|we)|[Aa]ny(?:one|body) |[Tt]hanks|[Ww]hat (?:is|are|would|should) |[Ww]e (?:are|have|use|want) |[Aa]ny (?:help|idea|suggestion))|^```"},
 };
 
 static unsigned bits_of(const json_t *list, const char *const *names)
@@ -279,15 +280,101 @@ static void patterns_done(struct patterns *p)
     free(p->ids);
 }
 
-/* What the scan looks for in place of a pattern: long bounded repeats without their upper bound, and at the
- * pattern's end with only as many as there must be. It finds all that the pattern finds, and a little more,
- * which confirm_all() takes away again; counting to two hundred in a thousand places is what would make
- * compiling it slow. Caller frees. */
-static char *loosened(const char *pattern)
+/* Bytes of the escape, class, dot or character at p; 0: a group, an anchor, a quantifier, the end. */
+static size_t atom_at(const char *p)
+{
+    size_t n = 1;
+    if (*p == '\\')
+        return p[1] == 'b' || p[1] == 'B' || !p[1] ? 0 : p[1] == 'x' && p[2] && p[3] ? 4 : 2;
+    if (*p == '[') {
+        n += p[n] == '^';
+        for (n += p[n] == ']'; p[n] && p[n] != ']'; n++)
+            n += p[n] == '\\' && p[n + 1];
+        return p[n] ? n + 1 : 0;
+    }
+    return *p && (unsigned char)*p < 0x80 && !strchr("()|^$*+?{}", *p);
+}
+
+/* Bytes of the quantifier at p that allows more than it demands; 0: none. */
+static size_t repeat_at(const char *p, unsigned long *ret_least)
+{
+    size_t n = 1;
+    *ret_least = *p == '+';
+    if (*p == '{') {
+        char *end;
+        unsigned long most = *ret_least = strtoul(p + 1, &end, 10);
+        if (end == p + 1 || (*end != ',' && *end != '}'))
+            return 0;
+        if (*end == ',')
+            most = end[1] == '}' ? ULONG_MAX : strtoul(end + 1, &end, 10);
+        n = strcspn(p, "}") + 1;
+        if (most <= *ret_least || !p[n - 1])
+            return 0;
+    } else if (!*p || !strchr("*+?", *p)) {
+        return 0;
+    }
+    return n + (p[n] == '?');
+}
+
+/* Is the group that opens at p followed by a quantifier? */
+static bool is_repeated_group(const char *p)
+{
+    int depth = 0;
+    do {
+        size_t n = atom_at(p);
+        depth += *p == '(' ? 1 : *p == ')' ? -1 : 0;
+        p += n ? n : *p == '\\' ? 2 : 1;
+    } while (*p && depth > 0);
+    return *p && strchr("*+?{", *p);
+}
+
+/* A pattern without what it may begin with: "[a-z]{0,80}x" is found wherever "x" is, "[a-z]+x" wherever
+ * "[a-z]x" is. What begins with a class begins almost everywhere, and a scan that must start there has no
+ * text to look for. The first atom of every alternative at the pattern's start, so far as none of its groups
+ * is repeated. Caller frees. */
+static char *without_beginnings(const char *pattern)
 {
     struct ptl_buf b = PTL_BUF_INIT;
+    bool start = true, starts[32]; /* of each group that is open: did it open at the start? */
+    size_t depth = 0;
+    for (const char *p = pattern; *p;) {
+        unsigned long least = 0;
+        size_t n = atom_at(p), repeat = n ? repeat_at(p + n, &least) : 0, took = n ? n : *p == '\\' ? 2 : 1;
+        if (start && repeat && least < 2 && p[n + repeat] && !strchr("|)", p[n + repeat])) {
+            if (least)
+                ptl_buf_add(&b, p, n);
+            start = least == 0;
+            p += n + repeat;
+            continue;
+        }
+        if (*p == '(' && depth < PTL_ARRAY_LEN(starts)) {
+            start = start && !is_repeated_group(p);
+            starts[depth++] = start;
+            took = p[1] != '?' ? 1 : p[2] == '<' ? strcspn(p, ">") + 1 : 3;
+        } else if (*p == '(') { /* deeper than patterns go: leave the rest as it is */
+            took = strlen(p);
+        } else if (*p == '|') {
+            start = depth ? starts[depth - 1] : true;
+        } else {
+            depth -= *p == ')' && depth > 0;
+            start = false;
+        }
+        ptl_buf_add(&b, p, took);
+        p += took;
+    }
+    return ptl_buf_take(&b, NULL);
+}
+
+/* What the scan looks for in place of a pattern: nothing of how it may begin, long bounded repeats without
+ * their upper bound, and at the pattern's end with only as many as there must be. It finds all that the
+ * pattern finds, and a little more, which confirm_all() takes away again; counting to two hundred in a
+ * thousand places is what would make compiling it slow. Caller frees. */
+static char *loosened(const char *whole)
+{
+    struct ptl_buf b = PTL_BUF_INIT;
+    PTL_FREE char *pattern = without_beginnings(whole);
     bool class = false;
-    for (const char *p = pattern; *p; p++) {
+    for (const char *p = pattern ? pattern : ""; *p; p++) {
         char *end;
         if (*p == '\\' && p[1]) {
             ptl_buf_add(&b, p++, 2);
@@ -592,6 +679,19 @@ static void confirm_all(const struct ptl_kb *kb, struct scan *s)
     }
 }
 
+/* Four words or more that end as a question does. The last byte decides nearly always: cheaper to look at
+ * than to scan for. */
+static bool is_asking(const char *p, size_t len)
+{
+    const char *end = p + len, *space;
+    if (len < 8 || end[-1] != '?' || end[-2] == '\'')
+        return false;
+    for (int words = 0; words < 3; words++, p = space + 1)
+        if (!(space = memchr(p, ' ', (size_t)(end - p))) || space == p)
+            return false;
+    return end - p >= 2;
+}
+
 static void flag_lines(const struct ptl_kb *kb, struct scan *s)
 {
     for (int i = 0; i < kb->n_ind; i++) {
@@ -604,6 +704,9 @@ static void flag_lines(const struct ptl_kb *kb, struct scan *s)
             if (in->n_also + in->n_unless == 0 || kb_conditions(s, in, h->line[k]))
                 s->text.lines[h->line[k]].flags |= flag;
     }
+    for (size_t i = 0; i < s->text.n; i++)
+        if (is_asking(ptl_kb_line_text(&s->text, &s->text.lines[i]), s->text.lines[i].len))
+            s->text.lines[i].flags |= 1 << MARK_PERSON;
 }
 
 int kb_scan(const struct ptl_kb *kb, struct scan *s, struct ptl_error *err)

@@ -221,6 +221,85 @@ static void what_the_model_has_no_words_for_it_does_not_decide(void **state PTL_
     assert_string_equal(ptl_json_str(said, "state", ""), "diagnosed"); /* people did */
 }
 
+/* The scan looks for less than the pattern says (engine.c): what it leaves away at a pattern's beginning must
+ * cost no line, and add none. */
+static void a_pattern_is_found_whatever_it_begins_with(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *pattern, *yes, *no;
+    } t[] = {
+        {"[\\w./:-]{0,120}(?:shard\\d|weights)[ :]{1,4}404", "models/group1-shard4: 404",
+         "models/shard: 404"                                                                                     },
+        {"(?<name>[a-z.]+): unbound variable",               "setup: path.x: unbound variable",
+         "setup: 7: unbound variable"                                                                            },
+        {"(?:\\w+\\.)+(?<method>getLayer) is",               "abc.def.getLayer is",             "getLayer is"    },
+        {"(?:[a-z]+-){2}stop",                         "ab-cd-stop",                      "ab-stop"        },
+        {"(?:\\d+|[a-z]*)-ended",                            "x-ended",                         "x-ending"       },
+        {"(?:(?:[a-z]*|\\d{1,3}) )?x?done with",             "done with",                       "don with"       },
+        {"[]x-]+ closed",                                    "]-x closed",                      "y closed"       },
+        {"\\x01?\\.{0,3}dotted line",                        "...dotted line",                  "...dottedline"  },
+        {"\\[{1,2}bracket\\]",                               "[bracket]",                       "bracket]"       },
+        {"s?\\bword by itself",                              "word by itself",                  "aword by itself"},
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        PTL_JSON *doc = json_loads(knowledge, 0, NULL);
+        PTL_JSON *facts = json_loads("{\"platform\":\"mobile\"}", 0, NULL);
+        PTL_JSON *found = NULL;
+        struct ptl_kb *one = NULL;
+        struct ptl_error err = PTL_ERROR_INIT;
+        PTL_FREE char *log = ptl_xasprintf("%s\nquiet\n%s\n", t[i].no, t[i].yes);
+        json_object_set_new(doc, "indicators",
+                            json_pack("[{s:s,s:s,s:{s:{s:f}},s:f}]", "id", "t/one", "pattern", t[i].pattern,
+                                      "weights", "any", A, 0.9, "specificity", 0.9));
+        if (ptl_kb_new(doc, NULL, 0, &one, &err) < 0 ||
+            ptl_kb_matches(one, facts, log, strlen(log), &found, &err) < 0)
+            fail_msg("%s: %s", t[i].pattern, err.text);
+        ptl_kb_free(one);
+        const json_t *lines = json_object_get(found, "t/one");
+        if (json_array_size(lines) != 1 || json_integer_value(json_array_get(lines, 0)) != 3)
+            fail_msg("%s: found on %zu lines, the first %d", t[i].pattern, json_array_size(lines),
+                     (int)json_integer_value(json_array_get(lines, 0)));
+    }
+}
+
+/* Where nobody says which stage failed, a line that asks makes the text a person's: what is no deployment
+ * challenge is then less likely. */
+static void four_words_and_a_question_mark_are_a_question(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *log;
+        bool asks;
+    } t[] = {
+        {"why does it fail?",   true },
+        {"a b c d?",            true },
+        {"why does it fail.",   false},
+        {"it fails thus?",      false},
+        {"why does it 'fail'?", false},
+        {"why  does it?",       false},
+        {"a\nb c d?",           false},
+        {"?",                   false},
+        {" why does it fail?",  false},
+    };
+    PTL_JSON *doc = json_loads(knowledge, 0, NULL);
+    struct ptl_error err = PTL_ERROR_INIT;
+    struct ptl_kb *with = NULL;
+    PTL_JSON *other = json_loads("[{\"id\":\"infra\",\"taxonomy\":\"job-failures\",\"title\":\"I\"},"
+                                 "{\"id\":\"infra/disk\",\"taxonomy\":\"job-failures\",\"title\":\"d\","
+                                 "\"parent\":\"infra\"}]",
+                                 0, NULL);
+    PTL_JSON *facts = json_loads("{\"platform\":\"mobile\"}", 0, NULL);
+    json_array_extend(json_object_get(doc, "nodes"), other);
+    assert_int_equal(ptl_kb_new(doc, NULL, 0, &with, &err), 0);
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        struct ptl_kb_log one = {.text = t[i].log, .len = strlen(t[i].log)};
+        PTL_JSON *d = NULL;
+        assert_int_equal(ptl_kb_diagnose(with, facts, &one, 1, &d, &err), 0);
+        if (ptl_str_eq(ptl_json_str(ranked(d, 0), "id", ""), "infra/disk") == t[i].asks)
+            fail_msg("%s: taken for %s question", t[i].log, t[i].asks ? "no" : "a");
+    }
+    ptl_kb_free(with);
+}
+
 static int make_kb(void **state PTL_UNUSED)
 {
     struct ptl_error err = PTL_ERROR_INIT;
@@ -246,6 +325,8 @@ int main(void)
         cmocka_unit_test(heard_is_what_scope_and_weights_let_through),
         cmocka_unit_test(an_earlier_stage_competes_and_is_named),
         cmocka_unit_test(what_the_model_has_no_words_for_it_does_not_decide),
+        cmocka_unit_test(a_pattern_is_found_whatever_it_begins_with),
+        cmocka_unit_test(four_words_and_a_question_mark_are_a_question),
         cmocka_unit_test(own_history_and_people_move_the_answer),
     };
     return cmocka_run_group_tests(tests, make_kb, free_kb);
