@@ -14,35 +14,38 @@ struct of_attempt {
     ptl_rows_fn *fn;
 };
 
-static void on_attempt_project(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static void on_of_attempt(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
+                          const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
     const struct of_attempt *o = ptl_request_get(q);
     if (ptl_rows_failed(q, err))
         return;
-    if (ptl_rows_count(rows) == 0) {
+    if (ptl_rows_count(rows[0]) == 0)
         ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
-        return;
-    }
-    if (!ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
-        return;
+    else if (ptl_request_may_project(q, ptl_row_str(rows[0], 0, "project")))
+        o->fn(q, rows[1], NULL);
+}
+
+/* Whose attempt it is and what is asked of it go out together: one way to the database and back, and what
+ * the token may not see is not answered. */
+static void ask_attempt(struct ptl_request *q, const struct of_attempt *o)
+{
+    struct ptl_batch *b = ptl_batch_new(ptl_core_store(ptl_request_core(q)));
     struct ptl_args a;
+    ptl_request_set(q, (void *)(uintptr_t)o, NULL);
+    ptl_args_init(&a);
+    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
+    ptl_batch_add(b, PTL_SQL_attempt_run, &a);
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
     if (o->sql != PTL_SQL_failure_get) {
         ptl_args_str(&a, ptl_request_confined(q));
         ptl_args_i64(&a, ptl_request_query_i64(q, "limit", 20, 1, 100));
     }
-    ptl_ask(q, o->sql, &a, o->fn);
-}
-
-static void ask_attempt(struct ptl_request *q, const struct of_attempt *o)
-{
-    struct ptl_args a;
-    ptl_request_set(q, (void *)(uintptr_t)o, NULL);
-    ptl_args_init(&a);
-    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    ptl_ask(q, PTL_SQL_attempt_run, &a, on_attempt_project);
+    ptl_batch_add(b, o->sql, &a);
+    if (ptl_batch_run(b, on_of_attempt, q) != 0)
+        ptl_answer_busy(q);
 }
 
 static void on_failure(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
