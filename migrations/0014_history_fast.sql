@@ -126,6 +126,23 @@ BEGIN
     END LOOP;
 END $$;
 
+-- The months from one time to another as such a key, for what is not asked for newest first; null: no time is given, or so long a one that the key would help nobody.
+CREATE FUNCTION failure_span(upto timestamptz, since timestamptz) RETURNS tsquery LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    newest timestamp := date_trunc('month', LEAST(upto, (SELECT at FROM failure ORDER BY at DESC, attempt_id DESC LIMIT 1)) AT TIME ZONE 'UTC');
+    oldest timestamp := date_trunc('month', GREATEST(since, (SELECT at FROM failure ORDER BY at, attempt_id LIMIT 1)) AT TIME ZONE 'UTC');
+    months tsquery := failure_term('m', to_char(newest, 'YYYY-MM'));
+BEGIN
+    IF (upto IS NULL AND since IS NULL) OR newest > oldest + interval '11 months' THEN
+        RETURN NULL;
+    END IF;
+    WHILE newest > oldest LOOP
+        newest := newest - interval '1 month';
+        months := months || failure_term('m', to_char(newest, 'YYYY-MM'));
+    END LOOP;
+    RETURN months;
+END $$;
+
 -- ---------------------------------------------------------------------------------------------- similar
 -- All that a candidate is weighed by is in the index that finds it; rows are read of those that are shown.
 DROP INDEX failure_of_template, failure_of_shape, failure_solved, failure_in_project;
@@ -135,3 +152,7 @@ CREATE INDEX failure_solved ON failure (template_id, resolved_at DESC) INCLUDE (
 CREATE INDEX failure_in_project ON failure (project_id, template_id, at DESC, attempt_id DESC) INCLUDE (class_id, shape_id, operator, resolved_at);
 -- What is asked for most came in last, and an index tells by itself only of rows that a vacuum has passed: after ten thousand new ones, not after a fifth of all.
 ALTER TABLE failure SET (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 10000, autovacuum_vacuum_scale_factor = 0.02);
+
+-- A token confined to a project finds what turned its stages green without passing over everybody's.
+CREATE INDEX resolution_of_challenge ON resolution (project_id, challenge_id, id);
+CREATE INDEX resolution_of_template ON resolution (project_id, template_id, id);

@@ -11,6 +11,7 @@
 #include "rows.h"
 #include "failure_filter.h"
 #include <portolan/clock.h>
+#include <float.h>
 #include <stdio.h>
 
 enum {
@@ -19,7 +20,8 @@ enum {
     WINDOW = 3000,           /* failures looked at first: some 5 ms */
     WINDOW_WITHOUT = 200000, /* the same where no term can lead to rare ones */
     RANKED_MAX = 1000,       /* matches that are ordered by likeness */
-    COST_BAND = 20000,       /* by cost: then among so many of the costliest */
+    COST_BAND = 20000,       /* by cost: then among so many of the costliest, … */
+    COST_MATCHES = 20000,    /* … then the costliest of so many that match */
     LOG_WINDOW = 300,        /* as WINDOW, of whole logs: their words are many, and read row by row */
     LOOK_LOGS = 100,         /* logs looked into for quoted texts, of one page … */
     LOOK_BYTES = 64 << 20,   /* … and how much of them */
@@ -32,6 +34,7 @@ enum {
     CSV_LOOKS = 10, /* so many times what one page looks into */
     CSV_WAITING = 1 << 20,
 };
+#define AT_MAX_US 253402300799000000 /* the end of the year 9999 */
 enum sort { BY_TIME, BY_SIMILARITY, BY_COST };
 
 struct search {
@@ -131,8 +134,8 @@ static bool read_cursor(struct search *s)
         p += good ? n + 1 : 0;
         if (good) {
             char *end;
-            (void)!strtod(s->cost, &end);
-            good = *end == 0;
+            double cost = strtod(s->cost, &end);
+            good = *end == 0 && cost >= -FLT_MAX && cost <= FLT_MAX;
         }
     }
     if (s->sort == BY_SIMILARITY)
@@ -141,7 +144,7 @@ static bool read_cursor(struct search *s)
     else
         good = good && read_number(&p, 0, &s->id);
     s->step = (int)step;
-    if (good && s->id > 0)
+    if (good && s->id > 0 && s->at_us <= AT_MAX_US && s->asked_us <= AT_MAX_US)
         return true;
     ptl_answer_problem(s->q, 422, "cursor: not one of a list in this order; begin without it");
     return false;
@@ -186,9 +189,15 @@ static void give(struct search *s, json_t *items, bool more, const char *cut)
 
 static void fail(struct search *s, const struct ptl_error *err)
 {
-    if (s->wait) /* a CSV, begun */
+    if (s->wait) { /* a CSV, begun: what is missing must be seen in it */
+        PTL_BUF b = PTL_BUF_INIT;
+        ptl_buf_printf(&b, "# cut after %lld failures: %s\r\n", (long long)s->rows_given,
+                       err ? "the database did not answer, ask again"
+                           : "the database queue is full, ask again in a moment");
+        if (!s->gone)
+            ptl_stream_piece(s->q, b.data, b.len);
         ptl_stream_end(s->q);
-    else if (err)
+    } else if (err)
         ptl_answer_result(s->q, 200, err->code, NULL, err);
     else
         ptl_answer_busy(s->q);
@@ -320,6 +329,10 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     if (s->step > 0 && !has_terms(&s->f) && n < full && !complete)
         snprintf(cut, sizeof(cut), "only the %d %s failures were looked at", WINDOW_WITHOUT,
                  s->sort == BY_COST ? "costliest" : "newest");
+    else if (s->step == 2 && !complete)
+        snprintf(cut, sizeof(cut),
+                 "the costliest of %d that match, there are more: narrow the filters or the time",
+                 COST_MATCHES);
     give(s, items, n == full, cut);
 }
 
@@ -349,8 +362,8 @@ static void ask(struct search *s)
     ptl_args_i64(&a, s->limit + 1);
     if (!terms)
         ptl_args_i64(&a, s->step > 0 ? WINDOW_WITHOUT : s->f.in_log ? LOG_WINDOW : WINDOW);
-    else if (s->sort == BY_COST && s->step == 1)
-        ptl_args_i64(&a, COST_BAND);
+    else if (s->sort == BY_COST)
+        ptl_args_i64(&a, s->step == 1 ? COST_BAND : COST_MATCHES);
     if (ptl_store_query(store_of(s->q), statement_of(s, terms), &a, on_page, s) != 0)
         fail(s, NULL);
 }

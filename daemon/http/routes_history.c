@@ -212,19 +212,26 @@ static bool one_of(const char *const *choices, const char *value)
     return false;
 }
 
+/* A parameter that is there and says something: as in a search, an empty one is none. */
+static const char *asked_for(struct ptl_request *q, const char *name)
+{
+    const char *value = ptl_request_query(q, name);
+    return value && *value ? value : NULL;
+}
+
 /* The project to look at: the token's, else the query's. False: answered. */
 static bool project_of(struct ptl_request *q, const char **ret)
 {
-    const char *asked = ptl_request_query(q, "project");
-    if (asked && *asked && !ptl_request_may_project(q, asked))
+    const char *asked = asked_for(q, "project");
+    if (asked && !ptl_request_may_project(q, asked))
         return false;
-    *ret = ptl_request_confined(q) ? ptl_request_confined(q) : asked && *asked ? asked : NULL;
+    *ret = ptl_request_confined(q) ? ptl_request_confined(q) : asked;
     return true;
 }
 
 void ptl_on_get_resolutions(struct ptl_request *q)
 {
-    const char *project, *state = ptl_request_query(q, "state");
+    const char *project, *state = asked_for(q, "state");
     if (!project_of(q, &project))
         return;
     if (state && !one_of(resolution_states, state)) {
@@ -234,7 +241,7 @@ void ptl_on_get_resolutions(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_str(&a, project);
-    ptl_args_str(&a, ptl_request_query(q, "challenge"));
+    ptl_args_str(&a, asked_for(q, "challenge"));
     ptl_args_str(&a, state);
     ptl_args_i64(&a, ptl_request_query_i64(q, "before", 0, 0, INT64_MAX));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX) + 1);
@@ -307,8 +314,8 @@ void ptl_on_get_trends(struct ptl_request *q)
 {
     static const char *const bys[] = {"challenge", "category", NULL}, *const intervals[] = {"day", "week",
                                                                                             "month", NULL};
-    const char *project, *by = ptl_request_query(q, "by"), *interval = ptl_request_query(q, "interval"),
-                         *since = ptl_request_query(q, "since"), *until = ptl_request_query(q, "until");
+    const char *project, *by = asked_for(q, "by"), *interval = asked_for(q, "interval"),
+                         *since = asked_for(q, "since"), *until = asked_for(q, "until");
     char from[40], to[40] = "";
     struct ptl_error err = PTL_ERROR_INIT;
     int64_t now = ptl_wall_ms();
@@ -321,7 +328,7 @@ void ptl_on_get_trends(struct ptl_request *q)
         return;
     }
     if (ptl_failure_time(since ? since : "90d", "since", now, from, &err) < 0 ||
-        (until && *until && ptl_failure_time(until, "until", now, to, &err) < 0)) {
+        (until && ptl_failure_time(until, "until", now, to, &err) < 0)) {
         ptl_answer_problem(q, 422, "%s", err.text);
         return;
     }
@@ -354,7 +361,7 @@ void ptl_on_get_trend_operators(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_str(&a, project);
-    ptl_args_str(&a, ptl_request_query(q, "platform"));
+    ptl_args_str(&a, asked_for(q, "platform"));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX));
     ptl_ask(q, PTL_SQL_trend_operators, &a, ptl_on_items);
 }

@@ -1,16 +1,16 @@
 -- failure_facets: exact counts of the facts that classes hold, what is not folded yet included.  $1 jsonb filters (of classes only), $2 boolean resolved or null, $3 bigint at most values of a facet.
--- Returns rows facet, value, count; facet 'total' once.
+-- Returns rows facet, value, count; facet 'total' once. As in a search, letters' case is no difference.
 -- What is not folded is looked up by its class, row for row: joined to the classes, a planner that expects few of them compares every one with every class.
 -- @read
 WITH b AS MATERIALIZED (
-    SELECT (SELECT COALESCE((SELECT id FROM project WHERE name = $1::jsonb ->> 'project'), -1) WHERE $1::jsonb ? 'project') AS project, $1::jsonb ->> 'challenge' AS challenge, ($1::jsonb ->> 'challenge') || '/' AS below,
-           (SELECT array_agg(id) FROM challenge WHERE $1::jsonb ? 'taxonomy' AND taxonomy = $1::jsonb ->> 'taxonomy') AS taxonomy, $1::jsonb ? 'taxonomy' AS by_taxonomy,
-           $1::jsonb ->> 'platform' AS platform, lower($1::jsonb ->> 'target') AS target, lower($1::jsonb ->> 'stage') AS stage, $1::jsonb ->> 'kind' AS kind, $1::jsonb - 'project' = '{}' AS every
+    SELECT (SELECT COALESCE((SELECT id FROM project WHERE name = $1::jsonb ->> 'project'), -1) WHERE $1::jsonb ? 'project') AS project, lower($1::jsonb ->> 'challenge') AS challenge, lower($1::jsonb ->> 'challenge') || '/' AS below,
+           (SELECT array_agg(id) FROM challenge WHERE $1::jsonb ? 'taxonomy' AND lower(taxonomy) = lower($1::jsonb ->> 'taxonomy')) AS taxonomy, $1::jsonb ? 'taxonomy' AS by_taxonomy,
+           lower($1::jsonb ->> 'platform') AS platform, lower($1::jsonb ->> 'target') AS target, lower($1::jsonb ->> 'stage') AS stage, lower($1::jsonb ->> 'kind') AS kind, $1::jsonb - 'project' = '{}' AS every
 ), form AS MATERIALIZED (
     SELECT f.id FROM failure_form f, b
-     WHERE (b.challenge IS NULL OR f.challenge_id = CASE WHEN b.challenge = 'none' THEN '' ELSE b.challenge END OR starts_with(f.challenge_id, b.below))
-       AND (NOT b.by_taxonomy OR f.challenge_id = ANY (b.taxonomy)) AND (b.platform IS NULL OR f.platform = b.platform) AND (b.target IS NULL OR lower(f.target) = b.target)
-       AND (b.stage IS NULL OR lower(f.stage) = b.stage) AND (b.kind IS NULL OR f.kind = b.kind)
+     WHERE (b.challenge IS NULL OR lower(f.challenge_id) = CASE WHEN b.challenge = 'none' THEN '' ELSE b.challenge END OR starts_with(lower(f.challenge_id), b.below))
+       AND (NOT b.by_taxonomy OR f.challenge_id = ANY (b.taxonomy)) AND (b.platform IS NULL OR lower(f.platform) = b.platform) AND (b.target IS NULL OR lower(f.target) = b.target)
+       AND (b.stage IS NULL OR lower(f.stage) = b.stage) AND (b.kind IS NULL OR lower(f.kind) = b.kind)
 ), c AS (
     SELECT c.form_id, c.project_id, sum((CASE WHEN $2::boolean IS NULL THEN c.failures WHEN $2::boolean THEN c.resolved ELSE c.failures - c.resolved END)::integer) AS n
       FROM failure_class c WHERE ((SELECT project FROM b) IS NULL OR c.project_id = (SELECT project FROM b)) AND ((SELECT every FROM b) OR c.form_id IN (SELECT id FROM form)) GROUP BY GROUPING SETS ((c.form_id), (c.project_id))

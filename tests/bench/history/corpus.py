@@ -3,7 +3,8 @@ anew for each failure, a few thousand distinct templates, projects and causes as
 
     corpus.py DSN ROWS [SEED]      into a database whose migrations are applied and which is otherwise empty
 
-Triggers of `failure` are off while it loads; the counts are then made from the rows at once. What the triggers cost is measured by bench.py.
+Triggers of `failure` are off while it loads; the counts are then made from the rows at once. Logs count as let go by retention: else a daemon would find
+none, label the failures anew without them, newest first, and leave searches among the newest nothing to find. What the triggers cost is measured by bench.py.
 """
 from __future__ import annotations
 
@@ -166,7 +167,7 @@ def load(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.std
     say("rows are in; runs, stages, attempts")
     db.run("SET synchronous_commit = off; INSERT INTO run (id, project_id, number, ref, commit_sha, commit_author, state, trigger, created_by) OVERRIDING SYSTEM VALUE SELECT attempt_id, project_id, attempt_id, 'refs/heads/' || branch, sha, author, 'red', 'hook', 'corpus' FROM corpus;"
            "INSERT INTO stage (id, run_id, position, name, kind, target, host, uses, spec, state, timeout_ms, queue_timeout_ms, total_timeout_ms) OVERRIDING SYSTEM VALUE SELECT attempt_id, attempt_id, 1, stage, kind, target, host, uses, '{}', 'red', 1, 1, 1 FROM corpus;"
-           "INSERT INTO attempt (id, stage_id, fence, agent_name, ended_at, ok, end_reason, challenge_id, diagnosis_state) OVERRIDING SYSTEM VALUE SELECT attempt_id, attempt_id, 1, agent, at, false, 'exit', challenge_id, 'done' FROM corpus;"
+           "INSERT INTO attempt (id, stage_id, fence, agent_name, ended_at, ok, end_reason, challenge_id, diagnosis_state, log_pruned_at) OVERRIDING SYSTEM VALUE SELECT attempt_id, attempt_id, 1, agent, at, false, 'exit', challenge_id, 'done', at FROM corpus;"
            "SELECT setval(pg_get_serial_sequence(t, 'id'), (SELECT max(attempt_id) FROM corpus)) FROM unnest(ARRAY['run', 'stage', 'attempt']) t;"
            "INSERT INTO failure_form (stage, kind, target, platform, tool, challenge_id) SELECT DISTINCT stage, kind, COALESCE(target, ''), platform, COALESCE(uses, 'command'), COALESCE(challenge_id, '') FROM corpus ORDER BY 1, 2, 3, 4, 5, 6;"
            "INSERT INTO failure_class (project_id, form_id) SELECT DISTINCT c.project_id, f.id FROM corpus c JOIN failure_form f ON f.stage = c.stage AND f.kind = c.kind AND f.target = COALESCE(c.target, '') AND f.platform = c.platform AND f.tool = COALESCE(c.uses, 'command') AND f.challenge_id = COALESCE(c.challenge_id, '');")
