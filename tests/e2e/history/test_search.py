@@ -339,3 +339,13 @@ def test_filters_are_read_alike_by_search_and_facets(past, told):
     for query in ("challenge=%FF", "q=%FF", "since=2026-02-31", "until=0000-01-01", "cursor=t9223372036854775807_1", "sort=cost&cursor=c1e999_5"):
         answer = past.call("GET", f"/api/v1/failures?{query}")
         assert answer.status == 422 and "SQLSTATE" not in answer.json["detail"] and answer.json["detail"].startswith(query.split("&")[-1].split("=")[0] + ":"), answer.body
+
+
+def test_what_waits_beside_the_index_of_words_is_put_into_it(past, told):
+    """By the daemon, in the background: with autovacuum off nobody else would, until whoever stores a failure has to."""
+    past.sql("CREATE EXTENSION IF NOT EXISTS pageinspect; ALTER TABLE failure SET (autovacuum_enabled = off)")
+    past.sql("INSERT INTO attempt (stage_id, fence, agent_name, ended_at, ok, end_reason, diagnosis_state, log_pruned_at) "
+             f"SELECT stage_id, 5000 + i, 'settled', now(), false, 'exit', 'done', now() FROM attempt, generate_series(1, 100) i WHERE id = {told['odd']}")
+    past.sql("SELECT count(failure_refresh(id)) FROM attempt WHERE agent_name = 'settled'")
+    wait_for("nothing to wait beside the index", lambda: past.sql("SELECT n_pending_pages FROM gin_metapage_info(get_raw_page('failure_terms', 0))") == "0", 60)
+    past.sql("ALTER TABLE failure RESET (autovacuum_enabled)")
