@@ -54,38 +54,20 @@ BEGIN
 END $$;
 
 -- ---------------------------------------------------------------------------------------------- facets
--- The one place where failures become facets. Counts by form and by project (lists of equal length, a null where the other counts) and agents, one for each failure, or null
--- for no facet of agents -> rows facet, value, count, place (1: the most frequent), `most` of each facet; 'total' once. '' is "none": told of challenges, of the rest left out.
--- "+ 0": hashed at once rather than looked up one by one, of which a planner that does not see into lists expects ten.
+-- The one place where counts become facets. Lists of equal length: which of (project_id, kind, target, platform, tool, challenge_id, agent) was counted by, as grouping() tells it (127: by none, the total),
+-- the project or the value, and how many -> rows facet, value, count, place (1: the most frequent), `most` of each facet; 'total' once. '' is "none": told of challenges, of the rest left out.
 -- Written so that it becomes part of the statement that asks (one SELECT, no subquery among the arguments): planned with it, once a session.
-CREATE FUNCTION failure_facets_of(forms integer[], projects bigint[], counts bigint[], agents text[], most bigint) RETURNS TABLE (facet text, value text, count bigint, place bigint) LANGUAGE sql STABLE PARALLEL SAFE ROWS 200
+-- "+ 0": hashed at once rather than looked up one by one, of which a planner that does not see into lists expects ten.
+CREATE FUNCTION failure_facets_of(counted_by integer[], projects bigint[], names text[], counts bigint[], most bigint) RETURNS TABLE (facet text, value text, count bigint, place bigint) LANGUAGE sql STABLE PARALLEL SAFE ROWS 200
 BEGIN ATOMIC
-    WITH c AS MATERIALIZED (
-        SELECT x.form_id, x.project_id, x.n FROM unnest(forms, projects, counts) AS x (form_id, project_id, n)
-    ), counted AS (
-        SELECT CASE grouping(f.kind, f.target, f.platform, f.tool, f.challenge_id) WHEN 15 THEN 'kind' WHEN 23 THEN 'target' WHEN 27 THEN 'platform' WHEN 29 THEN 'tool' WHEN 30 THEN 'challenge' ELSE 'total' END AS facet,
-               COALESCE(f.kind, f.target, f.platform, f.tool, f.challenge_id) AS value, sum(c.n)::bigint AS n
-          FROM c JOIN failure_form f ON f.id + 0 = c.form_id GROUP BY GROUPING SETS ((f.kind), (f.target), (f.platform), (f.tool), (f.challenge_id), ())
-        UNION ALL
-        SELECT 'project', p.name, sum(c.n)::bigint FROM c JOIN project p ON p.id + 0 = c.project_id GROUP BY 2
-        UNION ALL
-        SELECT 'agent', a.name, count(*) FROM unnest(agents) AS a (name) WHERE a.name IS NOT NULL GROUP BY 2
+    WITH named AS (
+        SELECT CASE c.by WHEN 63 THEN 'project' WHEN 95 THEN 'kind' WHEN 111 THEN 'target' WHEN 119 THEN 'platform' WHEN 123 THEN 'tool' WHEN 125 THEN 'challenge' WHEN 126 THEN 'agent' WHEN 127 THEN 'total' END AS facet,
+               CASE WHEN c.by = 63 THEN p.name ELSE c.name END AS value, COALESCE(c.n, 0) AS n
+          FROM unnest(counted_by, projects, names, counts) AS c (by, project_id, name, n) LEFT JOIN project p ON p.id + 0 = c.project_id
     ), ordered AS (
-        SELECT o.facet, o.value, o.n, row_number() OVER (PARTITION BY o.facet ORDER BY o.n DESC, o.value) AS place FROM counted o WHERE o.n > 0 OR o.facet = 'total'
+        SELECT o.facet, o.value, o.n, row_number() OVER (PARTITION BY o.facet ORDER BY o.n DESC, o.value) AS place FROM named o WHERE o.facet = 'total' OR (o.n > 0 AND (o.value <> '' OR o.facet = 'challenge'))
     )
-    SELECT o.facet, CASE WHEN o.facet = 'challenge' AND o.value = '' THEN 'none' ELSE o.value END, COALESCE(o.n, 0), o.place
-      FROM ordered o WHERE o.place <= most AND (o.facet = 'total' OR o.value <> '' OR o.facet = 'challenge');
-END;
--- The same of so many failures, each by its class and agent.
-CREATE FUNCTION failure_facets_among(classes bigint[], agents text[], most bigint) RETURNS TABLE (facet text, value text, count bigint, place bigint) LANGUAGE sql STABLE PARALLEL SAFE ROWS 200
-BEGIN ATOMIC
-    WITH c AS (
-        SELECT k.form_id, k.project_id, sum(h.n)::bigint AS n
-          FROM (SELECT x.class_id, count(*) AS n FROM unnest(classes) AS x (class_id) GROUP BY 1) h JOIN failure_class k ON k.id = h.class_id GROUP BY GROUPING SETS ((k.form_id), (k.project_id))
-    ), lists AS (
-        SELECT array_agg(c.form_id) AS forms, array_agg(c.project_id) AS projects, array_agg(c.n) AS counts FROM c
-    )
-    SELECT f.facet, f.value, f.count, f.place FROM lists l, LATERAL failure_facets_of(l.forms, l.projects, l.counts, agents, most) AS f;
+    SELECT o.facet, CASE WHEN o.facet = 'challenge' AND o.value = '' THEN 'none' ELSE o.value END, o.n, o.place FROM ordered o WHERE o.place <= most;
 END;
 
 -- ---------------------------------------------------------------------------------------------- slices of time

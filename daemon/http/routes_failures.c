@@ -664,7 +664,7 @@ static void ask_facets(struct facets *x)
         facets_ask(x, PTL_SQL_failure_facets, &a, on_classes);
     }
     put_filter(&a, &x->f);
-    ptl_args_i64(&a, x->step >= STEP_TERMS ? FACET_ROWS + 1 : FACET_WINDOW);
+    ptl_args_i64(&a, x->step >= STEP_TERMS ? FACET_ROWS : FACET_WINDOW);
     ptl_args_i64(&a, FACET_VALUES);
     facets_ask(x,
                x->step == STEP_LOG     ? PTL_SQL_failure_log_facets
@@ -692,7 +692,7 @@ static bool facets_cut(const struct facets *x, const struct facets_told *told, c
     else if (x->step < STEP_TERMS)
         snprintf(note, size, "counted among the newest %d failures, since %s", FACET_WINDOW, since);
     else
-        snprintf(note, size, "there are more: counted among %d of those that match, the oldest of %s%s%s",
+        snprintf(note, size, "counted among %d of those that match, the oldest of %s; there may be more%s%s",
                  FACET_ROWS, since, *apart ? "; " : "", apart);
     return !told->complete && x->step != STEP_CLASSES;
 }

@@ -7,7 +7,7 @@ WITH floor AS MATERIALIZED (
     SELECT (SELECT cost_minutes FROM failure WHERE (cost_minutes, attempt_id) < (COALESCE($5::text::real, 'infinity'), $6::bigint) ORDER BY cost_minutes DESC, attempt_id DESC OFFSET $8::bigint LIMIT 1) AS cost
 ), hit AS MATERIALIZED (
     SELECT f.attempt_id, f.cost_minutes FROM failure f
-     WHERE f.terms @@ (SELECT COALESCE(failure_span($3::timestamptz, $2::timestamptz), failure_query($1::jsonb))) AND f.terms @@ (SELECT failure_query($1::jsonb)) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND f.cost_minutes >= (SELECT COALESCE(cost, '-infinity') FROM floor) AND f.cost_minutes <= (SELECT COALESCE($5::text::real, 'infinity'))
+     WHERE f.terms @@ (SELECT failure_query($1::jsonb)) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean) AND f.cost_minutes >= (SELECT COALESCE(cost, '-infinity') FROM floor) AND f.cost_minutes <= (SELECT COALESCE($5::text::real, 'infinity'))
        AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE
        AND ($5::text IS NULL OR f.cost_minutes < $5::text::real OR (f.cost_minutes = $5::text::real AND f.attempt_id < $6::bigint))
        AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))

@@ -19,7 +19,11 @@ WITH b AS MATERIALIZED (
       FROM (SELECT class_id, sum(CASE WHEN $2::boolean IS NULL OR $2::boolean = (bucket > 0) THEN n ELSE 0 END) AS n FROM failure_delta GROUP BY class_id OFFSET 0) d,
            LATERAL (SELECT form_id, project_id FROM failure_class WHERE id = d.class_id OFFSET 0) c
      WHERE ((SELECT project FROM b) IS NULL OR c.project_id = (SELECT project FROM b)) AND ((SELECT every FROM b) OR c.form_id IN (SELECT id FROM form)) GROUP BY GROUPING SETS ((c.form_id), (c.project_id))
+), k AS (
+    SELECT 65 + 2 * grouping(kind, target, platform, tool, challenge_id) AS by, NULL::bigint AS project_id, COALESCE(kind, target, platform, tool, challenge_id) AS name, sum(n)::bigint AS n
+      FROM c JOIN failure_form f ON f.id + 0 = c.form_id GROUP BY GROUPING SETS ((kind), (target), (platform), (tool), (challenge_id), ())
+    UNION ALL SELECT 63, project_id, NULL, sum(n)::bigint FROM c WHERE project_id IS NOT NULL GROUP BY project_id
 ), lists AS (
-    SELECT array_agg(form_id) AS forms, array_agg(project_id) AS projects, array_agg(n::bigint) AS counts FROM c
+    SELECT array_agg(by) AS by, array_agg(project_id) AS projects, array_agg(name) AS names, array_agg(n) AS counts FROM k
 )
-SELECT f.facet, f.value, f.count FROM lists l, LATERAL failure_facets_of(l.forms, l.projects, l.counts, NULL, $3::bigint) AS f ORDER BY f.facet, f.place;
+SELECT f.facet, f.value, f.count FROM lists l, LATERAL failure_facets_of(l.by, l.projects, l.names, l.counts, $3::bigint) AS f ORDER BY f.facet, f.place;

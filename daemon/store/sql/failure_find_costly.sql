@@ -3,13 +3,20 @@
 -- IS TRUE keeps the planner from reading a whole index of times beside the one of terms.
 -- @read
 WITH b AS MATERIALIZED (
-    SELECT failure_query($1::jsonb) AS q, COALESCE(failure_span($3::timestamptz, $2::timestamptz), failure_query($1::jsonb)) AS months
-), hit AS MATERIALIZED (
-    SELECT f.attempt_id, f.cost_minutes FROM failure f
-     WHERE f.terms @@ (SELECT months FROM b) AND f.terms @@ (SELECT q FROM b) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
-       AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE
-       AND ($5::text IS NULL OR f.cost_minutes < $5::text::real OR (f.cost_minutes = $5::text::real AND f.attempt_id < $6::bigint))
-       AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[])) LIMIT $8::bigint
+    SELECT failure_query($1::jsonb) AS q, failure_span($3::timestamptz, $2::timestamptz) AS months
+), hit AS MATERIALIZED (                           -- two of the same, with the months and without: a key twice would be looked for twice
+    SELECT x.* FROM (
+        SELECT f.attempt_id, f.cost_minutes FROM failure f
+         WHERE (SELECT months IS NOT NULL FROM b) AND f.terms @@ (SELECT months FROM b) AND f.terms @@ (SELECT q FROM b) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
+           AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE
+           AND ($5::text IS NULL OR f.cost_minutes < $5::text::real OR (f.cost_minutes = $5::text::real AND f.attempt_id < $6::bigint))
+           AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
+        UNION ALL
+        SELECT f.attempt_id, f.cost_minutes FROM failure f
+         WHERE (SELECT months IS NULL FROM b) AND f.terms @@ (SELECT q FROM b) AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
+           AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE
+           AND ($5::text IS NULL OR f.cost_minutes < $5::text::real OR (f.cost_minutes = $5::text::real AND f.attempt_id < $6::bigint))
+           AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))) x LIMIT $8::bigint
 ), page AS (
     SELECT attempt_id, cost_minutes FROM hit ORDER BY cost_minutes DESC, attempt_id DESC LIMIT $7::bigint
 ), told AS (

@@ -6,10 +6,15 @@ WITH found AS MATERIALIZED (
         SELECT l.attempt_id, l.at FROM failure_log l WHERE l.words @@ m.months AND l.words @@ m.q AND (l.at < COALESCE(m.before, 'infinity')) IS TRUE AND (l.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (l.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE LIMIT $5::bigint) h
      LIMIT $5::bigint
 ), hit AS MATERIALIZED (
-    SELECT f.class_id, f.agent, found.at, $4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean AS fits FROM found JOIN failure f ON f.attempt_id = found.attempt_id
-), near AS MATERIALIZED (
-    SELECT count(*) AS n, min(at) AS since, (array_agg(class_id) FILTER (WHERE fits))[1:($5::bigint - 1)::integer] AS classes, (array_agg(agent) FILTER (WHERE fits))[1:($5::bigint - 1)::integer] AS agents FROM hit
+    SELECT f.project_id, f.kind, COALESCE(f.target, '') AS target, f.platform, f.tool, COALESCE(f.challenge_id, '') AS challenge_id, f.agent, found.at, $4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean AS fits FROM found JOIN failure f ON f.attempt_id = found.attempt_id
+), k AS MATERIALIZED (
+    SELECT grouping(project_id, kind, target, platform, tool, challenge_id, agent) AS by, project_id, COALESCE(kind, target, platform, tool, challenge_id, agent) AS name, count(*) AS n
+      FROM hit WHERE fits GROUP BY GROUPING SETS ((project_id), (kind), (target), (platform), (tool), (challenge_id), (agent), ())
+), lists AS (
+    SELECT array_agg(by) AS by, array_agg(project_id) AS projects, array_agg(name) AS names, array_agg(n) AS counts FROM k
+), seen AS MATERIALIZED (
+    SELECT count(*) AS n, min(at) AS since FROM hit
 )
-SELECT 'complete' AS facet, NULL AS value, CASE WHEN n < $5::bigint THEN 1 ELSE 0 END AS count, 0 AS place FROM near
-UNION ALL SELECT 'since', NULL, (extract(epoch FROM since) * 1000000)::bigint, 0 FROM near WHERE since IS NOT NULL
-UNION ALL SELECT f.facet, f.value, f.count, f.place FROM near, LATERAL failure_facets_among(near.classes, near.agents, $6::bigint) AS f ORDER BY 1, 4;
+SELECT 'complete' AS facet, NULL AS value, CASE WHEN n < $5::bigint THEN 1 ELSE 0 END AS count, 0 AS place FROM seen
+UNION ALL SELECT 'since', NULL, (extract(epoch FROM since) * 1000000)::bigint, 0 FROM seen WHERE since IS NOT NULL
+UNION ALL SELECT f.facet, f.value, f.count, f.place FROM lists l, LATERAL failure_facets_of(l.by, l.projects, l.names, l.counts, $6::bigint) AS f ORDER BY 1, 4;
