@@ -14,22 +14,49 @@ enum {
     PRUNE_ATTEMPTS = 200,
     PRUNE_BYTES = 256 << 20,
     PRINT_EVERY_TICKS = 15, /* of the history timer, 2 s each */
+    SETTLE_AT = 60, /* changes: some 200 kB wait beside the index of terms, less than half of what fits */
+    SETTLE_EVERY_TICKS = 30, /* fewer than that, but some */
 };
 
 struct ptl_core_history {
     struct ptl_timer *timer;
-    bool folding, printing;
+    bool folding, printing, settling, unsettling; /* unsettling: the database refuses it, autovacuum has to */
     unsigned ticks;
+    int64_t fresh; /* changes folded since the indexes were settled */
 };
 
 /* ---- counts */
-static void on_folded(void *ctx, struct ptl_rows *const *rows PTL_UNUSED, size_t n PTL_UNUSED,
+static void on_folded(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
                       const struct ptl_error *err)
 {
     struct ptl_core *core = ctx;
     core->history->folding = false;
     if (err)
         ptl_log_warning("history: counts are not folded now, readers add them up: %s", err->text);
+    else
+        core->history->fresh += ptl_row_i64(rows[0], 0, "folded");
+}
+
+static void on_settled(void *ctx, struct ptl_rows *rows PTL_UNUSED, const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    core->history->settling = false;
+    if (!err)
+        return;
+    core->history->unsettling = err->code == -EPERM;
+    ptl_log_warning("history: the indexes of words are not settled in the background%s: %s",
+                    err->code == -EPERM ? ", who stores a failure will have to" : " just now", err->text);
+}
+
+static void settle(struct ptl_core *core)
+{
+    struct ptl_core_history *h = core->history;
+    if (h->settling || h->unsettling ||
+        (h->fresh < SETTLE_AT && (h->fresh == 0 || h->ticks % SETTLE_EVERY_TICKS != 0)))
+        return;
+    h->settling = ptl_store_query(core->store, PTL_SQL_failure_settle, NULL, on_settled, core) == 0;
+    if (h->settling)
+        h->fresh = 0;
 }
 
 static void fold(struct ptl_core *core)
@@ -123,6 +150,7 @@ static void tick(void *ctx)
         return;
     if (!h->folding)
         fold(core);
+    settle(core);
     ptl_core_resolve_tick(core, h->ticks);
     ptl_core_log_words_tick(core);
     if (h->ticks % PRUNE_EVERY_TICKS == 0)

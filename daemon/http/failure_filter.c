@@ -22,13 +22,23 @@ static bool has_word(const char *s, size_t n)
     return false;
 }
 
+/* A filter that is no text would be left out, and what is found be taken for what was asked. */
+static int check_text(const char *name, const char *value, size_t max, struct ptl_error *err)
+{
+    if (strlen(value) > max)
+        return ptl_error_set(err, -EINVAL, "%s: expected at most %zu bytes", name, max);
+    PTL_JSON *text = json_string(value);
+    return text ? 0 : ptl_error_set(err, -EINVAL, "%s: expected text in UTF-8", name);
+}
+
 /* ---- q */
 static int read_words(const char *q, struct ptl_failure_filter *f, struct ptl_error *err)
 {
     PTL_BUF words = PTL_BUF_MAX(2 * QUERY_MAX);
     PTL_JSON *exact = json_array(), *without = json_array();
-    if (strlen(q) > QUERY_MAX)
-        return ptl_error_set(err, -EINVAL, "q: expected at most %d bytes", QUERY_MAX);
+    int r = check_text("q", q, QUERY_MAX, err);
+    if (r < 0)
+        return r;
     for (const char *p = q; *p;) {
         if (isspace((unsigned char)*p)) {
             p++;
@@ -84,6 +94,9 @@ static int read_version(const char *text, const char *tool, struct ptl_failure_f
         {"=",  "same",   NULL       },
         {"",   "prefix", NULL       }
     };
+    int r = check_text("version", text, VALUE_MAX, err);
+    if (r < 0)
+        return r;
     PTL_JSON *v = json_pack("{s:s}", "tool", tool);
     for (const char *p = text; *p;) {
         size_t skip = strspn(p, ", "), k = 0;
@@ -115,27 +128,60 @@ static int read_version(const char *text, const char *tool, struct ptl_failure_f
 }
 
 /* ---- times */
+/* Two digits, at most `most`; -1: they are not. */
+static int two_digits(const char *s, int most)
+{
+    if (!isdigit((unsigned char)s[0]) || !isdigit((unsigned char)s[1]))
+        return -1;
+    int v = (s[0] - '0') * 10 + s[1] - '0';
+    return v <= most ? v : -1;
+}
+
+/* "2026-11-01", of a day that there is, in the years 1970 to 9999. */
+static bool is_day(const char *s)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int century = two_digits(s, 99), rest = century < 0 ? -1 : two_digits(s + 2, 99);
+    if (rest < 0 || s[4] != '-')
+        return false;
+    int year = century * 100 + rest, month = two_digits(s + 5, 12);
+    if (year < 1970 || month < 1 || s[7] != '-')
+        return false;
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return two_digits(s + 8, days[month - 1] + (month == 2 && leap)) >= 1;
+}
+
+/* "T10:00", "T10:00:00", "T10:00:00.123", each bare (UTC), with Z or with an offset as +01:00. */
+static bool is_time_of_day(const char *s)
+{
+    if ((*s != 'T' && *s != ' ') || two_digits(s + 1, 23) < 0 || s[3] != ':' || two_digits(s + 4, 59) < 0)
+        return false;
+    s += 6;
+    if (*s == ':') {
+        if (two_digits(s + 1, 59) < 0)
+            return false;
+        s += 3;
+        size_t digits = *s == '.' ? strspn(s + 1, "0123456789") : 0;
+        if (*s == '.' && (digits < 1 || digits > 9))
+            return false;
+        s += digits ? digits + 1 : 0;
+    }
+    if (*s == '+' || *s == '-')
+        return two_digits(s + 1, 14) >= 0 && s[3] == ':' && two_digits(s + 4, 59) >= 0 && !s[6];
+    return !*s || (*s == 'Z' && !s[1]);
+}
+
 int ptl_failure_time(const char *text, const char *what, int64_t now_wall_ms, char ret[40],
                      struct ptl_error *err)
 {
     int64_t ago;
     size_t n = strlen(text);
-    static const char form[] = "dddd-dd-ddTdd:dd:dd";
     if (n > 1 && isalpha((unsigned char)text[n - 1]) && text[n - 1] != 'Z' &&
         ptl_duration_parse(text, &ago) == 0) {
-        ptl_wall_rfc3339(now_wall_ms - ago, ret);
+        ptl_wall_rfc3339(ago < now_wall_ms ? now_wall_ms - ago : 0, ret);
         return 0;
     }
-    bool fine = n == 10 || (n >= 16 && n <= 35);
-    for (size_t i = 0; fine && i < n && i < sizeof(form) - 1; i++)
-        fine = form[i] == 'd'   ? isdigit((unsigned char)text[i]) != 0
-               : form[i] == 'T' ? text[i] == 'T' || text[i] == ' '
-                                : text[i] == form[i];
-    for (size_t i = sizeof(form) - 1; fine && i < n; i++)
-        fine = isdigit((unsigned char)text[i]) || strchr(".:+-Z", text[i]);
-    int month = fine ? (text[5] - '0') * 10 + text[6] - '0' : 0,
-        day = fine ? (text[8] - '0') * 10 + text[9] - '0' : 0;
-    if (!fine || month < 1 || month > 12 || day < 1 || day > 31)
+    if (n < 10 || n > 35 || !is_day(text) || (n > 10 && !is_time_of_day(text + 10)))
         return ptl_error_set(
             err, -EINVAL,
             "%s: expected a time as 2026-11-01 or 2026-11-01T10:00:00Z, or so long ago as 7d; got '%.60s'",
@@ -171,14 +217,13 @@ int ptl_failure_filter_read(ptl_failure_get_fn *get, void *ctx, const char *proj
         v = get(ctx, plain[i].name);
         if (!v || !*v)
             continue;
-        if (strlen(v) > VALUE_MAX)
-            r = ptl_error_set(err, -EINVAL, "%s: expected at most %d bytes", plain[i].name, VALUE_MAX);
+        r = check_text(plain[i].name, v, VALUE_MAX, err);
         json_object_set_new(f.terms, plain[i].name, json_string(v));
         f.classes_only &= plain[i].of_class;
     }
     if (!project)
         project = get(ctx, "project");
-    if (project && *project)
+    if (project && *project && r == 0 && (r = check_text("project", project, VALUE_MAX, err)) == 0)
         json_object_set_new(f.terms, "project", json_string(project));
     if (r == 0 && (v = get(ctx, "q")) && *v) {
         r = read_words(v, &f, err);

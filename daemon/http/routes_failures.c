@@ -11,6 +11,7 @@
 #include "rows.h"
 #include "failure_filter.h"
 #include <portolan/clock.h>
+#include <float.h>
 #include <stdio.h>
 
 enum {
@@ -19,7 +20,8 @@ enum {
     WINDOW = 3000,           /* failures looked at first: some 5 ms */
     WINDOW_WITHOUT = 200000, /* the same where no term can lead to rare ones */
     RANKED_MAX = 1000,       /* matches that are ordered by likeness */
-    COST_BAND = 20000,       /* by cost: then among so many of the costliest */
+    COST_BAND = 20000,       /* by cost: then among so many of the costliest, … */
+    COST_MATCHES = 20000,    /* … then the costliest of so many that match */
     LOG_WINDOW = 300,        /* as WINDOW, of whole logs: their words are many, and read row by row */
     LOOK_LOGS = 100,         /* logs looked into for quoted texts, of one page … */
     LOOK_BYTES = 64 << 20,   /* … and how much of them */
@@ -32,6 +34,7 @@ enum {
     CSV_LOOKS = 10, /* so many times what one page looks into */
     CSV_WAITING = 1 << 20,
 };
+#define AT_MAX_US 253402300799000000 /* the end of the year 9999 */
 enum sort { BY_TIME, BY_SIMILARITY, BY_COST };
 
 struct search {
@@ -131,8 +134,8 @@ static bool read_cursor(struct search *s)
         p += good ? n + 1 : 0;
         if (good) {
             char *end;
-            (void)!strtod(s->cost, &end);
-            good = *end == 0;
+            double cost = strtod(s->cost, &end);
+            good = *end == 0 && cost >= -FLT_MAX && cost <= FLT_MAX;
         }
     }
     if (s->sort == BY_SIMILARITY)
@@ -141,7 +144,7 @@ static bool read_cursor(struct search *s)
     else
         good = good && read_number(&p, 0, &s->id);
     s->step = (int)step;
-    if (good && s->id > 0)
+    if (good && s->id > 0 && s->at_us <= AT_MAX_US && s->asked_us <= AT_MAX_US)
         return true;
     ptl_answer_problem(s->q, 422, "cursor: not one of a list in this order; begin without it");
     return false;
@@ -186,9 +189,15 @@ static void give(struct search *s, json_t *items, bool more, const char *cut)
 
 static void fail(struct search *s, const struct ptl_error *err)
 {
-    if (s->wait) /* a CSV, begun */
+    if (s->wait) { /* a CSV, begun: what is missing must be seen in it */
+        PTL_BUF b = PTL_BUF_INIT;
+        ptl_buf_printf(&b, "# cut after %lld failures: %s\r\n", (long long)s->rows_given,
+                       err ? "the database did not answer, ask again"
+                           : "the database queue is full, ask again in a moment");
+        if (!s->gone)
+            ptl_stream_piece(s->q, b.data, b.len);
         ptl_stream_end(s->q);
-    else if (err)
+    } else if (err)
         ptl_answer_result(s->q, 200, err->code, NULL, err);
     else
         ptl_answer_busy(s->q);
@@ -196,10 +205,10 @@ static void fail(struct search *s, const struct ptl_error *err)
 }
 
 /* Is there a term that leads to few rows? */
-static bool has_terms(const struct search *s)
+static bool has_terms(const struct ptl_failure_filter *f)
 {
-    return json_object_size(s->f.terms) > 0 &&
-           !(json_object_size(s->f.terms) == 1 && json_object_get(s->f.terms, "not"));
+    return json_object_size(f->terms) > 0 &&
+           !(json_object_size(f->terms) == 1 && json_object_get(f->terms, "not"));
 }
 
 static json_t *take_item(struct search *s, struct ptl_rows *rows, int row)
@@ -300,7 +309,7 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     int n = ptl_rows_count(rows), full = (int)s->limit + 1;
     bool complete = n > 0 && ptl_row_bool(rows, 0, "complete"),
          found = n > 0 && !ptl_row_null(rows, 0, "attempt_id");
-    if (!complete && n < full && s->step < (s->sort == BY_COST && has_terms(s) ? 2 : 1)) {
+    if (!complete && n < full && s->step < (s->sort == BY_COST && has_terms(&s->f) ? 2 : 1)) {
         s->step++;
         ask(s);
         return;
@@ -317,9 +326,13 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     for (int i = 0; found && i < n && i < (int)s->limit; i++)
         json_array_append_new(items, take_item(s, rows, i));
     char cut[120] = "";
-    if (s->step > 0 && !has_terms(s) && n < full && !complete)
+    if (s->step > 0 && !has_terms(&s->f) && n < full && !complete)
         snprintf(cut, sizeof(cut), "only the %d %s failures were looked at", WINDOW_WITHOUT,
                  s->sort == BY_COST ? "costliest" : "newest");
+    else if (s->step == 2 && !complete)
+        snprintf(cut, sizeof(cut),
+                 "the costliest of %d that match, there are more: narrow the filters or the time",
+                 COST_MATCHES);
     give(s, items, n == full, cut);
 }
 
@@ -337,7 +350,7 @@ static enum ptl_sql statement_of(const struct search *s, bool terms)
 static void ask(struct search *s)
 {
     struct ptl_args a;
-    bool terms = s->step > 0 && has_terms(s);
+    bool terms = s->step > 0 && has_terms(&s->f);
     put_filter(&a, &s->f);
     if (s->sort == BY_COST)
         ptl_args_str(&a, s->behind ? s->cost : NULL);
@@ -349,8 +362,8 @@ static void ask(struct search *s)
     ptl_args_i64(&a, s->limit + 1);
     if (!terms)
         ptl_args_i64(&a, s->step > 0 ? WINDOW_WITHOUT : s->f.in_log ? LOG_WINDOW : WINDOW);
-    else if (s->sort == BY_COST && s->step == 1)
-        ptl_args_i64(&a, COST_BAND);
+    else if (s->sort == BY_COST)
+        ptl_args_i64(&a, s->step == 1 ? COST_BAND : COST_MATCHES);
     if (ptl_store_query(store_of(s->q), statement_of(s, terms), &a, on_page, s) != 0)
         fail(s, NULL);
 }
@@ -544,7 +557,11 @@ void ptl_on_get_failures_csv(struct ptl_request *q)
     next_page(s);
 }
 
-/* ---- facets */
+/* ---- facets
+ * Filters of class facts alone are counted exactly from the classes, but agents, which classes do not know:
+ * those among the newest failures, asked for at the same time on another connection. Else the newest
+ * failures, and where these hold few that match, the index of terms, which looks at a bounded number. What
+ * was cut is said in `note`. */
 struct facets {
     struct ptl_request *q;
     struct ptl_failure_filter f;
@@ -555,11 +572,23 @@ struct facets {
         STEP_TERMS,
         STEP_LOG
     } step;
+    int asked; /* answers still to come */
+    bool busy;
+    struct ptl_error err;
+    struct ptl_rows *classes, *among;
+};
+
+/* What an answer's rows say beside the lists. */
+struct facets_told {
+    int64_t total, since_us;
+    bool complete;
 };
 
 static void facets_free(struct facets *x)
 {
     ptl_failure_filter_done(&x->f);
+    ptl_rows_unref(x->classes);
+    ptl_rows_unref(x->among);
     free(x);
 }
 
@@ -569,31 +598,60 @@ static json_t *facet_lists(void)
                      "target", "tool", "agent");
 }
 
-/* Adds the rows of known facets to lists; *ret_* take what else they say. */
-static void read_facets(struct ptl_rows *rows, const char *only, json_t *lists, int64_t *ret_total,
-                        bool *ret_complete, int64_t *ret_since_us)
+/* Adds the rows of one facet, or of all (only NULL), to lists. */
+static void read_facets(struct ptl_rows *rows, const char *only, json_t *lists, struct facets_told *told)
 {
     for (int i = 0; i < ptl_rows_count(rows); i++) {
         const char *facet = ptl_row_str(rows, i, "facet");
         int64_t count = ptl_row_i64(rows, i, "count");
         json_t *list = json_object_get(lists, facet);
         if (ptl_str_eq(facet, "complete"))
-            *ret_complete = count != 0;
+            told->complete = count != 0;
         else if (ptl_str_eq(facet, "since"))
-            *ret_since_us = count;
+            told->since_us = count;
         else if (ptl_str_eq(facet, "total") && !only)
-            *ret_total = count;
+            told->total = count;
         else if (list && (!only || ptl_str_eq(only, facet)))
             json_array_append_new(list, json_pack("{s:s?,s:I}", "value", ptl_row_str(rows, i, "value"),
                                                   "count", (json_int_t)count));
     }
 }
 
-static void on_facets(void *ctx, struct ptl_rows *const *rows, size_t n, const struct ptl_error *err);
+static void facets_done(struct facets *x);
+
+static void facets_answered(struct facets *x, struct ptl_rows **ret, struct ptl_rows *rows,
+                            const struct ptl_error *err)
+{
+    if (err)
+        x->err = *err;
+    else
+        *ret = ptl_rows_ref(rows);
+    if (--x->asked == 0)
+        facets_done(x);
+}
+
+static void on_classes(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct facets *x = ctx;
+    facets_answered(x, &x->classes, rows, err);
+}
+
+static void on_among(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct facets *x = ctx;
+    facets_answered(x, &x->among, rows, err);
+}
+
+static void facets_ask(struct facets *x, enum ptl_sql sql, struct ptl_args *a, ptl_rows_fn *fn)
+{
+    if (ptl_store_query(store_of(x->q), sql, a, fn, x) == 0)
+        x->asked++;
+    else
+        x->busy = true;
+}
 
 static void ask_facets(struct facets *x)
 {
-    struct ptl_batch *b = ptl_batch_new(store_of(x->q));
     struct ptl_args a;
     if (x->step == STEP_CLASSES) {
         ptl_args_init(&a);
@@ -603,68 +661,69 @@ static void ask_facets(struct facets *x)
         else
             ptl_args_bool(&a, x->f.resolved);
         ptl_args_i64(&a, FACET_VALUES);
-        ptl_batch_add(b, PTL_SQL_failure_facets, &a);
+        facets_ask(x, PTL_SQL_failure_facets, &a, on_classes);
     }
     put_filter(&a, &x->f);
-    ptl_args_i64(&a, x->step >= STEP_TERMS ? FACET_ROWS + 1 : FACET_WINDOW);
+    ptl_args_i64(&a, x->step >= STEP_TERMS ? FACET_ROWS : FACET_WINDOW);
     ptl_args_i64(&a, FACET_VALUES);
-    ptl_batch_add(b,
-                  x->step >= STEP_LOG     ? PTL_SQL_failure_log_facets
-                  : x->step == STEP_TERMS ? PTL_SQL_failure_facets_find
-                                          : PTL_SQL_failure_facets_recent,
-                  &a);
-    if (ptl_batch_run(b, on_facets, x) != 0) {
-        ptl_answer_busy(x->q);
-        facets_free(x);
-    }
+    facets_ask(x,
+               x->step == STEP_LOG     ? PTL_SQL_failure_log_facets
+               : x->step == STEP_TERMS ? PTL_SQL_failure_facets_find
+                                       : PTL_SQL_failure_facets_recent,
+               &a, on_among);
+    if (x->asked == 0)
+        facets_done(x);
 }
 
-static void on_facets(void *ctx, struct ptl_rows *const *rows, size_t n, const struct ptl_error *err)
+/* What was left out, in words; empty: nothing. True: the counts are of a part only. */
+static bool facets_cut(const struct facets *x, const struct facets_told *told, char *note, size_t size)
 {
-    struct facets *x = ctx;
-    int64_t total = 0, since_us = 0;
-    bool complete = true;
-    char note[200] = "", since[32];
-    if (err) {
-        ptl_answer_result(x->q, 200, err->code, NULL, err);
+    char since[32];
+    const char *apart =
+        x->step == STEP_LOG && json_object_get(x->f.terms, "exact")
+            ? "logs with these words are counted: whether they stand together is seen in the list"
+            : "";
+    ptl_wall_rfc3339(told->since_us / 1000, since);
+    if (told->complete)
+        snprintf(note, size, "%s", apart);
+    else if (x->step == STEP_CLASSES)
+        snprintf(note, size, "agents are counted among the newest %d failures, since %s", FACET_WINDOW,
+                 since);
+    else if (x->step < STEP_TERMS)
+        snprintf(note, size, "counted among the newest %d failures, since %s", FACET_WINDOW, since);
+    else
+        snprintf(note, size, "counted among %d of those that match, the oldest of %s; there may be more%s%s",
+                 FACET_ROWS, since, *apart ? "; " : "", apart);
+    return !told->complete && x->step != STEP_CLASSES;
+}
+
+static void facets_done(struct facets *x)
+{
+    struct facets_told told = {.complete = true};
+    char note[300] = "";
+    if (x->err.code || x->busy) {
+        if (x->err.code)
+            ptl_answer_result(x->q, 200, x->err.code, NULL, &x->err);
+        else
+            ptl_answer_busy(x->q);
         facets_free(x);
         return;
     }
     PTL_JSON *lists = facet_lists();
-    if (x->step == STEP_CLASSES)
-        read_facets(rows[0], NULL, lists, &total, &complete, &since_us);
-    read_facets(rows[n - 1], x->step == STEP_CLASSES ? "agent" : NULL, lists, &total, &complete, &since_us);
-    bool terms = json_object_size(x->f.terms) > 0 &&
-                 !(json_object_size(x->f.terms) == 1 && json_object_get(x->f.terms, "not"));
-    if (x->step == STEP_WINDOW && !complete) {
-        x->step = total >= FACET_DENSE || !terms ? STEP_WIDE : STEP_TERMS;
+    if (x->classes)
+        read_facets(x->classes, NULL, lists, &told);
+    read_facets(x->among, x->classes ? "agent" : NULL, lists, &told);
+    if (x->step == STEP_WINDOW && !told.complete) {
+        x->step = told.total >= FACET_DENSE || !has_terms(&x->f) ? STEP_WIDE : STEP_TERMS;
         if (x->step == STEP_TERMS) {
+            x->among = ptl_rows_unref(x->among);
             ask_facets(x);
             return;
         }
     }
-    bool capped = false;
-    ptl_wall_rfc3339(since_us / 1000, since);
-    if (x->step == STEP_CLASSES && !complete) {
-        snprintf(note, sizeof(note), "agents are counted among the newest %d failures, since %s",
-                 FACET_WINDOW, since);
-    } else if (x->step == STEP_WIDE && !complete) {
-        capped = true;
-        snprintf(note, sizeof(note), "counted among the newest %d failures, since %s", FACET_WINDOW, since);
-    } else if (x->step == STEP_TERMS && !complete) {
-        capped = true;
-        snprintf(note, sizeof(note), "counted among the newest %d that have these words and facts",
-                 FACET_ROWS);
-    } else if (x->step >= STEP_LOG) {
-        capped = !complete;
-        snprintf(note, sizeof(note), "%s%s%s", complete ? "" : "counted among the newest 2000 found",
-                 complete || !json_object_get(x->f.terms, "exact") ? "" : "; ",
-                 json_object_get(x->f.terms, "exact")
-                     ? "logs with these words are counted: whether they stand together is seen in the list"
-                     : "");
-    }
-    PTL_JSON *body = json_pack("{s:I,s:b,s:o,s:O,s:s?}", "total", (json_int_t)total, "capped", capped,
-                               "total_text", json_sprintf("%lld%s", (long long)total, capped ? "+" : ""),
+    bool capped = facets_cut(x, &told, note, sizeof(note));
+    PTL_JSON *body = json_pack("{s:I,s:b,s:o,s:O,s:s?}", "total", (json_int_t)told.total, "capped", capped,
+                               "total_text", json_sprintf("%lld%s", (long long)told.total, capped ? "+" : ""),
                                "facets", lists, "note", *note ? note : NULL);
     ptl_answer_json(x->q, 200, body);
     facets_free(x);

@@ -14,35 +14,38 @@ struct of_attempt {
     ptl_rows_fn *fn;
 };
 
-static void on_attempt_project(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static void on_of_attempt(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
+                          const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
     const struct of_attempt *o = ptl_request_get(q);
     if (ptl_rows_failed(q, err))
         return;
-    if (ptl_rows_count(rows) == 0) {
+    if (ptl_rows_count(rows[0]) == 0)
         ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
-        return;
-    }
-    if (!ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
-        return;
+    else if (ptl_request_may_project(q, ptl_row_str(rows[0], 0, "project")))
+        o->fn(q, rows[1], NULL);
+}
+
+/* Whose attempt it is and what is asked of it go out together: one way to the database and back, and what
+ * the token may not see is not answered. */
+static void ask_attempt(struct ptl_request *q, const struct of_attempt *o)
+{
+    struct ptl_batch *b = ptl_batch_new(ptl_core_store(ptl_request_core(q)));
     struct ptl_args a;
+    ptl_request_set(q, (void *)(uintptr_t)o, NULL);
+    ptl_args_init(&a);
+    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
+    ptl_batch_add(b, PTL_SQL_attempt_run, &a);
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
     if (o->sql != PTL_SQL_failure_get) {
         ptl_args_str(&a, ptl_request_confined(q));
         ptl_args_i64(&a, ptl_request_query_i64(q, "limit", 20, 1, 100));
     }
-    ptl_ask(q, o->sql, &a, o->fn);
-}
-
-static void ask_attempt(struct ptl_request *q, const struct of_attempt *o)
-{
-    struct ptl_args a;
-    ptl_request_set(q, (void *)(uintptr_t)o, NULL);
-    ptl_args_init(&a);
-    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    ptl_ask(q, PTL_SQL_attempt_run, &a, on_attempt_project);
+    ptl_batch_add(b, o->sql, &a);
+    if (ptl_batch_run(b, on_of_attempt, q) != 0)
+        ptl_answer_busy(q);
 }
 
 static void on_failure(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
@@ -209,19 +212,26 @@ static bool one_of(const char *const *choices, const char *value)
     return false;
 }
 
+/* A parameter that is there and says something: as in a search, an empty one is none. */
+static const char *asked_for(struct ptl_request *q, const char *name)
+{
+    const char *value = ptl_request_query(q, name);
+    return value && *value ? value : NULL;
+}
+
 /* The project to look at: the token's, else the query's. False: answered. */
 static bool project_of(struct ptl_request *q, const char **ret)
 {
-    const char *asked = ptl_request_query(q, "project");
-    if (asked && *asked && !ptl_request_may_project(q, asked))
+    const char *asked = asked_for(q, "project");
+    if (asked && !ptl_request_may_project(q, asked))
         return false;
-    *ret = ptl_request_confined(q) ? ptl_request_confined(q) : asked && *asked ? asked : NULL;
+    *ret = ptl_request_confined(q) ? ptl_request_confined(q) : asked;
     return true;
 }
 
 void ptl_on_get_resolutions(struct ptl_request *q)
 {
-    const char *project, *state = ptl_request_query(q, "state");
+    const char *project, *state = asked_for(q, "state");
     if (!project_of(q, &project))
         return;
     if (state && !one_of(resolution_states, state)) {
@@ -231,7 +241,7 @@ void ptl_on_get_resolutions(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_str(&a, project);
-    ptl_args_str(&a, ptl_request_query(q, "challenge"));
+    ptl_args_str(&a, asked_for(q, "challenge"));
     ptl_args_str(&a, state);
     ptl_args_i64(&a, ptl_request_query_i64(q, "before", 0, 0, INT64_MAX));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX) + 1);
@@ -304,8 +314,8 @@ void ptl_on_get_trends(struct ptl_request *q)
 {
     static const char *const bys[] = {"challenge", "category", NULL}, *const intervals[] = {"day", "week",
                                                                                             "month", NULL};
-    const char *project, *by = ptl_request_query(q, "by"), *interval = ptl_request_query(q, "interval"),
-                         *since = ptl_request_query(q, "since"), *until = ptl_request_query(q, "until");
+    const char *project, *by = asked_for(q, "by"), *interval = asked_for(q, "interval"),
+                         *since = asked_for(q, "since"), *until = asked_for(q, "until");
     char from[40], to[40] = "";
     struct ptl_error err = PTL_ERROR_INIT;
     int64_t now = ptl_wall_ms();
@@ -318,7 +328,7 @@ void ptl_on_get_trends(struct ptl_request *q)
         return;
     }
     if (ptl_failure_time(since ? since : "90d", "since", now, from, &err) < 0 ||
-        (until && *until && ptl_failure_time(until, "until", now, to, &err) < 0)) {
+        (until && ptl_failure_time(until, "until", now, to, &err) < 0)) {
         ptl_answer_problem(q, 422, "%s", err.text);
         return;
     }
@@ -351,7 +361,7 @@ void ptl_on_get_trend_operators(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_str(&a, project);
-    ptl_args_str(&a, ptl_request_query(q, "platform"));
+    ptl_args_str(&a, asked_for(q, "platform"));
     ptl_args_i64(&a, ptl_request_query_i64(q, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX));
     ptl_ask(q, PTL_SQL_trend_operators, &a, ptl_on_items);
 }

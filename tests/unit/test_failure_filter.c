@@ -80,18 +80,30 @@ static void mistakes_are_named(void **state PTL_UNUSED)
     static const struct {
         const char *pairs[5], *says;
     } t[] = {
-        {{"q", "\"::\""},                     "letter or a digit" },
-        {{"version", "2.1"},                  "tool"              },
-        {{"tool", "tf", "version", "new"},    "version: expected" },
-        {{"tool", "tf", "version", ">="},     "version: expected" },
-        {{"since", "yesterday"},              "since: expected"   },
-        {{"until", "2026-13-01"},             "until: expected"   },
-        {{"until", "2026-01-01Tx"},           "until: expected"   },
-        {{"until", "1"},                      "until: expected"   },
-        {{"in", "logs", "q", "a"},            "in: expected"      },
-        {{"in", "log", "q", "-a"},            "must be there"     },
-        {{"resolved", "maybe"},               "resolved: expected"},
-        {{"q", "-a -b -c -d -e -f -g -h -i"}, "at most 8"         },
+        {{"q", "\"::\""},                     "letter or a digit"  },
+        {{"version", "2.1"},                  "tool"               },
+        {{"tool", "tf", "version", "new"},    "version: expected"  },
+        {{"tool", "tf", "version", ">="},     "version: expected"  },
+        {{"since", "yesterday"},              "since: expected"    },
+        {{"until", "2026-13-01"},             "until: expected"    },
+        {{"until", "2026-01-01Tx"},           "until: expected"    },
+        {{"until", "1"},                      "until: expected"    },
+        {{"until", "2026-02-29"},             "until: expected"    },
+        {{"until", "2100-02-29"},             "until: expected"    },
+        {{"since", "0000-01-01"},             "since: expected"    },
+        {{"since", "2026-01-01T24:00:00Z"},   "since: expected"    },
+        {{"since", "2026-01-01T10:60"},       "since: expected"    },
+        {{"since", "2026-01-01T10:00:00Z+1"}, "since: expected"    },
+        {{"since", "2026-01-01T10:00+99:00"}, "since: expected"    },
+        {{"since", "2026-01-01T10:00:00."},   "since: expected"    },
+        {{"q", "a\xff"},                      "q: expected text"   },
+        {{"challenge", "\xff"},               "challenge: expected"},
+        {{"project", "\xc3"},                 "project: expected"  },
+        {{"tool", "tf", "version", "2.\xff"}, "version: expected"  },
+        {{"in", "logs", "q", "a"},            "in: expected"       },
+        {{"in", "log", "q", "-a"},            "must be there"      },
+        {{"resolved", "maybe"},               "resolved: expected" },
+        {{"q", "-a -b -c -d -e -f -g -h -i"}, "at most 8"          },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
         struct ptl_failure_filter f;
@@ -120,6 +132,10 @@ static void times_are_absolute_or_so_long_ago(void **state PTL_UNUSED)
         {"2026-11-01",                "2026-11-01T00:00:00Z"     },
         {"2026-11-01T10:00:00Z",      "2026-11-01T10:00:00Z"     },
         {"2026-11-01 10:00:00+02:00", "2026-11-01 10:00:00+02:00"},
+        {"2028-02-29",                "2028-02-29T00:00:00Z"     },
+        {"2026-12-31T23:59",          "2026-12-31T23:59"         },
+        {"2026-12-31T23:59-03:30",    "2026-12-31T23:59-03:30"   },
+        {"2026-12-31T23:59:59.123Z",  "2026-12-31T23:59:59.123Z" },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
         char got[40];

@@ -5,7 +5,7 @@
 WITH hit AS MATERIALIZED (
     SELECT h.* FROM failure_slices((SELECT failure_query($1::jsonb)), LEAST($3::timestamptz, 'epoch'::timestamptz + $5::bigint * interval '1 microsecond'), $2::timestamptz) AS m, LATERAL (
         SELECT f.attempt_id, f.at FROM failure f
-         WHERE f.terms @@ m.q AND (f.at < COALESCE(m.before, 'infinity')) IS TRUE AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
+         WHERE f.terms @@ m.months AND f.terms @@ m.q AND (f.at < COALESCE(m.before, 'infinity')) IS TRUE AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
            AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= COALESCE($3::timestamptz, 'infinity')) IS TRUE
            AND ($5::bigint IS NULL OR f.at < 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' OR (f.at = 'epoch'::timestamptz + $5::bigint * interval '1 microsecond' AND f.attempt_id < $6::bigint))
            AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))

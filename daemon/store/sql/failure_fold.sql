@@ -6,7 +6,7 @@ WITH mine AS MATERIALIZED (
 ), taken AS (
     DELETE FROM failure_delta WHERE id IN (SELECT id FROM failure_delta WHERE (SELECT ok FROM mine) ORDER BY id LIMIT $1::bigint) RETURNING class_id, day, bucket, operator, n
 ), d AS (
-    SELECT t.*, c.project_id, c.challenge_id, c.platform, c.tool FROM taken t JOIN failure_class c ON c.id = t.class_id
+    SELECT t.*, c.project_id, f.challenge_id, f.platform, f.tool FROM taken t JOIN failure_class c ON c.id = t.class_id JOIN failure_form f ON f.id = c.form_id
 ), classes AS (
     UPDATE failure_class c SET failures = c.failures + x.n, resolved = c.resolved + x.r
       FROM (SELECT class_id, sum(n) AS n, COALESCE(sum(n) FILTER (WHERE bucket > 0), 0) AS r FROM d GROUP BY class_id) x WHERE c.id = x.class_id AND (x.n <> 0 OR x.r <> 0)

@@ -14,7 +14,7 @@ WITH bound AS MATERIALIZED (
 ), far AS MATERIALIZED (
     SELECT h.* FROM bound b, failure_slices(b.q, b.until, $2::timestamptz) AS m, LATERAL (
         SELECT f.attempt_id, f.at, f.terms FROM failure f
-         WHERE f.terms @@ m.q AND (f.at < COALESCE(m.before, 'infinity')) IS TRUE AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
+         WHERE f.terms @@ m.months AND f.terms @@ m.q AND (f.at < COALESCE(m.before, 'infinity')) IS TRUE AND ($4::boolean IS NULL OR (f.resolved_at IS NOT NULL) = $4::boolean)
            AND (f.at >= COALESCE($2::timestamptz, '-infinity')) IS TRUE AND (f.at <= (SELECT until FROM bound)) IS TRUE AND ((SELECT failure_patterns($1::jsonb)) IS NULL OR lower(concat_ws(E'\n', f.key_line, f.evidence, f.summary)) LIKE ALL ((SELECT failure_patterns($1::jsonb))::text[]))
          ORDER BY f.at DESC, f.attempt_id DESC LIMIT $7::bigint) h
      WHERE $6::bigint IS NULL LIMIT $7::bigint

@@ -19,14 +19,14 @@ WITH who AS MATERIALIZED (
     SELECT p.at, f.challenge_id, sum(f.failures::integer), sum(f.resolved::integer)
       FROM failure_day f JOIN period p ON p.day = f.day WHERE (SELECT id <> 0 FROM who) AND f.project_id = (SELECT id FROM who) AND f.day >= (SELECT since FROM who) GROUP BY 1, 2
     UNION ALL
-    SELECT p.at, c.challenge_id, sum(x.n), sum(CASE WHEN x.bucket > 0 THEN x.n ELSE 0 END) FROM failure_delta x JOIN failure_class c ON c.id = x.class_id JOIN period p ON p.day = x.day
+    SELECT p.at, f.challenge_id, sum(x.n), sum(CASE WHEN x.bucket > 0 THEN x.n ELSE 0 END) FROM failure_delta x JOIN failure_class c ON c.id = x.class_id JOIN failure_form f ON f.id = c.form_id JOIN period p ON p.day = x.day
      WHERE (SELECT id FROM who) IN (0, c.project_id) GROUP BY 1, 2
 ), h AS (
     SELECT challenge_id, bucket, sum(n::integer) AS n FROM failure_total_hours WHERE (SELECT id = 0 FROM who) AND month >= date_trunc('month', (SELECT since FROM who))::date AND (month <= (SELECT until FROM who)) IS TRUE GROUP BY 1, 2
     UNION ALL
     SELECT challenge_id, bucket, sum(n::integer) FROM failure_hours WHERE (SELECT id <> 0 FROM who) AND project_id = (SELECT id FROM who) AND month >= date_trunc('month', (SELECT since FROM who))::date AND (month <= (SELECT until FROM who)) IS TRUE GROUP BY 1, 2
     UNION ALL
-    SELECT c.challenge_id, x.bucket, sum(x.n) FROM failure_delta x JOIN failure_class c ON c.id = x.class_id WHERE x.bucket > 0 AND x.day >= (SELECT since FROM who) AND x.day <= (SELECT until FROM who) AND (SELECT id FROM who) IN (0, c.project_id) GROUP BY 1, 2
+    SELECT f.challenge_id, x.bucket, sum(x.n) FROM failure_delta x JOIN failure_class c ON c.id = x.class_id JOIN failure_form f ON f.id = c.form_id WHERE x.bucket > 0 AND x.day >= (SELECT since FROM who) AND x.day <= (SELECT until FROM who) AND (SELECT id FROM who) IN (0, c.project_id) GROUP BY 1, 2
 ), keys AS MATERIALIZED (                            -- once a challenge, not once a row
     SELECT challenge_id, CASE WHEN challenge_id = '' THEN 'none' WHEN $2::boolean THEN substring(challenge_id FROM '^[^/]+(?:/[^/]+)?') ELSE challenge_id END AS key
       FROM (SELECT DISTINCT challenge_id FROM points UNION SELECT DISTINCT challenge_id FROM h) c

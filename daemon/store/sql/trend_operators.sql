@@ -4,8 +4,8 @@ WITH o AS MATERIALIZED (
     SELECT project_id, operator, platform, tool, challenge_id, failures, resolved, first_day, last_day FROM failure_operator
      WHERE ($1::text IS NULL OR project_id = (SELECT id FROM project WHERE name = $1::text)) AND ($2::text IS NULL OR platform = $2::text)
     UNION ALL
-    SELECT c.project_id, x.operator, c.platform, c.tool, c.challenge_id, x.n, CASE WHEN x.bucket > 0 THEN x.n ELSE 0 END, x.day, x.day FROM failure_delta x JOIN failure_class c ON c.id = x.class_id
-     WHERE x.operator IS NOT NULL AND ($1::text IS NULL OR c.project_id = (SELECT id FROM project WHERE name = $1::text)) AND ($2::text IS NULL OR c.platform = $2::text)
+    SELECT c.project_id, x.operator, f.platform, f.tool, f.challenge_id, x.n, CASE WHEN x.bucket > 0 THEN x.n ELSE 0 END, x.day, x.day FROM failure_delta x JOIN failure_class c ON c.id = x.class_id JOIN failure_form f ON f.id = c.form_id
+     WHERE x.operator IS NOT NULL AND ($1::text IS NULL OR c.project_id = (SELECT id FROM project WHERE name = $1::text)) AND ($2::text IS NULL OR f.platform = $2::text)
 ), merged AS MATERIALIZED (                          -- hashed twice rather than sorted three times
     SELECT operator, platform, tool, challenge_id, sum(failures)::bigint AS failures, sum(resolved)::bigint AS resolved FROM o GROUP BY 1, 2, 3, 4
 ), in_projects AS MATERIALIZED (

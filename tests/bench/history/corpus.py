@@ -3,7 +3,8 @@ anew for each failure, a few thousand distinct templates, projects and causes as
 
     corpus.py DSN ROWS [SEED]      into a database whose migrations are applied and which is otherwise empty
 
-Triggers of `failure` are off while it loads; the counts are then made from the rows at once. What the triggers cost is measured by bench.py.
+Triggers of `failure` are off while it loads; the counts are then made from the rows at once. Logs count as let go by retention: else a daemon would find
+none, label the failures anew without them, newest first, and leave searches among the newest nothing to find. What the triggers cost is measured by bench.py.
 """
 from __future__ import annotations
 
@@ -166,9 +167,10 @@ def load(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.std
     say("rows are in; runs, stages, attempts")
     db.run("SET synchronous_commit = off; INSERT INTO run (id, project_id, number, ref, commit_sha, commit_author, state, trigger, created_by) OVERRIDING SYSTEM VALUE SELECT attempt_id, project_id, attempt_id, 'refs/heads/' || branch, sha, author, 'red', 'hook', 'corpus' FROM corpus;"
            "INSERT INTO stage (id, run_id, position, name, kind, target, host, uses, spec, state, timeout_ms, queue_timeout_ms, total_timeout_ms) OVERRIDING SYSTEM VALUE SELECT attempt_id, attempt_id, 1, stage, kind, target, host, uses, '{}', 'red', 1, 1, 1 FROM corpus;"
-           "INSERT INTO attempt (id, stage_id, fence, agent_name, ended_at, ok, end_reason, challenge_id, diagnosis_state) OVERRIDING SYSTEM VALUE SELECT attempt_id, attempt_id, 1, agent, at, false, 'exit', challenge_id, 'done' FROM corpus;"
+           "INSERT INTO attempt (id, stage_id, fence, agent_name, ended_at, ok, end_reason, challenge_id, diagnosis_state, log_pruned_at) OVERRIDING SYSTEM VALUE SELECT attempt_id, attempt_id, 1, agent, at, false, 'exit', challenge_id, 'done', at FROM corpus;"
            "SELECT setval(pg_get_serial_sequence(t, 'id'), (SELECT max(attempt_id) FROM corpus)) FROM unnest(ARRAY['run', 'stage', 'attempt']) t;"
-           "INSERT INTO failure_class (project_id, stage, kind, target, platform, tool, challenge_id) SELECT DISTINCT project_id, stage, kind, COALESCE(target, ''), platform, COALESCE(uses, 'command'), COALESCE(challenge_id, '') FROM corpus;")
+           "INSERT INTO failure_form (stage, kind, target, platform, tool, challenge_id) SELECT DISTINCT stage, kind, COALESCE(target, ''), platform, COALESCE(uses, 'command'), COALESCE(challenge_id, '') FROM corpus ORDER BY 1, 2, 3, 4, 5, 6;"
+           "INSERT INTO failure_class (project_id, form_id) SELECT DISTINCT c.project_id, f.id FROM corpus c JOIN failure_form f ON f.stage = c.stage AND f.kind = c.kind AND f.target = COALESCE(c.target, '') AND f.platform = c.platform AND f.tool = COALESCE(c.uses, 'command') AND f.challenge_id = COALESCE(c.challenge_id, '');")
     say("failures with their terms")
     db.run("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'; DROP INDEX failure_terms;"
            "INSERT INTO failure (attempt_id, project_id, run_id, stage_id, class_id, at, stage, kind, target, platform, host, uses, tool, ref, branch, commit_sha, author, agent, end_reason, challenge_id, challenge_by, probability, summary, key_line, evidence, operator,"
@@ -180,7 +182,8 @@ def load(dsn: str, rows: int, seed: int = 7, say=lambda t: print(t, file=sys.std
            "      ('a', trim(split_part(c.author, '<', 1))), ('a', substring(c.author FROM '<([^>]*)>')), ('ag', c.agent), ('e', 'exit'), ('x', h.taxonomy), ('m', to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM')), ('c', COALESCE(c.challenge_id, 'none')),"
            "      ('c', split_part(c.challenge_id, '/', 1)), ('c', regexp_replace(c.challenge_id, '/[^/]*$', '')) UNION ALL SELECT 'tool', j FROM jsonb_object_keys(c.versions) j UNION ALL SELECT 'v', j || '=' || v FROM jsonb_each_text(c.versions) AS x (j, v)"
            "  ) AS t (k, v) WHERE t.v <> '')) "
-           "FROM corpus c LEFT JOIN challenge h ON h.id = c.challenge_id JOIN failure_class k ON k.project_id = c.project_id AND k.stage = c.stage AND k.kind = c.kind AND k.target = COALESCE(c.target, '') AND k.platform = c.platform AND k.tool = COALESCE(c.uses, 'command') AND k.challenge_id = COALESCE(c.challenge_id, '')"
+           "FROM corpus c LEFT JOIN challenge h ON h.id = c.challenge_id JOIN failure_form o ON o.stage = c.stage AND o.kind = c.kind AND o.target = COALESCE(c.target, '') AND o.platform = c.platform AND o.tool = COALESCE(c.uses, 'command') AND o.challenge_id = COALESCE(c.challenge_id, '')"
+           " JOIN failure_class k ON k.project_id = c.project_id AND k.form_id = o.id"
            " ORDER BY c.attempt_id;"
            "CREATE INDEX failure_terms ON failure USING gin (terms) WITH (gin_pending_list_limit = 512);")
     say("counts")

@@ -62,9 +62,15 @@ def test_later_failures_show_it_until_it_is_rejected(past, mended):
     later = past.fail("south", LINE.format("other"), "verify/server")
     shown = resolutions(past, later)
     assert shown[0]["id"] == got["id"] and shown[0]["why"] == "the same line, but for names and numbers"
-    south = past.viewer("south only", "south")
+    south, north = past.viewer("south only", "south"), past.viewer("north only", "north")
     assert resolutions(past, later, south) == [], "another project's fix is not told to a confined token"
     assert past.call("GET", f"/api/v1/resolutions/{got['id']}", token=south).status == 404
+    past.sql(f"""INSERT INTO resolution (project_id, stage, kind, target, ref, challenge_id, template_id, red_attempt_id, green_attempt_id, first_red_at, green_at, minutes, change, summary)
+        SELECT p.id, r.stage, r.kind, r.target, r.ref, r.challenge_id, r.template_id, -i, -i, r.first_red_at, r.green_at, 1, 'nothing', 'theirs' FROM resolution r, project p, generate_series(1, 300) i WHERE r.id = {got['id']} AND p.name = 'south'""")
+    again = past.fail("north", LINE.format("once more"), "verify/server")
+    assert [r["id"] for r in resolutions(past, again, north)] == [got["id"]], "what is frequent elsewhere hides nothing from a confined token"
+    assert {r["project"] for r in resolutions(past, again)} == {"south"}, "20 are shown, and the newest come first"
+    past.sql("DELETE FROM resolution WHERE summary = 'theirs'")
     assert past.call("PATCH", f"/api/v1/resolutions/{got['id']}", {"state": "confirmed"}, token=past.viewer("south member", "south", "member")).status == 404
     assert past.call("PATCH", f"/api/v1/resolutions/{got['id']}", {"state": "confirmed"}, token=past.viewer("looker")).status == 403
     for body in ({}, {"state": "maybe"}, {"stat": "confirmed"}):

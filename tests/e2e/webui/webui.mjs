@@ -612,6 +612,25 @@ await test("failures in whole logs: a box to tick, the lines of a quoted text, e
     await page.waitForSelector(".diagnosis");
     return page;
 });
+await test("failures: a search cut short says so, and goes on though a page was empty", async () => {
+    const page = await fresh(), hit = (await site.ok("GET", "/api/v1/failures?limit=1")).items[0], asked = [];
+    await page.route(/\/api\/v1\/failures\?/, (route) => {
+        const cursor = new URL(route.request().url()).searchParams.get("cursor") ?? "";
+        asked.push(cursor);
+        const pages = {"": {items: [], next: "t2_2", cut: "100 logs with these words were looked into, go on with the cursor"}, t2_2: {items: [], next: "t1_1", cut: "7 logs with these words were looked into, go on with the cursor"}, t1_1: {items: [hit], next: null}};
+        return route.fulfill({json: pages[cursor]});
+    });
+    await page.goto(`${site.url}/failures?q=%22far%20away%22&in=log`);
+    await page.getByText("100 logs with these words were looked into").waitFor();
+    assert.equal(await page.getByText("No failure fits").count(), 0, "what was not looked at may fit");
+    await page.locator(".hits").getByRole("button").last().click();
+    await page.getByText("7 logs with these words were looked into").waitFor();
+    await page.locator(".hits").getByRole("button").last().click();
+    await page.locator(".hitrow").waitFor();
+    assert.equal(await page.getByText("were looked into").count(), 0);
+    assert.deepEqual(asked, ["", "t2_2", "t1_1"]);
+    return page;
+});
 await test("what turned a stage green is shown, confirmed, and stands beside the next failure of its kind", async () => {
     const page = await fresh();
     await until("a candidate", async () => (await site.ok("GET", "/api/v1/resolutions")).items.length > 0, 60000);

@@ -69,7 +69,7 @@ export async function api<T>(method: string, url: string, body?: unknown, signal
 }
 export const get = <T>(url: string, signal?: AbortSignal) => api<T>("GET", url, undefined, signal);
 
-export interface Page<T> { items: T[]; next: string | number | null }
+export interface Page<T> { items: T[]; next: string | number | null; cut?: string | null }
 
 export async function logIn(token: string) {
     session.value = await api<Session>("POST", "/api/v1/session", {token: token.trim()});
@@ -124,11 +124,11 @@ export function useGet<T>(url: string | null): Resource<T> {
 /** A list by cursor: the first page as useGet has it, and `more()` adds the next ones. */
 export function useList<T extends object>(url: string | null, cursor: string, key: (t: T) => string | number = (t) => (t as {id: number}).id) {
     const first = useGet<Page<T>>(url);
-    const [rest, setRest] = useState<{url: string | null; items: T[]; next: string | number | null}>({url, items: [], next: null});
+    const [rest, setRest] = useState<{url: string | null; items: T[]; next?: string | number | null; cut?: string | null}>({url, items: []});
     const [busy, setBusy] = useState(false);
     const [error, setError] = useState<Problem>();
-    const more = rest.url === url ? rest : {url, items: [], next: null};
-    const next = more.items.length ? more.next : first.data?.next ?? null;
+    const more = rest.url === url ? rest : {url, items: []};
+    const next = more.next !== undefined ? more.next : first.data?.next ?? null;   // a page may be empty and still lead on
     const seen = new Set(first.data?.items.map(key));
     const items = first.data ? [...first.data.items, ...more.items.filter((i) => !seen.has(key(i)))] : undefined;
     const loadMore = async () => {
@@ -137,12 +137,12 @@ export function useList<T extends object>(url: string | null, cursor: string, ke
         setBusy(true);
         try {
             const page = await get<Page<T>>(url + (url.includes("?") ? "&" : "?") + cursor + "=" + encodeURIComponent(String(next)));
-            setRest({url, items: [...more.items, ...page.items], next: page.next});
+            setRest({url, items: [...more.items, ...page.items], next: page.next ?? null, cut: page.cut ?? null});
             setError(undefined);
         } catch (e) {
             setError(e as Problem);
         }
         setBusy(false);
     };
-    return {items, error: first.error ?? error, loading: first.loading, reload: first.reload, more: next === null ? null : loadMore, busy};
+    return {items, error: first.error ?? error, loading: first.loading, reload: first.reload, more: next === null ? null : loadMore, busy, cut: more.cut !== undefined ? more.cut : first.data?.cut ?? null};
 }

@@ -72,7 +72,7 @@ function Search() {
         </aside>
         <div class="hits">
             {list.error && <Failed problem={list.error} retry={list.reload} />}
-            {!list.items ? !list.error && <Loading what="Searching" /> : list.items.length === 0
+            {!list.items ? !list.error && <Loading what="Searching" /> : list.items.length === 0 && list.more ? <p class="dim">None so far.</p> : list.items.length === 0
                 ? <Empty title={set.length || q.get("q") ? "No failure fits" : "Nothing has failed here"}><p>{set.length || q.get("q") ? <>Fewer words or filters find more. <a href="/failures">Clear all</a></> : "When a stage fails, it is kept here with its diagnosis, and can be asked for."}</p></Empty>
                 : <ol>{list.items.map((f) => <li key={f.attempt_id} data-row class="hitrow">
                     <p class="row"><a class="main" href={`/runs/${f.run_id}?stage=${encodeURIComponent(f.stage)}&attempt=${f.attempt_id}`}>{f.project} #{f.run_number} {f.stage}</a>{f.resolved_at ? <span class="tag good" title="turned green later">resolved</span> : <span class="tag">open</span>}
@@ -80,6 +80,7 @@ function Search() {
                     <p>{f.summary ?? "not diagnosed"}</p>
                     {f.log_hits ? f.log_hits.map((h) => <p class="cut" key={h.line}><a class="num" href={`/runs/${f.run_id}?stage=${encodeURIComponent(f.stage)}&attempt=${f.attempt_id}#L${h.line}`} aria-label={`Line ${h.line} of its log`}>{h.line}</a> <code>{h.text}</code></p>) : f.key_line && <p class="cut"><code>{f.key_line}</code></p>}
                     <p class="sub">{f.challenge_id ? <a href={withQuery({challenge: f.challenge_id})} title={f.challenge_path ?? ""}>{f.challenge_path ?? idWords(f.challenge_id)}</a> : "no challenge"} {f.probability !== null && f.challenge_id && percent(f.probability)}{f.cost_minutes >= 1 && ` · cost ${about(f.cost_minutes * 60000)}`}</p></li>)}</ol>}
+            {list.cut && <p class="hint" role="status">{list.cut[0].toUpperCase() + list.cut.slice(1)}.</p>}
             <More more={list.more} busy={list.busy} />
         </div>
         {saving && <Save close={() => setSaving(false)} />}
