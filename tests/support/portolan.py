@@ -17,6 +17,8 @@ import time
 import urllib.error
 import urllib.request
 
+from slow import PATIENCE, SANITIZED, no_report, patient
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PTL_BUILD", TOP / "build" / "dev"))
 # What `portolan drill` names, which runs drills with what is installed.
@@ -30,6 +32,7 @@ GIT_ENV = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "
 
 def wait_for(what: str, check, timeout: float = 60.0, step: float = 0.05):
     """Polls `check` until it gives something true; fails naming `what`."""
+    timeout = patient(timeout)
     deadline = time.monotonic() + timeout
     while True:
         got = check()
@@ -55,7 +58,7 @@ class Site:
     def __init__(self, **settings: str):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ptl-e2e-"))
         self.dir.chmod(0o755)
-        self.settings = {"lease": "4s", "claim-lease": "4s", **settings}
+        self.settings = {"lease": f"{4 * PATIENCE:.0f}s", "claim-lease": f"{4 * PATIENCE:.0f}s", **settings}
         self.daemons: list[subprocess.Popen] = []
         self.agents: dict[str, subprocess.Popen] = {}
         self.url = ""
@@ -96,7 +99,7 @@ class Site:
         for key, value in (headers or {}).items():
             request.add_header(key, value)
         try:
-            with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=patient(timeout), context=context) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read())
@@ -217,11 +220,17 @@ class Site:
         process = self.agents.pop(name)
         if process.poll() is None:
             process.send_signal(how)
-        process.wait(timeout)
+        process.wait(patient(timeout))
 
     def close(self) -> None:
         for name in list(self.agents):
             process = self.agents.pop(name)
+            if process.poll() is None and SANITIZED:  # only a program that ends by itself tells what it leaked
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    pass
             if process.poll() is None:
                 process.kill()
                 process.wait(10)
@@ -229,11 +238,14 @@ class Site:
             if process.poll() is None:
                 process.terminate()
                 try:
-                    process.wait(30)
+                    process.wait(patient(30))
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait(10)
+        said = {file.name: file.read_text(errors="replace") for file in self.dir.glob("*.log")}
         if os.environ.get("PTL_KEEP"):
             print(f"kept {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+        for name, text in said.items():
+            no_report(text, name)
