@@ -59,6 +59,9 @@ class Site:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ptl-e2e-"))
         self.dir.chmod(0o755)
         self.settings = {"lease": f"{4 * PATIENCE:.0f}s", "claim-lease": f"{4 * PATIENCE:.0f}s", **settings}
+        self.wrap: list[str] = []  # a command that the daemon is started by
+        self.env: dict[str, str] = {}  # for the daemon, beside what is there
+        self.socket: pathlib.Path | None = None  # of a PostgreSQL that is not the daemon's private one
         self.daemons: list[subprocess.Popen] = []
         self.agents: dict[str, subprocess.Popen] = {}
         self.url = ""
@@ -71,11 +74,11 @@ class Site:
         ready.unlink(missing_ok=True)
         settings = {"state-dir": str(self.dir / "state"), "listen-address": "127.0.0.1:0", "ready-file": str(ready), "git-local-roots": str(self.dir / "repos"),
                     "allow-private-addresses": "true", **self.settings, **more}
-        argv = [DAEMON]
+        argv = [*self.wrap, DAEMON]
         for key, value in settings.items():
             argv += [f"--{key}", value]
         log = open(self.dir / f"{name}.log", "ab")
-        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PORTOLAN_LOG": os.environ.get("PORTOLAN_LOG", "info")}, start_new_session=True)
+        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PORTOLAN_LOG": os.environ.get("PORTOLAN_LOG", "info"), **self.env}, start_new_session=True)
         self.daemons.append(process)
         wait_for("the daemon to serve", lambda: process.poll() is not None or (ready.exists() and ready.read_text().strip()), 90)
         assert process.poll() is None, self.log(name)
@@ -113,7 +116,7 @@ class Site:
         """For assertions on facts and for planting faults in the database; the daemon never sees this."""
         import glob
         psql = sorted(glob.glob("/usr/lib/postgresql/*/bin/psql"))[-1]
-        socket = next(p.parent for p in (self.dir / "state" / "postgres").rglob(".s.PGSQL.*") if p.suffix != ".lock")
+        socket = self.socket or next(p.parent for p in (self.dir / "state" / "postgres").rglob(".s.PGSQL.*") if p.suffix != ".lock")
         done = subprocess.run([psql, "-h", str(socket), "-U", "portolan", "-d", "portolan", "-XAtc", statement], capture_output=True, text=True, cwd="/", timeout=30)
         assert done.returncode == 0, f"psql: {done.stderr}"
         return done.stdout.strip()
@@ -222,6 +225,16 @@ class Site:
             process.send_signal(how)
         process.wait(patient(timeout))
 
+    def stop_daemons(self) -> None:
+        for process in self.daemons:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(patient(30))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait(10)
+
     def close(self) -> None:
         for name in list(self.agents):
             process = self.agents.pop(name)
@@ -234,14 +247,7 @@ class Site:
             if process.poll() is None:
                 process.kill()
                 process.wait(10)
-        for process in self.daemons:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(patient(30))
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait(10)
+        self.stop_daemons()
         said = {file.name: file.read_text(errors="replace") for file in self.dir.glob("*.log")}
         if os.environ.get("PTL_KEEP"):
             print(f"kept {self.dir}")
