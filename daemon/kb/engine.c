@@ -349,7 +349,7 @@ int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len, struc
     int wrong = -1;
     if (patterns_of(kb, &p) < 0)
         return ptl_error_set(err, -ENOMEM, "the patterns cannot be compiled: out of memory");
-    return refused(kb, kb_parts_data(&p, ret, ret_len, &wrong, err), wrong, err);
+    return refused(kb, kb_parts_data(&kb->parts, &p, ret, ret_len, &wrong, err), wrong, err);
 }
 
 static int make(json_t *doc, const void *model, size_t model_len, const struct ptl_kb *like, const void *scan,

@@ -30,7 +30,7 @@ PTL_NODISCARD int ptl_kb_new_take(json_t *doc, const void *model, size_t model_l
  * person edits or tries is there in a fraction of a second. */
 PTL_NODISCARD int ptl_kb_new_like(json_t *doc, const void *model, size_t model_len, const struct ptl_kb *like,
                                   struct ptl_kb **ret, struct ptl_error *err);
-/* Its scan as bytes to keep, good on every processor of this architecture. Compiles anew. Caller frees. */
+/* Its scan as bytes to keep, good on every processor of this architecture. Caller frees. */
 PTL_NODISCARD int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len,
                                    struct ptl_error *err);
 const json_t *ptl_kb_doc(const struct ptl_kb *kb); /* what it was made of; borrowed, never changed */

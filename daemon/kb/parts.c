@@ -54,8 +54,8 @@ static int out_of_memory(struct ptl_error *err)
     return ptl_error_set(err, -ENOMEM, "the patterns cannot be compiled: out of memory");
 }
 
-static int compile(const struct kb_patterns *p, bool anywhere, hs_database_t **ret, int *ret_wrong,
-                   struct ptl_error *err)
+/* For every processor of this architecture, so that it can be kept: what kb.bin holds is no other. */
+static int compile(const struct kb_patterns *p, hs_database_t **ret, int *ret_wrong, struct ptl_error *err)
 {
     static const hs_platform_info_t any = {.tune = HS_TUNE_FAMILY_GENERIC, .cpu_features = 0};
     hs_compile_error_t *wrong = NULL;
@@ -65,8 +65,8 @@ static int compile(const struct kb_patterns *p, bool anywhere, hs_database_t **r
         return out_of_memory(err);
     for (size_t i = 0; i < p->n; i++)
         ids[i] = (unsigned)i;
-    if (hs_compile_multi((const char *const *)p->text, p->flags, ids, (unsigned)p->n, HS_MODE_BLOCK,
-                         anywhere ? &any : NULL, ret, &wrong) == HS_SUCCESS)
+    if (hs_compile_multi((const char *const *)p->text, p->flags, ids, (unsigned)p->n, HS_MODE_BLOCK, &any,
+                         ret, &wrong) == HS_SUCCESS)
         return 0;
     *ret_wrong = wrong ? wrong->expression : -1;
     int r = wrong ? ptl_error_set(err, -EINVAL, "%s", wrong->message) : out_of_memory(err);
@@ -85,7 +85,7 @@ static int part_new(struct kb_patterns *p, hs_database_t *db, struct kb_part **r
     }
     atomic_init(&part->refs, 1);
     part->db = db;
-    int r = db ? 0 : compile(p, false, &part->db, ret_wrong, err);
+    int r = db ? 0 : compile(p, &part->db, ret_wrong, err);
     if (r == 0 && hs_alloc_scratch(part->db, &part->scratch) != HS_SUCCESS)
         r = out_of_memory(err);
     if (r < 0)
@@ -114,21 +114,31 @@ static size_t aligned(size_t n)
     return (n + BLOCK - 1) / BLOCK * BLOCK;
 }
 
-int kb_parts_data(const struct kb_patterns *p, void **ret, size_t *ret_len, int *ret_wrong,
-                  struct ptl_error *err)
+/* The same in the same order: its ids are the others'. */
+static bool is_same(const struct kb_patterns *a, const struct kb_patterns *b)
+{
+    bool same = a->n == b->n;
+    for (size_t i = 0; same && i < a->n; i++)
+        same = a->flags[i] == b->flags[i] && strcmp(a->text[i], b->text[i]) == 0;
+    return same;
+}
+
+int kb_parts_data(const struct kb_parts *parts, const struct kb_patterns *p, void **ret, size_t *ret_len,
+                  int *ret_wrong, struct ptl_error *err)
 {
     static const char zeros[BLOCK];
     PTL_BUF b = PTL_BUF_INIT;
     PTL_BUF list = PTL_BUF_INIT;
-    hs_database_t *db = NULL;
+    hs_database_t *own = NULL;
     char *bytes = NULL, digest[PTL_SHA256_HEX], head[BLOCK] = {0};
     size_t len = 0;
-    int r = compile(p, true, &db, ret_wrong, err);
+    bool have = parts && !parts->part[1] && is_same(&parts->part[0]->patterns, p);
+    int r = have ? 0 : compile(p, &own, ret_wrong, err);
     if (r < 0)
         return r;
-    if (hs_serialize_database(db, &bytes, &len) != HS_SUCCESS)
+    if (hs_serialize_database(have ? parts->part[0]->db : own, &bytes, &len) != HS_SUCCESS)
         r = out_of_memory(err);
-    hs_free_database(db);
+    hs_free_database(own);
     for (size_t i = 0; r == 0 && i < p->n; i++) {
         ptl_buf_add(&list, &p->flags[i], sizeof(p->flags[i]));
         ptl_buf_add(&list, p->text[i], strlen(p->text[i]) + 1);

@@ -31,10 +31,10 @@ struct kb_parts {
 PTL_NODISCARD int kb_parts_new(struct kb_patterns *p, const struct kb_parts *like, const void *bytes,
                                size_t len, struct kb_parts *ret, int *ret_wrong, struct ptl_error *err);
 void kb_parts_done(struct kb_parts *parts);
-/* Compiles `p` for every processor of this architecture, as bytes to keep; to be read again where they begin
- * at a multiple of 64. Caller frees. */
-PTL_NODISCARD int kb_parts_data(const struct kb_patterns *p, void **ret, size_t *ret_len, int *ret_wrong,
-                                struct ptl_error *err);
+/* `p` as bytes to keep, good on every processor of this architecture; to be read again where they begin at a
+ * multiple of 64. Compiled anew unless `parts` (may be NULL) are just these in one part. Caller frees. */
+PTL_NODISCARD int kb_parts_data(const struct kb_parts *parts, const struct kb_patterns *p, void **ret,
+                                size_t *ret_len, int *ret_wrong, struct ptl_error *err);
 /* Calls `fn` as hs_scan() does, part by part, with ids of the patterns asked for. 0; -ENOMEM; or what `fn`
  * ended it with, or -EIO. */
 typedef int kb_parts_fn(void *ctx, uint32_t id, unsigned long long to);

@@ -130,7 +130,21 @@ static void bytes_give_what_they_were_made_of(void **state PTL_UNUSED)
     PTL_FREE void *bytes = NULL;
     size_t len = 0;
     int wrong;
-    assert_int_equal(kb_parts_data(&p, &bytes, &len, &wrong, &err), 0);
+    assert_int_equal(kb_parts_data(NULL, &p, &bytes, &len, &wrong, &err), 0);
+    /* Out of a part that is just these, and of others that have to be compiled together. */
+    static const int fewer[] = {1, 2, 3, 3, 4, 5, 6, 7, -1}, turned[] = {2, 1, 3, 3, 4, 5, 6, 7, 8, -1};
+    struct kb_parts from[] = {made(base, NULL, NULL, 0), made(fewer, NULL, NULL, 0),
+                              made(turned, NULL, NULL, 0)};
+    for (size_t i = 0; i < PTL_ARRAY_LEN(from); i++) {
+        PTL_FREE void *again = NULL;
+        size_t again_len = 0;
+        assert_int_equal(kb_parts_data(&from[i], &p, &again, &again_len, &wrong, &err), 0);
+        struct kb_parts back = made(base, NULL, again, again_len);
+        assert_int_equal(kb_parts_own(&back), 0);
+        check(&back, base);
+        kb_parts_done(&back);
+        kb_parts_done(&from[i]);
+    }
     kb_patterns_done(&p);
     struct kb_parts parts = made(with, NULL, bytes, len);
     assert_int_equal(kb_parts_own(&parts), 1); /* one alone was compiled: the rest came from the bytes */
