@@ -1,5 +1,35 @@
 # Tests are registered by the directory that owns what they test; their sources live in tests/.
 
+# The one knob for builds and machines slower than a developer's: deadlines of tests (ctest's, and those of the waits in
+# tests/support, which read $PTL_PATIENCE) are multiplied by it. The presets with sanitizers set it.
+set(PTL_PATIENCE 1 CACHE STRING "factor for the deadlines of tests: more for slow builds and machines")
+
+# ptl_test(NAME e2e.x COMMAND program argument… LABELS l… TIMEOUT seconds [PROCESSORS n] [SKIP 77] [ENVIRONMENT A=b…])
+# In a build with sanitizers a test also fails when any program that it started left a report, whatever the test made of
+# that program's end (tests/support/sanitized.sh).
+function(ptl_test)
+    cmake_parse_arguments(A "" "NAME;TIMEOUT;PROCESSORS;SKIP" "COMMAND;LABELS;ENVIRONMENT" ${ARGN})
+    if(NOT A_NAME OR NOT A_COMMAND OR NOT A_TIMEOUT OR NOT A_LABELS OR A_UNPARSED_ARGUMENTS)
+        message(FATAL_ERROR "ptl_test wants NAME, COMMAND, LABELS, TIMEOUT, and knows PROCESSORS, SKIP, ENVIRONMENT: ${ARGN}")
+    endif()
+    if(PTL_SANITIZE)
+        list(POP_FRONT A_COMMAND program)
+        if(TARGET ${program})
+            set(program $<TARGET_FILE:${program}>)
+        endif()
+        set(A_COMMAND sh ${PROJECT_SOURCE_DIR}/tests/support/sanitized.sh ${CMAKE_BINARY_DIR}/sanitizer/${A_NAME} ${program} ${A_COMMAND})
+    endif()
+    add_test(NAME ${A_NAME} COMMAND ${A_COMMAND})
+    math(EXPR timeout "${A_TIMEOUT} * ${PTL_PATIENCE}")
+    set_tests_properties(${A_NAME} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${timeout} ENVIRONMENT "${A_ENVIRONMENT};PTL_PATIENCE=${PTL_PATIENCE}")
+    if(A_PROCESSORS)
+        set_tests_properties(${A_NAME} PROPERTIES PROCESSORS ${A_PROCESSORS})
+    endif()
+    if(A_SKIP)
+        set_tests_properties(${A_NAME} PROPERTIES SKIP_RETURN_CODE ${A_SKIP})
+    endif()
+endfunction()
+
 # ptl_unit_test(test_buf portolan [LABELS db]): tests/unit/test_buf.c as a cmocka program under ctest.
 function(ptl_unit_test name)
     if(NOT PTL_TESTS)
@@ -13,14 +43,13 @@ function(ptl_unit_test name)
     add_executable(${name} ${PROJECT_SOURCE_DIR}/tests/unit/${name}.c)
     target_link_libraries(${name} PRIVATE ${A_UNPARSED_ARGUMENTS} PkgConfig::CMOCKA ptl_flags m)
     target_compile_definitions(${name} PRIVATE PTL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" PTL_BINARY_DIR="${CMAKE_BINARY_DIR}")
-    add_test(NAME unit.${name} COMMAND ${name})
     if(NOT A_TIMEOUT)
         set(A_TIMEOUT 60)
     endif()
     if(NOT A_LABELS)
         set(A_LABELS quick)
     endif()
-    set_tests_properties(unit.${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT})
+    ptl_test(NAME unit.${name} COMMAND ${name} LABELS ${A_LABELS} TIMEOUT ${A_TIMEOUT})
 endfunction()
 
 # ptl_fuzz_target(fuzz_spec portolan): tests/fuzz/fuzz_spec.c with its corpus tests/fuzz/corpora/fuzz_spec/.
@@ -40,9 +69,8 @@ function(ptl_fuzz_target name)
         add_executable(${name} ${PROJECT_SOURCE_DIR}/tests/fuzz/${name}.c ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
         target_link_libraries(${name} PRIVATE ${ARGN} ptl_flags)
     endif()
-    add_test(NAME fuzz.${name} COMMAND ${name} ${PROJECT_SOURCE_DIR}/tests/fuzz/corpora/${name})
+    ptl_test(NAME fuzz.${name} COMMAND ${name} ${PROJECT_SOURCE_DIR}/tests/fuzz/corpora/${name} LABELS quick fuzz TIMEOUT 60)
     if(PTL_FUZZ)
         set_tests_properties(fuzz.${name} PROPERTIES DISABLED TRUE)
     endif()
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS "quick;fuzz" TIMEOUT 60)
 endfunction()

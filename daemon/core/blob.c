@@ -27,5 +27,8 @@ int ptl_blob_adopt(const struct ptl_core *core, const char *sha256, const char *
     }
     if (rename(file, to) < 0)
         return ptl_error_set(err, -errno, "blob %.12s: cannot be put in place: %s", sha256, strerror(errno));
+    /* Before the database says that it is there: a power cut must not take the name away. */
+    if ((r = ptl_fs_sync_parent(to)) < 0 || (r = ptl_fs_sync_parent(dir)) < 0)
+        return ptl_error_set(err, r, "blob %.12s: its directory cannot be written: %s", sha256, strerror(-r));
     return 0;
 }

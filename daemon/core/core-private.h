@@ -33,6 +33,10 @@ struct ptl_core {
     bool prepare_asked, risk_busy, risk_again, resolvers_busy;
     struct ptl_core_relabel *relabel;
     unsigned ticks; /* of the sweep */
+    /* The database's clock as last seen and when that was by one's own, which nobody sets; 0: not watched. */
+    int64_t clock_db_ms, clock_mono_ms;
+    int64_t jump_ms, jump_at_ms; /* by how much it was set forward so far, and when last, by itself */
+    bool watching;
 };
 
 /* trigger.c */ void ptl_core_poll_tick(void *core);

@@ -46,6 +46,7 @@ struct load {
     struct ptl_core_knowledge *k;
     json_t *doc;
     struct ptl_buf model;
+    struct ptl_core_kb *like; /* in force when this began; NULL: none yet. The loop's */
     struct ptl_kb *kb;
     json_t *problems;
     char read[PTL_SHA256_HEX], known[PTL_SHA256_HEX]; /* of what was read; of what is in force */
@@ -88,6 +89,7 @@ static void load_free(struct load *l)
     json_decref(l->problems);
     ptl_buf_done(&l->model);
     ptl_kb_free(l->kb);
+    ptl_core_kb_unref(l->like);
     free(l);
 }
 
@@ -104,9 +106,8 @@ static void run_read(struct ptl_work *w)
     read_files((struct load *)w);
 }
 
-/* The scan compiled at build time (kb.bin, as `portolan diagnose` takes it): where nobody added or retired an
- * indicator it is this knowledge's too, and seconds of a processor are saved. Whether it fits, kb itself
- * sees. */
+/* The scan compiled at build time (kb.bin, as `portolan diagnose` takes it): seconds of a processor are saved
+ * for all that nobody added or changed. How much of it fits, kb itself sees. */
 static void shipped_scan(struct ptl_buf *file, struct ptl_kb_compiled *ret)
 {
     static const char *const places[] = {"kb/kb.bin", "../share/portolan/kb.bin"};
@@ -128,12 +129,16 @@ static void shipped_scan(struct ptl_buf *file, struct ptl_kb_compiled *ret)
 static void run_compile(struct ptl_work *w)
 {
     struct load *l = (struct load *)w;
+    struct ptl_kb_compiled c = {0};
+    PTL_BUF file = PTL_BUF_INIT;
     const struct ptl_kb_file *m = ptl_kb_file_find(&ptl_kb_files_builtin, "model/text.bin");
     const void *model = l->model.len ? ptl_buf_str(&l->model) : m ? m->text : NULL;
     size_t len = l->model.len ? l->model.len : m ? m->len : 0;
+    const char *from = l->model.len ? "this database's own text model (portolan kb model show)"
+                                    : "model/text.bin as built in";
     if (l->builtin) {
         read_files(l);
-    } else { /* compiling takes a second of a processor: not for what is in force already */
+    } else { /* not for what is in force already */
         PTL_FREE char *text = json_dumps(l->doc, JSON_COMPACT | JSON_SORT_KEYS);
         struct ptl_sha256 *h = ptl_sha256_new();
         ptl_sha256_update(h, text ? text : "", text ? strlen(text) : 0);
@@ -142,14 +147,14 @@ static void run_compile(struct ptl_work *w)
         ptl_sha256_free(h);
         l->same = text && strcmp(l->read, l->known) == 0;
     }
-    if (w->result == 0 && !l->same) {
-        PTL_BUF file = PTL_BUF_INIT;
-        struct ptl_kb_compiled c = {0};
+    if (w->result < 0 || l->same)
+        return;
+    if (l->like) {
+        w->result =
+            ptl_kb_new_like(PTL_TAKE(l->doc), model, len, from, ptl_core_kb_of(l->like), &l->kb, &l->err);
+    } else {
         shipped_scan(&file, &c);
-        w->result = ptl_kb_new_take(json_deep_copy(l->doc), model, len,
-                                    l->model.len ? "this database's own text model (portolan kb model show)"
-                                                 : "model/text.bin as built in",
-                                    c.scan, c.scan_len, &l->kb, &l->err);
+        w->result = ptl_kb_new_take(PTL_TAKE(l->doc), model, len, from, c.scan, c.scan_len, &l->kb, &l->err);
     }
 }
 
@@ -262,6 +267,7 @@ static void on_read(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     size_t len;
     const void *model = ptl_row_bytes(rows, 0, "model", &len);
     l->doc = ptl_row_json(rows, 0, "doc");
+    l->like = ptl_core_kb_ref(k->core);
     memcpy(l->known, k->read, sizeof(l->known));
     if (model)
         (void)!ptl_buf_add(&l->model, model, len);

@@ -73,6 +73,80 @@ static void query_i64(struct ptl_core *core, enum ptl_sql sql, int64_t v, ptl_ro
     (void)!ptl_store_query(core->store, sql, &a, fn, core);
 }
 
+/* ---- leases ----
+ * A lease ends by the database's clock, so that all daemons agree. Before anyone loses it, that clock is
+ * compared with one's own: where it was set, or nobody watched it for a while (this daemon was away, the
+ * database was), agents could not speak or were not heard, and all get their lease anew. */
+
+struct watch {
+    struct ptl_core *core;
+    int64_t mono_ms, expected_ms; /* when it was asked; 0: not known */
+};
+
+/* An agent speaks three times in a lease: by half of one none is lost. */
+static int64_t slack(const struct ptl_core *core)
+{
+    return core->o.lease_ms / 2;
+}
+
+static void on_watched(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    PTL_FREE struct watch *w = ctx;
+    struct ptl_core *core = w->core;
+    core->watching = false;
+    if (err) {
+        if (err->code != -ECANCELED)
+            ptl_log_warning("sweep: %s", err->text);
+        return;
+    }
+    int64_t at = ptl_row_i64(rows, 0, "at_ms"), renewed = ptl_row_i64(rows, 0, "renewed");
+    bool set = w->expected_ms && llabs(at - w->expected_ms) > slack(core);
+    if (set)
+        ptl_log_warning("sweep: the database's clock went %+.1f s by itself: the leases of %lld stages begin "
+                        "anew",
+                        (double)(at - w->expected_ms) / 1000, (long long)renewed);
+    else if (renewed)
+        ptl_log_info("sweep: nobody watched for a while: the leases of %lld stages begin anew",
+                     (long long)renewed);
+    if (set && at > w->expected_ms) {
+        core->jump_ms += at - w->expected_ms;
+        core->jump_at_ms = at;
+    }
+    core->clock_db_ms = at;
+    core->clock_mono_ms = w->mono_ms;
+    query_i64(core, PTL_SQL_sweep_lost, core->o.losses_max, on_lost);
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, core->jump_ms);
+    ptl_args_i64(&a, core->jump_at_ms);
+    (void)!ptl_store_query(core->store, PTL_SQL_sweep_clocks, &a, on_swept, core);
+}
+
+static void watch(struct ptl_core *core)
+{
+    struct ptl_args a;
+    int64_t now = ptl_mono_ms(), gone = now - core->clock_mono_ms;
+    if (core->watching)
+        return;
+    struct watch *w = ptl_xcalloc(1, sizeof(*w));
+    *w = (struct watch){.core = core, .mono_ms = now};
+    ptl_args_init(&a);
+    if (core->clock_mono_ms && gone <= slack(core)) {
+        w->expected_ms = core->clock_db_ms + gone;
+        ptl_args_i64(&a, w->expected_ms);
+    } else {
+        ptl_args_null(&a);
+    }
+    ptl_args_i64(&a, slack(core));
+    ptl_args_i64(&a, core->o.lease_ms);
+    ptl_args_i64(&a, core->o.claim_lease_ms);
+    core->watching = true;
+    if (ptl_store_query(core->store, PTL_SQL_sweep_watch, &a, on_watched, w) != 0) {
+        core->watching = false;
+        free(w);
+    }
+}
+
 /* ---- what has grown old ---- */
 
 enum { TIDY_EVERY_TICKS = 600, EVENTS_AT_ONCE = 20000, FILES_MAX = 100000, STALE_FILE_S = 86400 };
@@ -138,8 +212,7 @@ void ptl_core_sweep_tick(void *ctx)
         return;
     if (core->ticks++ % TIDY_EVERY_TICKS == 0)
         tidy(core);
-    query_i64(core, PTL_SQL_sweep_lost, core->o.losses_max, on_lost);
-    (void)!ptl_store_query(core->store, PTL_SQL_sweep_clocks, NULL, on_swept, core);
+    watch(core);
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_stuck, NULL, on_stuck, core);
     query_i64(core, PTL_SQL_sweep_prepare, 3, on_given_up);
     sweep_gates(core);

@@ -146,9 +146,10 @@ static int prepare_other(struct trial *t)
         return 0;
     const void *model = ptl_core_kb_model(t->now, &len);
     int64_t began = ptl_mono_ms();
-    int r = ptl_kb_new_take(doc_with(ptl_core_kb_of(t->now), t->id, t->other_is_after ? t->candidate : NULL),
-                            model, len, "the text model in force", NULL, 0, &t->other, &t->err);
-    t->deadline_ms += ptl_mono_ms() - began; /* not the logs' time; once a call, about a second */
+    const struct ptl_kb *now = ptl_core_kb_of(t->now);
+    int r = ptl_kb_new_like(doc_with(now, t->id, t->other_is_after ? t->candidate : NULL), model, len,
+                            "the text model in force", now, &t->other, &t->err);
+    t->deadline_ms += ptl_mono_ms() - began; /* not the logs' time; once a call */
     return r;
 }
 

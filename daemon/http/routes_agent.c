@@ -358,10 +358,13 @@ static void put(struct ptl_work *w)
     if (j->have < j->total)
         return;
     char hex[PTL_SHA256_HEX];
-    if (fsync(fd) < 0 || ptl_sha256_file(part, hex, NULL, &j->err) < 0) {
-        w->result = -EIO;
+    if (fsync(fd) < 0) {
+        w->result =
+            ptl_error_set(&j->err, -errno, "blob %.12s: cannot be written: %s", j->sha, strerror(errno));
         return;
     }
+    if ((w->result = ptl_sha256_file(part, hex, NULL, &j->err)) < 0)
+        return;
     if (!ptl_str_eq(hex, j->sha)) {
         unlink(part);
         w->result = ptl_error_set(

@@ -417,6 +417,7 @@ void ptl_answer_result(struct ptl_request *q, int status, int result, const json
         {-ECONNRESET, 503},
         {-ECANCELED,  503},
         {-ENOSPC,     503},
+        {-EDQUOT,     503},
         {-EFBIG,      413}
     };
     if (result == 0) {

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define MAGIC "portolan-kb 3 "
+#define MAGIC "portolan-kb 4 "
 enum { ALIGN = 64, HEAD_MAX = 256, DIGEST_AT = sizeof(MAGIC) - 1, DIGEST_LEN = PTL_SHA256_HEX - 1 };
 
 static size_t aligned(size_t n)

@@ -1,7 +1,7 @@
 /* compiled.h - a knowledge base as one file: what `portolan kb compile` writes and `portolan diagnose` reads
  * in a few milliseconds. Bytes in, bytes out; any thread.
  *
- * "portolan-kb 3 DIGEST KEY DOC MODEL SCAN\n", then so many bytes of the document (JSON), the text model (or
+ * "portolan-kb 4 DIGEST KEY DOC MODEL SCAN\n", then so many bytes of the document (JSON), the text model (or
  * none) and the compiled scan, each beginning at a multiple of 64. KEY says what it was made from:
  * ptl_kb_files_key(). DIGEST is the SHA-256 of everything behind it: a file that a disk or a copy damaged is
  * told, not believed; against malice it is as good as the place the file came from. */

@@ -262,24 +262,6 @@ static const char *pattern_text(const struct ptl_kb *kb, int p)
     return ptl_json_str(json_array_get(list, (size_t)(k < in->n_also ? k : k - in->n_also)), "pattern", "");
 }
 
-/* Digits of a digest; a multiple of what Vectorscan wants its bytes aligned to. */
-enum { SCAN_HEAD = 64 };
-/* What the scan is made of. Ids of the scan: the marks first, then the patterns. */
-struct patterns {
-    size_t n;
-    char **text;
-    unsigned *flags, *ids;
-};
-
-static void patterns_done(struct patterns *p)
-{
-    for (size_t i = 0; p->text && i < p->n; i++)
-        free(p->text[i]);
-    free(p->text);
-    free(p->flags);
-    free(p->ids);
-}
-
 /* Bytes of the escape, class, dot or character at p; 0: a group, an anchor, a quantifier, the end. */
 static size_t atom_at(const char *p)
 {
@@ -402,110 +384,64 @@ static char *loosened(const char *whole)
     return ptl_buf_take(&b, NULL);
 }
 
-static int patterns_of(const struct ptl_kb *kb, struct patterns *p)
+/* What the scan is made of. Ids of the scan: the marks first, then the patterns. */
+static int patterns_of(const struct ptl_kb *kb, struct kb_patterns *p)
 {
-    size_t n_marks = PTL_ARRAY_LEN(marks);
-    p->n = n_marks + (size_t)kb->n_pat;
-    p->text = calloc(p->n, sizeof(*p->text));
-    p->flags = calloc(p->n, sizeof(*p->flags));
-    p->ids = calloc(p->n, sizeof(*p->ids));
-    if (!p->text || !p->flags || !p->ids)
+    size_t n_marks = PTL_ARRAY_LEN(marks), n = n_marks + (size_t)kb->n_pat;
+    p->text = calloc(n, sizeof(*p->text));
+    p->flags = calloc(n, sizeof(*p->flags));
+    if (!p->text || !p->flags)
         return -ENOMEM;
-    for (size_t i = 0; i < p->n; i++) {
+    for (; p->n < n; p->n++) {
+        size_t i = p->n;
         bool caseless =
             i < n_marks
                 ? marks[i].caseless
                 : json_array_size(json_object_get(kb->ind[kb->pat[i - n_marks].indicator].json, "flags")) > 0;
         p->text[i] =
             i < n_marks ? ptl_xstrdup(marks[i].pattern) : loosened(pattern_text(kb, (int)(i - n_marks)));
+        if (!p->text[i])
+            return -ENOMEM;
         p->flags[i] = HS_FLAG_MULTILINE | (caseless ? HS_FLAG_CASELESS : 0);
-        p->ids[i] = (unsigned)i;
     }
     return 0;
 }
 
-static void patterns_hash(const struct patterns *p, char ret[PTL_SHA256_HEX])
+/* Names whose pattern it is that Vectorscan refused. */
+static int refused(const struct ptl_kb *kb, int r, int wrong, struct ptl_error *err)
 {
-    struct ptl_sha256 *sha = ptl_sha256_new();
-    ptl_sha256_update(sha, hs_version(), strlen(hs_version()));
-    for (size_t i = 0; i < p->n; i++) {
-        ptl_sha256_update(sha, p->text[i], strlen(p->text[i]) + 1);
-        ptl_sha256_update(sha, &p->flags[i], sizeof(p->flags[i]));
-    }
-    ptl_sha256_hex(sha, ret);
-    ptl_sha256_free(sha);
+    wrong -= (int)PTL_ARRAY_LEN(marks);
+    return r == -EINVAL && wrong >= 0
+               ? ptl_error_prefix(err, r, "indicator %s: its pattern is refused by Vectorscan",
+                                  kb->ind[kb->pat[wrong].indicator].id)
+               : r;
 }
 
-/* `anywhere`: for every processor of this architecture, not for this one only. */
-static int compile_patterns(const struct ptl_kb *kb, const struct patterns *p, bool anywhere,
-                            hs_database_t **ret, struct ptl_error *err)
+static int compile(struct ptl_kb *kb, const struct ptl_kb *like, const void *scan, size_t scan_len,
+                   struct ptl_error *err)
 {
-    static const hs_platform_info_t any = {.tune = HS_TUNE_FAMILY_GENERIC, .cpu_features = 0};
-    size_t n_marks = PTL_ARRAY_LEN(marks);
-    hs_compile_error_t *wrong = NULL;
-    if (hs_compile_multi((const char *const *)p->text, p->flags, p->ids, (unsigned)p->n, HS_MODE_BLOCK,
-                         anywhere ? &any : NULL, ret, &wrong) == HS_SUCCESS)
-        return 0;
-    int r;
-    if (wrong && wrong->expression >= (int)n_marks)
-        r = ptl_error_set(err, -EINVAL, "indicator %s: its pattern is refused by Vectorscan: %s",
-                          kb->ind[kb->pat[wrong->expression - (int)n_marks].indicator].id, wrong->message);
-    else
-        r = ptl_error_set(err, wrong ? -EINVAL : -ENOMEM, "the patterns cannot be compiled: %s",
-                          wrong ? wrong->message : "out of memory");
-    hs_free_compile_error(wrong);
-    return r;
-}
-
-/* A compiled scan begins with the digest of what it was made of: one made of something else, for another
- * processor or by another Vectorscan is left alone, and the patterns are compiled. */
-static int compile(struct ptl_kb *kb, const void *scan, size_t scan_len, struct ptl_error *err)
-{
-    PTL_CLEANUP(patterns_done) struct patterns p = {0};
-    char hash[PTL_SHA256_HEX];
-    int r = patterns_of(kb, &p);
-    if (r == 0 && scan && scan_len > SCAN_HEAD) {
-        patterns_hash(&p, hash);
-        if (memcmp(scan, hash, SCAN_HEAD) != 0 ||
-            hs_deserialize_database((const char *)scan + SCAN_HEAD, scan_len - SCAN_HEAD, &kb->db) !=
-                HS_SUCCESS)
-            kb->db = NULL;
+    struct kb_patterns p = {0};
+    int wrong = -1, r = patterns_of(kb, &p);
+    if (r < 0) {
+        kb_patterns_done(&p);
+        return ptl_error_set(err, r, "the patterns cannot be compiled: out of memory");
     }
-    if (r == 0 && !kb->db)
-        r = compile_patterns(kb, &p, false, &kb->db, err);
-    if (r == 0 && hs_alloc_scratch(kb->db, &kb->scratch) != HS_SUCCESS)
-        r = ptl_error_set(err, -ENOMEM, "the patterns cannot be compiled: out of memory");
-    return r;
+    return refused(kb, kb_parts_new(&p, like ? &like->parts : NULL, scan, scan_len, &kb->parts, &wrong, err),
+                   wrong, err);
 }
 
 int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len, struct ptl_error *err)
 {
-    PTL_CLEANUP(patterns_done) struct patterns p = {0};
-    hs_database_t *db = NULL;
-    char *bytes = NULL, hash[PTL_SHA256_HEX];
-    size_t len = 0;
-    int r = patterns_of(kb, &p);
-    if (r == 0)
-        r = compile_patterns(kb, &p, true, &db, err);
-    if (r == 0 && hs_serialize_database(db, &bytes, &len) != HS_SUCCESS)
-        r = -ENOMEM;
-    char *all = r == 0 ? malloc(SCAN_HEAD + len) : NULL;
-    if (r == 0 && !all)
-        r = -ENOMEM;
-    if (r == 0) {
-        patterns_hash(&p, hash);
-        memcpy(all, hash, SCAN_HEAD);
-        memcpy(all + SCAN_HEAD, bytes, len);
-        *ret = all;
-        *ret_len = SCAN_HEAD + len;
-    }
-    free(bytes);
-    hs_free_database(db);
-    return r == -ENOMEM ? ptl_error_set(err, r, "the patterns cannot be compiled: out of memory") : r;
+    PTL_CLEANUP(kb_patterns_done) struct kb_patterns p = {0};
+    int wrong = -1;
+    if (patterns_of(kb, &p) < 0)
+        return ptl_error_set(err, -ENOMEM, "the patterns cannot be compiled: out of memory");
+    return refused(kb, kb_parts_data(&kb->parts, &p, ret, ret_len, &wrong, err), wrong, err);
 }
 
-static int make(json_t *doc, const void *model, size_t model_len, const char *model_from, const void *scan,
-                size_t scan_len, struct ptl_kb **ret, struct ptl_error *err)
+static int make(json_t *doc, const void *model, size_t model_len, const char *model_from,
+                const struct ptl_kb *like, const void *scan, size_t scan_len, struct ptl_kb **ret,
+                struct ptl_error *err)
 {
     PTL_CLEANUP(ptl_kb_freep) struct ptl_kb *kb = calloc(1, sizeof(*kb));
     if (!kb) {
@@ -520,7 +456,7 @@ static int make(json_t *doc, const void *model, size_t model_len, const char *mo
     int r = read_nodes(kb);
     if (r < 0)
         return ptl_error_set(err, r, "knowledge base: out of memory");
-    if ((r = read_indicators(kb, err)) < 0 || (r = compile(kb, scan, scan_len, err)) < 0)
+    if ((r = read_indicators(kb, err)) < 0 || (r = compile(kb, like, scan, scan_len, err)) < 0)
         return r;
     if (model && ((r = ptl_kb_model_new(model, model_len, model_from, &kb->model, err)) < 0 ||
                   (r = ptl_kb_model_bind(kb->model, kb->node_index, err)) < 0))
@@ -551,13 +487,19 @@ static int make(json_t *doc, const void *model, size_t model_len, const char *mo
 int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct ptl_kb **ret,
                struct ptl_error *err)
 {
-    return make(json_deep_copy(doc), model, model_len, NULL, NULL, 0, ret, err);
+    return make(json_deep_copy(doc), model, model_len, NULL, NULL, NULL, 0, ret, err);
 }
 
 int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const char *model_from,
                     const void *scan, size_t scan_len, struct ptl_kb **ret, struct ptl_error *err)
 {
-    return make(doc, model, model_len, model_from, scan, scan_len, ret, err);
+    return make(doc, model, model_len, model_from, NULL, scan, scan_len, ret, err);
+}
+
+int ptl_kb_new_like(json_t *doc, const void *model, size_t model_len, const char *model_from,
+                    const struct ptl_kb *like, struct ptl_kb **ret, struct ptl_error *err)
+{
+    return make(doc, model, model_len, model_from, like, NULL, 0, ret, err);
 }
 
 const json_t *ptl_kb_doc(const struct ptl_kb *kb)
@@ -580,8 +522,7 @@ struct ptl_kb *ptl_kb_free(struct ptl_kb *kb)
     free(kb->ind);
     free(kb->pat);
     free(kb->nodes);
-    hs_free_scratch(kb->scratch);
-    hs_free_database(kb->db);
+    kb_parts_done(&kb->parts);
     ptl_kb_model_free(kb->model);
     json_decref(kb->node_index);
     json_decref(kb->entries);
@@ -620,7 +561,6 @@ struct scanning {
     const struct ptl_kb *kb;
     struct scan *s;
     size_t at; /* line of the last report: the next is near */
-    int failed;
 };
 
 static int keep_hit(struct hits *h, uint32_t line)
@@ -638,8 +578,7 @@ static int keep_hit(struct hits *h, uint32_t line)
     return 0;
 }
 
-static int on_match(unsigned id, unsigned long long from PTL_UNUSED, unsigned long long to,
-                    unsigned flags PTL_UNUSED, void *ctx)
+static int on_match(void *ctx, uint32_t id, unsigned long long to)
 {
     struct scanning *c = ctx;
     struct ptl_kb_text *t = &c->s->text;
@@ -654,8 +593,7 @@ static int on_match(unsigned id, unsigned long long from PTL_UNUSED, unsigned lo
     const struct indicator *in = &c->kb->ind[c->kb->pat[p].indicator];
     if (in->role >= ROLE_GENERIC && in->first == p && in->n_also + in->n_unless == 0)
         t->lines[line].flags |= in->role == ROLE_GENERIC ? LINE_GENERIC : LINE_BENIGN;
-    c->failed = keep_hit(&c->s->hits[id - PTL_ARRAY_LEN(marks)], (uint32_t)line);
-    return c->failed;
+    return keep_hit(&c->s->hits[p], (uint32_t)line);
 }
 
 static bool confirm(const struct ptl_kb *kb, const struct scan *s, int pattern, uint32_t line,
@@ -712,15 +650,12 @@ static void flag_lines(const struct ptl_kb *kb, struct scan *s)
 int kb_scan(const struct ptl_kb *kb, struct scan *s, struct ptl_error *err)
 {
     struct scanning c = {.kb = kb, .s = s};
-    hs_scratch_t *scratch = NULL;
     if (s->text.n == 0)
         return 0;
-    if (hs_clone_scratch(kb->scratch, &scratch) != HS_SUCCESS)
-        return ptl_error_set(err, -ENOMEM, "diagnosis: out of memory");
-    hs_error_t e = hs_scan(kb->db, s->text.buf.data, (unsigned)s->text.buf.len, 0, scratch, on_match, &c);
-    hs_free_scratch(scratch);
-    if (e != HS_SUCCESS)
-        return ptl_error_set(err, c.failed ? c.failed : -EIO, "diagnosis: the scan ended with %d", (int)e);
+    int r = kb_parts_scan(&kb->parts, s->text.buf.data, s->text.buf.len, on_match, &c);
+    if (r < 0)
+        return ptl_error_set(
+            err, r, r == -ENOMEM ? "diagnosis: out of memory" : "diagnosis: the scan ended with %d", r);
     confirm_all(kb, s);
     flag_lines(kb, s);
     return 0;

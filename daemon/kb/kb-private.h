@@ -4,8 +4,8 @@
 #define PTL_KB_PRIVATE_H
 #include "kb.h"
 #include "model.h"
+#include "parts.h"
 #include "rex.h"
-#include <hs/hs.h>
 
 enum role { ROLE_CAUSE, ROLE_CONSEQUENCE, ROLE_CONTEXT, ROLE_GENERIC, ROLE_BENIGN };
 enum platform { ON_SERVER, ON_MOBILE, ON_BROWSER, ON_UNKNOWN };
@@ -79,8 +79,7 @@ struct ptl_kb {
     int n_nodes;
     json_t *node_index; /* id -> integer */
     json_t *entries;    /* id -> entry, borrowed values */
-    hs_database_t *db;
-    hs_scratch_t *scratch; /* the pattern for clones, never scanned with */
+    struct kb_parts parts;
     struct ptl_kb_model *model;
     char hash[65];
 };

@@ -17,18 +17,22 @@
 struct ptl_kb;
 /* `doc` as ptl_kb_data_read() gives it (the tables of the database give the same); indicators with "retired":
  * true are left out. `model`: the text model and the parameters (model.h), NULL: none. Everything is copied.
- * Takes about half a second for 400 indicators. -EINVAL names the indicator that Vectorscan refuses; -ENOMEM.
+ * Takes about a millisecond for each indicator. -EINVAL names the indicator that Vectorscan refuses; -ENOMEM.
  */
 PTL_NODISCARD int ptl_kb_new(const json_t *doc, const void *model, size_t model_len, struct ptl_kb **ret,
                              struct ptl_error *err);
-/* The same with `doc` taken (in any case) instead of copied, and the compiled scan of another one made of the
- * same indicators (ptl_kb_scan_data(); NULL: none), which makes it a matter of milliseconds. A scan that does
- * not fit these indicators or this machine is left alone. `model_from` names the model in the error that
- * refuses it; NULL: nothing does. */
+/* The same with `doc` taken (in any case) instead of copied, and the compiled scan of another one
+ * (ptl_kb_scan_data(); NULL: none): only patterns that are not in it are compiled, unless they are many. A
+ * scan that does not fit this machine is left alone. `model_from` names the model in the error that refuses
+ * it; NULL: nothing does. */
 PTL_NODISCARD int ptl_kb_new_take(json_t *doc, const void *model, size_t model_len, const char *model_from,
                                   const void *scan, size_t scan_len, struct ptl_kb **ret,
                                   struct ptl_error *err);
-/* Its scan as bytes to keep, good on every processor of this architecture. Compiles anew. Caller frees. */
+/* The same with the scan of `like` (NULL: none), which stays as it is and may go before this one does: what a
+ * person edits or tries is there in a fraction of a second. */
+PTL_NODISCARD int ptl_kb_new_like(json_t *doc, const void *model, size_t model_len, const char *model_from,
+                                  const struct ptl_kb *like, struct ptl_kb **ret, struct ptl_error *err);
+/* Its scan as bytes to keep, good on every processor of this architecture. Caller frees. */
 PTL_NODISCARD int ptl_kb_scan_data(const struct ptl_kb *kb, void **ret, size_t *ret_len,
                                    struct ptl_error *err);
 const json_t *ptl_kb_doc(const struct ptl_kb *kb); /* what it was made of; borrowed, never changed */

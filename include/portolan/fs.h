@@ -10,6 +10,9 @@ PTL_NODISCARD int ptl_fs_mkdirs(const char *path, mode_t mode, struct ptl_error 
 PTL_NODISCARD int ptl_fs_remove_tree(const char *path, struct ptl_error *err);
 /* Whole file into ret (appended). Files above max_bytes give -EFBIG. */
 PTL_NODISCARD int ptl_fs_read(const char *path, size_t max_bytes, struct ptl_buf *ret, struct ptl_error *err);
+/* fsync of the directory that holds `path`: a name made or moved there outlives a power cut. 0 or negative.
+ */
+PTL_NODISCARD int ptl_fs_sync_parent(const char *path);
 /* Temporary file beside it, fsync, rename, fsync of the directory: readers see the old or the new, never
  * half. */
 PTL_NODISCARD int ptl_fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode,

@@ -38,7 +38,7 @@ bool ptl_http_answer_header(const struct ptl_http_answer *a, const char *name, c
 void ptl_http_global_init(void); /* once, at program start, before threads */
 /* Blocking; any thread. 0 when an answer with any status came; negative: none came (-ETIMEDOUT,
  * -ECONNREFUSED, -E2BIG, -ECANCELED, -EIO …) and err says what was asked of whom (URL without userinfo and
- * query) and why it failed. */
+ * query) and why it failed; *ret then holds nothing but the status, if that had come. */
 PTL_NODISCARD int ptl_http_perform(const struct ptl_http_request *req, struct ptl_http_answer *ret,
                                    struct ptl_error *err);
 

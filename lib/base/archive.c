@@ -96,8 +96,9 @@ static int writer_fail(struct ptl_archive_writer *w, const char *entry, struct p
     int e = archive_errno(w->a);
     const char *why = archive_error_string(w->a);
     w->broken = true;
-    return ptl_error_set(err, e > 0 ? -e : -EIO, "archive %s: cannot write \"%s\": %s", w->path, entry,
-                         why ? why : "unknown reason");
+    /* libarchive says "Write error" and keeps to itself that the disk is full. */
+    return ptl_error_set(err, e > 0 ? -e : -EIO, "archive %s: cannot write \"%s\": %s%s%s", w->path, entry,
+                         why ? why : "unknown reason", e > 0 ? ": " : "", e > 0 ? strerror(e) : "");
 }
 
 int ptl_archive_writer_new(const char *path, struct ptl_archive_writer **ret, struct ptl_error *err)

@@ -120,7 +120,7 @@ int ptl_fs_write_all(int fd, const void *data, size_t len)
     return 0;
 }
 
-static int sync_parent(const char *path)
+int ptl_fs_sync_parent(const char *path)
 {
     PTL_FREE char *dir = ptl_xstrdup(path);
     char *slash = strrchr(dir, '/');
@@ -150,7 +150,7 @@ int ptl_fs_write_atomic(const char *path, const void *data, size_t len, mode_t m
         unlink(tmp);
         return ptl_error_set(err, r, "%s: cannot write %zu bytes: %s", path, len, strerror(-r));
     }
-    r = sync_parent(path);
+    r = ptl_fs_sync_parent(path);
     return r < 0 ? ptl_error_set(err, r, "%s: written, but its directory cannot be synced: %s", path,
                                  strerror(-r))
                  : 0;

@@ -209,8 +209,11 @@ int ptl_http_perform(const struct ptl_http_request *req, struct ptl_http_answer 
     int r = ptl_http_transfer_init(&t, req, err);
     if (r == 0)
         r = ptl_http_transfer_result(&t, curl_easy_perform(t.easy), err);
-    *ret = t.answer;
-    memset(&t.answer, 0, sizeof(t.answer));
+    *ret = (struct ptl_http_answer){.status = t.answer.status};
+    if (r == 0) {
+        *ret = t.answer;
+        memset(&t.answer, 0, sizeof(t.answer));
+    }
     ptl_http_transfer_done(&t);
     return r;
 }

@@ -18,6 +18,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from slow import patient
+
 TOKEN = "ptl_agent_0123456789abcdef"
 ENROL = "ptl_enrol_once"
 
@@ -27,6 +29,7 @@ class Drop(Exception):
 
 
 def wait_for(condition, what: str, seconds: float = 60.0):
+    seconds = patient(seconds)
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -121,7 +124,7 @@ class Daemon:
         self.inventories: list[dict] = []
         self.requests: list[tuple[str, str, dict]] = []
         self.enrolled = 0
-        self.lease_ms = 3000
+        self.lease_ms = int(patient(3000))
         # name -> function(daemon, handler, request) called before ("claim") or after ("claim:after") the state changed;
         # may raise Drop, or answer and return True
         self.faults: dict[str, object] = {}

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from agent_daemon import ENROL, Daemon, wait_for
+from slow import SANITIZED, no_report, patient
 
 BUILD = Path(os.environ.get("PTL_BUILD", Path(__file__).resolve().parents[2] / "build/dev"))
 AGENT = BUILD / "agents/portolan-agent"
@@ -76,12 +77,18 @@ class Agent:
 
     def stop(self, seconds: float = 60.0) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        return self.process.wait(patient(seconds))
 
     def gone(self, attempt: int, fence: int = 1):
         wait_for(lambda: not self.attempt_dir(attempt, fence).exists(), f"removal of {attempt}-{fence}\n{self.log()[-2000:]}")
 
     def close(self):
+        if self.process and self.process.poll() is None and SANITIZED:  # only one that ends by itself tells what it leaked
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
         if self.process and self.process.poll() is None:
             self.kill()
         for file in self.state.glob("attempts/*/pid"):
@@ -91,7 +98,9 @@ class Agent:
                     os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
+        said = self.errors.read_text(errors="replace") if self.errors.exists() else ""
         shutil.rmtree(self.dir, ignore_errors=True)
+        no_report(said, "portolan-agent")
 
 
 def alive(pid: int) -> bool:

@@ -17,6 +17,8 @@ import time
 import urllib.error
 import urllib.request
 
+from slow import PATIENCE, SANITIZED, no_report, patient
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PTL_BUILD", TOP / "build" / "dev"))
 # What `portolan drill` names, which runs drills with what is installed.
@@ -30,6 +32,7 @@ GIT_ENV = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "
 
 def wait_for(what: str, check, timeout: float = 60.0, step: float = 0.05):
     """Polls `check` until it gives something true; fails naming `what`."""
+    timeout = patient(timeout)
     deadline = time.monotonic() + timeout
     while True:
         got = check()
@@ -55,7 +58,10 @@ class Site:
     def __init__(self, **settings: str):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ptl-e2e-"))
         self.dir.chmod(0o755)
-        self.settings = {"lease": "4s", "claim-lease": "4s", **settings}
+        self.settings = {"lease": f"{4 * PATIENCE:.0f}s", "claim-lease": f"{4 * PATIENCE:.0f}s", **settings}
+        self.wrap: list[str] = []  # a command that the daemon is started by
+        self.env: dict[str, str] = {}  # for the daemon, beside what is there
+        self.socket: pathlib.Path | None = None  # of a PostgreSQL that is not the daemon's private one
         self.daemons: list[subprocess.Popen] = []
         self.agents: dict[str, subprocess.Popen] = {}
         self.url = ""
@@ -68,11 +74,11 @@ class Site:
         ready.unlink(missing_ok=True)
         settings = {"state-dir": str(self.dir / "state"), "listen-address": "127.0.0.1:0", "ready-file": str(ready), "git-local-roots": str(self.dir / "repos"),
                     "allow-private-addresses": "true", **self.settings, **more}
-        argv = [DAEMON]
+        argv = [*self.wrap, DAEMON]
         for key, value in settings.items():
             argv += [f"--{key}", value]
         log = open(self.dir / f"{name}.log", "ab")
-        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PORTOLAN_LOG": os.environ.get("PORTOLAN_LOG", "info")}, start_new_session=True)
+        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PORTOLAN_LOG": os.environ.get("PORTOLAN_LOG", "info"), **self.env}, start_new_session=True)
         self.daemons.append(process)
         wait_for("the daemon to serve", lambda: process.poll() is not None or (ready.exists() and ready.read_text().strip()), 90)
         assert process.poll() is None, self.log(name)
@@ -96,7 +102,7 @@ class Site:
         for key, value in (headers or {}).items():
             request.add_header(key, value)
         try:
-            with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=patient(timeout), context=context) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read())
@@ -110,7 +116,7 @@ class Site:
         """For assertions on facts and for planting faults in the database; the daemon never sees this."""
         import glob
         psql = sorted(glob.glob("/usr/lib/postgresql/*/bin/psql"))[-1]
-        socket = next(p.parent for p in (self.dir / "state" / "postgres").rglob(".s.PGSQL.*") if p.suffix != ".lock")
+        socket = self.socket or next(p.parent for p in (self.dir / "state" / "postgres").rglob(".s.PGSQL.*") if p.suffix != ".lock")
         done = subprocess.run([psql, "-h", str(socket), "-U", "portolan", "-d", "portolan", "-XAtc", statement], capture_output=True, text=True, cwd="/", timeout=30)
         assert done.returncode == 0, f"psql: {done.stderr}"
         return done.stdout.strip()
@@ -217,23 +223,35 @@ class Site:
         process = self.agents.pop(name)
         if process.poll() is None:
             process.send_signal(how)
-        process.wait(timeout)
+        process.wait(patient(timeout))
 
-    def close(self) -> None:
-        for name in list(self.agents):
-            process = self.agents.pop(name)
-            if process.poll() is None:
-                process.kill()
-                process.wait(10)
+    def stop_daemons(self) -> None:
         for process in self.daemons:
             if process.poll() is None:
                 process.terminate()
                 try:
-                    process.wait(30)
+                    process.wait(patient(30))
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait(10)
+
+    def close(self) -> None:
+        for name in list(self.agents):
+            process = self.agents.pop(name)
+            if process.poll() is None and SANITIZED:  # only a program that ends by itself tells what it leaked
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    pass
+            if process.poll() is None:
+                process.kill()
+                process.wait(10)
+        self.stop_daemons()
+        said = {file.name: file.read_text(errors="replace") for file in self.dir.glob("*.log")}
         if os.environ.get("PTL_KEEP"):
             print(f"kept {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+        for name, text in said.items():
+            no_report(text, name)

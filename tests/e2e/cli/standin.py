@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 CLI = os.environ.get("PTL_CLI", "")
+PATIENCE = float(os.environ.get("PTL_PATIENCE") or 1)
 TOKEN = "ptl_user_standin"
 
 
@@ -148,7 +149,7 @@ class Cli:
     def __call__(self, *args, input=b"", cwd=None, env=None, timeout=60):
         if isinstance(input, str):
             input = input.encode()
-        done = subprocess.run([CLI, *map(str, args)], input=input, capture_output=True, cwd=cwd or self.home, env={**self.env, **(env or {})}, timeout=timeout)
+        done = subprocess.run([CLI, *map(str, args)], input=input, capture_output=True, cwd=cwd or self.home, env={**self.env, **(env or {})}, timeout=timeout * PATIENCE)
         return Done(args, done)
 
 

@@ -81,7 +81,7 @@ def test_platforms_and_stages_as_people_call_them(alone):
 def test_what_is_not_there(alone, tmp_path):
     alone("diagnose", "absent.log").failed(4, "absent.log: no such file")
     alone("diagnose", "--kb", "absent.bin", "--json", input="x").failed(1, "absent.bin")
-    (tmp_path / "bad.bin").write_text("portolan-kb 3 00 00 1 2 3\n")
+    (tmp_path / "bad.bin").write_text("portolan-kb 4 00 00 1 2 3\n")
     alone("diagnose", "--kb", "bad.bin", "--json", input="x").failed(1, "bad.bin")
     alone("diagnose", "--json", input="x", env={"PORTOLAN_KB_TOOL": "/nonexistent/tool"}).failed(1, "/nonexistent/tool")
     lonely = tmp_path / "alone" / "portolan"
@@ -110,7 +110,7 @@ def test_a_compiled_file_gives_the_same_answer_and_a_damaged_one_is_refused(alon
     doc, model, scan = (int(n) for n in head.split()[4:])
     at = len(data) - scan
     other = data[:at] + b"0" * 64 + data[at + 64:]
-    behind = len(b"portolan-kb 3 ") + 64
+    behind = len(b"portolan-kb 4 ") + 64
     (tmp_path / "other.bin").write_bytes(other[: behind - 64] + hashlib.sha256(other[behind:]).hexdigest().encode() + other[behind:])
     assert answer(alone("diagnose", "--json", "--kb", "other.bin", "--platform", "mobile", "--stage", "verify", input=OLD_RUNTIME)) == want
 

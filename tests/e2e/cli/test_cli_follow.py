@@ -8,9 +8,9 @@ import threading
 import pytest
 
 import standin
-from standin import event, items, problem
+from standin import PATIENCE, event, items, problem
 
-WAIT = 30
+WAIT = 30 * PATIENCE
 
 
 def run(state, *stages):

@@ -21,7 +21,7 @@ OPEN = {"schemes": ["https", "http", "ssh", "git", "file"], "allow_private_addre
 def probe(call, timeout=120, **args):
     """Runs one call; never raises for a refused one. The time-out is the test's own: the probe must not need it."""
     p = subprocess.run([PROBE], input=json.dumps({"call": call, **args}).encode() + b"\n", capture_output=True,
-                       timeout=timeout, env={**os.environ, "HOME": "/nonexistent"})
+                       timeout=timeout * float(os.environ.get("PTL_PATIENCE") or 1), env={**os.environ, "HOME": "/nonexistent"})
     assert p.returncode == 0, (p.returncode, p.stderr.decode(errors="replace"))
     return json.loads(p.stdout)
 

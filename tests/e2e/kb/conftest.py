@@ -8,7 +8,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parents[2] / "support"))
-from portolan import BUILD, Site, wait_for  # noqa: E402
+from portolan import BUILD, Site, patient, wait_for  # noqa: E402
 
 PIPELINE = """
 version: 1
@@ -53,7 +53,7 @@ class Cli:
         self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "TZ": "UTC", "LANG": "C.UTF-8", "PORTOLAN_SERVER": site.url, "PORTOLAN_TOKEN": token}
 
     def __call__(self, *args, input="", code=0, env=None, timeout=120):
-        done = subprocess.run([str(BUILD / "cli" / "portolan"), *map(str, args)], input=input, capture_output=True, text=True, cwd=self.home, env={**self.env, **(env or {})}, timeout=timeout)
+        done = subprocess.run([str(BUILD / "cli" / "portolan"), *map(str, args)], input=input, capture_output=True, text=True, cwd=self.home, env={**self.env, **(env or {})}, timeout=patient(timeout))
         assert done.returncode == code, f"portolan {' '.join(map(str, args))}: exit {done.returncode}\n--- out\n{done.stdout}\n--- err\n{done.stderr}"
         return done
 

@@ -71,7 +71,11 @@ export class Site {
     }
 }
 
+/** How much longer a slow build may take: CMake's PTL_PATIENCE. */
+export const PATIENCE = Number(process.env.PTL_PATIENCE) || 1;
+
 export async function until(what, check, timeout = 20000) {
+    timeout *= PATIENCE;
     const end = Date.now() + timeout;
     let last;
     for (;;) {
@@ -98,7 +102,7 @@ export const launch = () => chromium.launch({executablePath: process.env.PTL_CHR
 export async function open(browser, site, {width = 1280, height = 900, dark = false, reduced = false} = {}) {
     const context = await browser.newContext({viewport: {width, height}, colorScheme: dark ? "dark" : "light", reducedMotion: reduced ? "reduce" : "no-preference", timezoneId: "Europe/Lisbon", permissions: ["clipboard-write", "clipboard-read"]});
     const page = await context.newPage();
-    page.setDefaultTimeout(20000);
+    page.setDefaultTimeout(20000 * PATIENCE);
     const faults = page.faults = [];
     page.on("request", (r) => { if (!r.url().startsWith(site.url + "/") && !r.url().startsWith("data:")) faults.push(`a request left the origin: ${r.url()}`); });
     page.on("pageerror", (e) => faults.push(`error in the page: ${e.message}`));

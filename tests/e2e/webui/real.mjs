@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import {mkdirSync} from "node:fs";
 import {join} from "node:path";
-import {judge, launch, logIn, open, settled, shots, Site, until} from "./lib.mjs";
+import {judge, launch, logIn, open, PATIENCE, settled, shots, Site, until} from "./lib.mjs";
 
 const only = process.argv.slice(2), pictures = join(shots, "..", "webui-real-shots");
 mkdirSync(pictures, {recursive: true});
@@ -59,7 +59,7 @@ await test("a push is watched: stages turn by themselves, a converter's log grow
     console.log(`     the page saw: ${seen.map((s) => `${s.lines} lines ${s.state}`).join(", ")}`);
     const running = seen.filter((s) => s.state === "running");
     assert.ok(running.length >= 2 && running[running.length - 1].lines > running[0].lines, "its log grew while it ran");
-    await page.waitForSelector(".runhead .state:has-text('green')", {timeout: 400000});
+    await page.waitForSelector(".runhead .state:has-text('green')", {timeout: 400000 * PATIENCE});
     assert.equal(await page.locator("a.node .mark.good").count(), (await site.ok("GET", `/api/v1/runs/${runs.keras}`)).stages.length);
     // and what was followed is what the log is
     const log = await site.call("GET", `/api/v1/attempts/${(await stageOf(runs.keras, "convert/android")).attempt_id}/log`);

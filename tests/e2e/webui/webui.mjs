@@ -7,7 +7,7 @@ import {mkdtempSync, rmSync, statSync} from "node:fs";
 import {createServer} from "node:http";
 import {tmpdir} from "node:os";
 import {join} from "node:path";
-import {launch, logIn, judge, open, settled, shots, Site, until} from "./lib.mjs";
+import {launch, logIn, judge, open, PATIENCE, settled, shots, Site, until} from "./lib.mjs";
 
 const only = process.argv.slice(2);
 const cli = process.env.PTL_CLI ?? join(process.env.PTL_BUILD, "cli/portolan");
@@ -255,13 +255,13 @@ await test("runs come and turn green without a reload, also after the line was c
     await page.waitForSelector("text=Live");
     const {run_id} = await site.ok("POST", "/api/v1/projects/harbour/runs", {commit: (await site.ok("GET", `/api/v1/runs/${runs.green}`)).commit_sha});
     await page.waitForSelector(`a[href="/runs/${run_id}"]`);
-    await page.waitForSelector(`tr:has(a[href="/runs/${run_id}"]) .state:has-text("green")`, {timeout: 60000});
+    await page.waitForSelector(`tr:has(a[href="/runs/${run_id}"]) .state:has-text("green")`, {timeout: 60000 * PATIENCE});
     await page.context().setOffline(true);
     const other = (await site.ok("POST", "/api/v1/projects/harbour/runs", {commit: (await site.ok("GET", `/api/v1/runs/${runs.green}`)).commit_sha})).run_id;
     await site.until(other, "green");
     assert.equal(await page.locator(`a[href="/runs/${other}"]`).count(), 0);
     await page.context().setOffline(false);
-    await page.waitForSelector(`tr:has(a[href="/runs/${other}"]) .state:has-text("green")`, {timeout: 60000});
+    await page.waitForSelector(`tr:has(a[href="/runs/${other}"]) .state:has-text("green")`, {timeout: 60000 * PATIENCE});
     return page;
 });
 await test("filters are in the address and stay over a reload", async () => {
@@ -346,7 +346,7 @@ await test("a log of 24 MiB: exact line numbers anywhere, few elements, the last
     await page.getByLabel("End of the log", {exact: true}).click();
     await page.waitForSelector(".ln:has-text('THE LAST LINE')");
     await page.getByLabel("Search in this log").fill("THE LAST LINE");
-    await page.waitForSelector("text=1 of 1", {timeout: 60000});
+    await page.waitForSelector("text=1 of 1", {timeout: 60000 * PATIENCE});
     return page;
 });
 await test("any range of a log is the bytes of the log", async () => {
@@ -378,9 +378,9 @@ await test("a running stage's log is followed as it grows, and its end is seen",
     const page = await fresh();
     const run = (await site.ok("GET", "/api/v1/runs?project=slow&limit=1")).items[0].id;
     await page.goto(`${site.url}/runs/${run}?stage=export`);      // without a name the page goes on to the stage that runs next
-    await page.waitForSelector(".ln:has-text('tick 3')", {timeout: 60000});
-    await page.waitForSelector(".ln:has-text('tick 12')", {timeout: 60000});
-    await page.waitForSelector("a.node:has-text('verify') .mark.good", {timeout: 60000});
+    await page.waitForSelector(".ln:has-text('tick 3')", {timeout: 60000 * PATIENCE});
+    await page.waitForSelector(".ln:has-text('tick 12')", {timeout: 60000 * PATIENCE});
+    await page.waitForSelector("a.node:has-text('verify') .mark.good", {timeout: 60000 * PATIENCE});
     return page;
 });
 await test("cancel, run again, a new run of the commit", async () => {
@@ -389,7 +389,7 @@ await test("cancel, run again, a new run of the commit", async () => {
     await page.goto(`${site.url}/runs/${run_id}`);
     await press(page, "Cancel");
     await page.locator("dialog").getByRole("button", {name: "Cancel"}).click();
-    await page.waitForSelector(".runhead .state:has-text('cancelled')", {timeout: 60000});
+    await page.waitForSelector(".runhead .state:has-text('cancelled')", {timeout: 60000 * PATIENCE});
     await press(page, "Run again");
     await said(page, "Running again");
     await page.waitForSelector(".runhead .state:has-text('running')");
@@ -404,13 +404,13 @@ await test("a gate is approved, another is declined", async () => {
     await page.goto(`${site.url}/runs/${runs.gated}`);
     await press(page, "Approve");
     await said(page, "The gate is open");
-    await page.waitForSelector(".runhead .state:has-text('green')", {timeout: 60000});
+    await page.waitForSelector(".runhead .state:has-text('green')", {timeout: 60000 * PATIENCE});
     const {run_id} = await site.ok("POST", "/api/v1/projects/gated/runs", {});
     await page.goto(`${site.url}/runs/${run_id}`);
-    await page.getByRole("button", {name: "Decline"}).waitFor({timeout: 60000});
+    await page.getByRole("button", {name: "Decline"}).waitFor({timeout: 60000 * PATIENCE});
     await press(page, "Decline");
     await page.locator("dialog").getByRole("button", {name: "Decline"}).click();
-    await page.waitForSelector(".runhead .state:has-text('red')", {timeout: 60000});
+    await page.waitForSelector(".runhead .state:has-text('red')", {timeout: 60000 * PATIENCE});
     return page;
 });
 await test("times are local, with UTC on hover; motion is reduced when asked", async () => {
@@ -534,7 +534,7 @@ await test("knowledge: walk the map, edit an entry, add an indicator, try it on 
     await page.waitForSelector(".failed");
     await page.getByLabel("YAML").fill(`id: local/folded\nsummary: "node {n} is said to be folded"\npattern: 'node (?<n>\\d+): folded'\nspecificity: 0.9\nweights:\n  any: {server/model-export/export-of-unsupported-models: 0.9}\ntransient: false\nremedy:\n  text: "do not fold"\nsources: ["ourselves"]\n`);
     await press(page, "Try");
-    await page.waitForSelector("text=logs were read", {timeout: 60000});
+    await page.waitForSelector("text=logs were read", {timeout: 60000 * PATIENCE});
     await press(page, "Save");
     await page.waitForSelector("h1:has-text('local/folded')");
     await press(page, "Retire");
@@ -742,7 +742,7 @@ await test("known cases: a file is taken in, one is added by hand, both are foun
     const cases = Array.from({length: 450}, (_, i) => ({id: `t${i}`, url: `https://example.org/t${i}`, title: `Why is the keel laid ${i} times`, text: `keel number ${i} of the zanzibar yard`, platform: "server", labels: i % 2 ? ["no such label"] : [], answered: i % 3 === 0}));
     await page.getByLabel("File").setInputFiles({name: "cases.jsonl", mimeType: "application/json", buffer: Buffer.from(cases.map((c) => JSON.stringify(c)).join("\n"))});
     await press(page, "Take in");
-    await page.waitForSelector("dialog:has-text('450 added, 0 changed, 0 were there already')", {timeout: 60000});
+    await page.waitForSelector("dialog:has-text('450 added, 0 changed, 0 were there already')", {timeout: 60000 * PATIENCE});
     await page.waitForSelector("dialog:has-text('server: no such label')");
     await press(page, "Close", true);
     await press(page, "Add a case");
@@ -837,7 +837,7 @@ await test("history is labelled anew", async () => {
     await page.goto(`${site.url}/knowledge/changes`);
     await press(page, "Label history anew");
     await page.locator("dialog").getByRole("button", {name: "Label history anew"}).click();
-    await page.waitForSelector(".apply:has-text('Labelled:')", {timeout: 60000});
+    await page.waitForSelector(".apply:has-text('Labelled:')", {timeout: 60000 * PATIENCE});
     return page;
 });
 await test("risk: take, tick, comment, hand back, give, watch, done; people: add, opt out", async () => {

@@ -1,8 +1,9 @@
 """kill -9 of anything: nothing is lost, nothing runs twice with effect."""
 import os
 import signal
+import threading
 
-from agent_daemon import wait_for
+from agent_daemon import Drop, wait_for
 from agent_process import PUBLISH, alive, body_of, hold
 
 
@@ -51,7 +52,6 @@ def test_agent_killed_again_and_again(daemon, agent):
 
 
 def test_agent_killed_before_the_stage_began(daemon, agent):
-    import threading
     release = threading.Event()
     daemon.faults["blob:GET"] = lambda d, handler, request: release.wait(60) and False
     daemon.offer(daemon.job(1, {"x": "y\n"}, run=["cat x", PUBLISH]))
@@ -165,3 +165,53 @@ def test_left_over_rubbish_does_not_stop_the_agent(daemon, agent):
     daemon.offer(daemon.job(1, {}, run=[PUBLISH]))
     assert daemon.result(1)["ok"]
     agent.gone(5)
+
+
+def test_agent_killed_between_the_upload_and_the_report(daemon, agent):
+    """All that the stage made has arrived, its result has not: the next agent reports it, and sends and runs nothing again."""
+    asked, release = threading.Event(), threading.Event()
+
+    def held(d, handler, request):
+        if not asked.is_set():
+            asked.set()
+            release.wait(60)
+            raise Drop
+
+    daemon.faults["finish"] = held
+    daemon.offer(daemon.job(1, {}, run=["echo once", PUBLISH]))
+    assert asked.wait(60)
+    agent.kill()
+    release.set()
+    puts = daemon.count("PUT", "/blobs/")
+    assert puts == 2 and not daemon.results.get(1)
+    agent.start()
+    result = daemon.result(1)
+    agent.gone(1)
+    assert result["ok"] and all(a["sha256"] in daemon.blobs for a in result["artifacts"])
+    assert daemon.count("PUT", "/blobs/") == puts
+    assert daemon.started == [(1, 1)] and len(daemon.results[1]) == 1
+    assert body_of(bytes(daemon.logs[1])) == ["once"]
+
+
+def test_agent_killed_in_the_middle_of_an_upload(daemon, agent):
+    """The first piece of a large artifact has arrived: the next agent goes on behind it."""
+    puts, second, release = [], threading.Event(), threading.Event()
+
+    def held(d, handler, request):
+        puts.append(handler.headers.get("Content-Range"))
+        if len(puts) == 3:  # the golden set's manifest, the first piece, this one
+            second.set()
+            release.wait(60)
+            raise Drop
+
+    daemon.faults["blob:PUT"] = held
+    daemon.offer(daemon.job(1, {}, run=[f'{PUBLISH}; head -c 20000000 /dev/zero | tr "\\0" z > "$PORTOLAN_OUTPUTS/model/m.bin"']))
+    assert second.wait(60)
+    agent.kill()
+    release.set()
+    agent.start()
+    result = daemon.result(1)
+    big = next(a for a in result["artifacts"] if a["path"] == "model/m.bin")
+    assert daemon.blobs[big["sha256"]] == b"z" * 20000000
+    starts = [int(p.removeprefix("bytes ").split("-")[0]) for p in puts if p and p.endswith("/20000000")]
+    assert starts.count(0) == 1 and len(starts) > 2, puts
