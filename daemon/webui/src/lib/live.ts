@@ -2,6 +2,7 @@
 // background would use them up. It goes on where it stopped (the id of the last event), so nothing is missed.
 import {signal} from "@preact/signals";
 import {useEffect, useRef} from "preact/hooks";
+import {whoIsThere} from "./api.ts";
 
 export interface LiveEvent { kind: string; at?: string; project?: string; run_id?: number; stage_id?: number; attempt_id?: number; data?: Record<string, unknown> }
 export const connected = signal<boolean | null>(null);     // null: no stream wanted
@@ -48,6 +49,7 @@ export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: (
                 connected.value = false;
                 source?.close();
                 source = null;
+                void whoIsThere().catch(() => { /* told by what is away; a session that is over shows the login */ });
                 timer = setTimeout(open, wait + Math.random() * 500);
                 wait = Math.min(wait * 2, 15000);
             };

@@ -6,7 +6,7 @@ import {useChange, useLive, useSoon} from "../lib/live.ts";
 import {about, bytes, idWords, percent, sentence, shortRef, shortSha, span} from "../lib/format.ts";
 import {go, query, withQuery} from "../lib/router.ts";
 import {open, type Attempt, type Run as RunData, type Stage} from "../lib/types.ts";
-import {Act, Command, Empty, Failed, Loading, State, Time, Title, Took} from "../ui/basics.tsx";
+import {Act, Command, Empty, Failed, Loading, State, Tabs, Time, Title, Took} from "../ui/basics.tsx";
 import {Graph} from "../ui/graph.tsx";
 import {Log, type Mark} from "../ui/log.tsx";
 import {useKeys} from "../ui/keys.tsx";
@@ -112,8 +112,8 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
         {(reason || said) && <p class={`note ${stage.state === "gated" ? "warn" : ""}`}>{reason ?? said}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
         {chosen ? <div class="beside">
             <div class="left">
-                <div class="tabs" role="navigation" aria-label="Views of this attempt">{tabs.map(([id, title]) =>
-                    <a key={id} href={withQuery({view: id === "log" ? "" : id})} aria-current={view === id ? "page" : undefined}>{title}</a>)}</div>
+                <Tabs label="Views of this attempt">{tabs.map(([id, title]) =>
+                    <a key={id} href={withQuery({view: id === "log" ? "" : id})} aria-current={view === id ? "page" : undefined}>{title}</a>)}</Tabs>
                 {view === "log" && <Log key={chosen} attempt={chosen} open={!!running} marks={marks} />}
                 {view === "report" && a?.report && <ReportView report={a.report} />}
                 {view === "artifacts" && <Artifacts attempt={chosen} />}
