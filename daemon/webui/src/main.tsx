@@ -145,6 +145,8 @@ else
     void pages[wanted[0]]?.load().then((p) => { loaded.set(wanted[0], p); }, () => { /* told when it is wanted */ });
 startRouter();
 startKeys();
+addEventListener("offline", () => { lost.value = true; });
+addEventListener("online", () => { void whoIsThere().catch(() => { /* told by what is away */ }); });
 if (path.value === "/")
     go("/runs", {replace: true});
 render(<App />, document.getElementById("app")!);

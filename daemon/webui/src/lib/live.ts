@@ -56,10 +56,13 @@ export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: (
         };
         const close = () => { source?.close(); source = null; };
         const seen = () => document.hidden ? close() : open();
+        const anew = () => { close(); open(); };            // a stream of the network before may hang without an error
         document.addEventListener("visibilitychange", seen);
+        addEventListener("online", anew);
         open();
         return () => {
             document.removeEventListener("visibilitychange", seen);
+            removeEventListener("online", anew);
             clearTimeout(timer);
             close();
             connected.value = null;

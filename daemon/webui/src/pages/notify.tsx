@@ -9,6 +9,7 @@ import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, Tabs, Time, T
 interface Channel {
     name: string; kind: string; person: string | null; project: string | null; address: string; signed: boolean; template: string | null; events: string[]; digest: string; digest_hour: number; quiet_from: string | null; quiet_to: string | null;
     time_zone: string; sent: number; open: number; gave_up: number; last_error: string | null; last_sent_at: string | null;
+    state?: string; failing_since?: string | null; paused_until?: string | null;
 }
 interface Told { id: number; channel: string; kind: string; address: string; event: string; project: string | null; run_id: number | null; stage: string | null; created_at: string; not_before: string; tries: number; sent_at: string | null; last_error: string | null; state: string }
 const events: [string, string][] = [["assigned", "something was given to them"], ["reassigned", "it was given to somebody else"], ["due_soon", "it is due soon"], ["overdue", "it is overdue"], ["comment", "somebody commented"], ["failed", "a stage failed"], ["resolved", "it turned green"], ["gate", "a gate waits for them"]];
@@ -38,13 +39,13 @@ export function Channels({person}: {person?: string}) {
             ? person !== undefined ? <p class="dim">No channel{may("manage") ? "" : " that you may see"}. <a href="/notify">All channels</a></p>
                 : <Empty title="Nobody is told anything yet"><p>A channel sends what concerns a person, or everybody, by e-mail, into a chat, or to a program. {may("trigger") ? "Add the first one with the button above." : ""}</p></Empty>
             : <div class="cards channels">{shown.map((c) => <article class="card" key={c.name} data-row tabIndex={-1} aria-label={`Channel ${c.name}`}>
-                <header class="row apart"><h2>{c.name}</h2><span class="row">{c.last_error && <span class="tag bad">failing</span>}<span class="tag">{kinds[c.kind] ?? c.kind}</span></span></header>
+                <header class="row apart"><h2>{c.name}</h2><span class="row">{c.state && c.state !== "ok" && <span class="tag bad">{c.state}</span>}<span class="tag">{kinds[c.kind] ?? c.kind}</span></span></header>
                 <dl class="facts"><dt>To</dt><dd>{c.address}</dd><dt>For</dt><dd>{c.person ? <a href={`/people/${encodeURIComponent(c.person)}`}>{c.person}</a> : "everybody"}{c.project && ` in ${c.project}`}</dd>
                     <dt>When</dt><dd>{c.events.length === 0 ? c.person ? "anything that concerns them" : "anything that happens" : c.events.map(inWords).join(", ")}</dd>
                     <dt>How</dt><dd>{c.digest === "none" ? "at once" : c.digest === "hourly" ? "together, every hour" : `together, daily at ${String(c.digest_hour).padStart(2, "0")}:00`}</dd>
                     <dt>Quiet</dt><dd>{c.quiet_from && c.quiet_to ? `${c.quiet_from} to ${c.quiet_to}` : "never"}{(c.quiet_from || c.digest === "daily") && <span class="dim"> ({c.time_zone})</span>}</dd>
                     <dt>Sent</dt><dd><a href={`/notify?view=told&channel=${encodeURIComponent(c.name)}`}><span class="num">{c.sent}</span></a>{c.open > 0 && `, ${c.open} waiting`}{c.gave_up > 0 && <span class="bad">, {c.gave_up} given up</span>}{c.last_sent_at && <span class="dim">, last <Time at={c.last_sent_at} /></span>}</dd></dl>
-                {c.last_error && <p class="wrap"><span class="dim">Last error:</span> <span class="bad">{c.last_error}</span></p>}
+                {c.last_error && <p class="wrap"><span class="dim">{c.failing_since ? <>Failing since <Time at={c.failing_since} />{c.paused_until && <>, tried again <Time at={c.paused_until} /></>}:</> : "Last error:"}</span> <span class="bad">{c.last_error}</span></p>}
                 {may("trigger") && <div class="row foot-row"><Act kind="small" run={() => api("POST", `/api/v1/notify/channels/${c.name}/test`, {}).then(() => { setTimeout(list.reload, 1500); })} done={`A message is on its way through ${c.name}.`}>Test</Act><button type="button" class="button small" onClick={() => setEditing(c)}>Change</button>
                     <Act kind="small danger" confirm={`Remove ${c.name}? Nothing is told through it any more, and what it told is forgotten.`} run={() => api("DELETE", `/api/v1/notify/channels/${c.name}`).then(list.reload)} done={`${c.name} is removed.`}>Remove</Act></div>}
             </article>)}</div>}

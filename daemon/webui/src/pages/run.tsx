@@ -186,7 +186,7 @@ function Facts({a, stage}: {a: Attempt; stage: Stage}) {
         {stage.approved_by && <><dt>Approved</dt><dd>by {stage.approved_by}</dd></>}
         {a.sandbox && <><dt>Sandbox</dt><dd>{a.sandbox}</dd></>}
     </dl>
-    {a.warnings.length > 0 && <details><summary>{a.warnings.length} warnings</summary><ul class="stack">{a.warnings.map((w) => <li>{w}</li>)}</ul></details>}</div>;
+    {a.warnings.length > 0 && <details><summary>{a.warnings.length} {a.warnings.length === 1 ? "warning" : "warnings"}</summary><ul class="stack">{a.warnings.map((w) => <li>{w}</li>)}</ul></details>}</div>;
 }
 
 function Artifacts({attempt}: {attempt: number}) {
