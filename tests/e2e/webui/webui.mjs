@@ -812,7 +812,7 @@ await test("channels: added, tried, changed with quiet hours, one's own and anot
         await page.getByLabel("Together").selectOption("daily");
         await page.getByLabel("At hour").fill("7");
         await press(page, "Save");
-        await until("the change", async () => /together, daily at 7:00/.test(await card.textContent()) && /Quietnever/.test(await card.textContent()));
+        await until("the change", async () => /together, daily at 07:00/.test(await card.textContent()) && /Quietnever/.test(await card.textContent()));
         const kept = (await site.ok("GET", "/api/v1/notify/channels")).items.find((c) => c.name === "bridge");
         assert.deepEqual([kept.events, kept.digest, kept.digest_hour, kept.quiet_from], [["failed"], "daily", 7, null]);
         await page.getByRole("link", {name: "What was told"}).click();
@@ -922,7 +922,7 @@ await test("a person is changed: name, zone, addresses, opt-out; two entries bec
     assert.equal((await site.ok("GET", "/api/v1/notify/channels")).items.find((c) => c.name === "grace-mail").time_zone, "America/New_York");
     await site.ok("DELETE", "/api/v1/notify/channels/grace-mail");
     await page.goto(`${site.url}/people/ghopper`);
-    await press(page, "Is somebody else");
+    await press(page, "Same as …");
     await page.getByLabel("Is the same as").selectOption("hopper");
     await press(page, "Make them one");
     await page.waitForSelector("h1:has-text('Grace Hopper')");

@@ -76,8 +76,19 @@ export async function raw(method: string, url: string, body?: unknown, signal?: 
 
 export async function api<T>(method: string, url: string, body?: unknown, signal?: AbortSignal): Promise<T> {
     const answer = await raw(method, url, body, signal);
-    const text = await answer.text();
-    return (text ? JSON.parse(text) : null) as T;
+    let text;
+    try {
+        text = await answer.text();
+    } catch (e) {
+        if ((e as Error).name === "AbortError")
+            throw e;
+        throw new Problem(0, "The answer broke off; this page tries again by itself.");
+    }
+    try {
+        return (text ? JSON.parse(text) : null) as T;
+    } catch {
+        throw new Problem(502, "What answered was not the daemon: something before it, such as a login of the network, sent a page of its own.");
+    }
 }
 export const get = <T>(url: string, signal?: AbortSignal) => api<T>("GET", url, undefined, signal);
 

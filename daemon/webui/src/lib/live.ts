@@ -6,6 +6,7 @@ import {whoIsThere} from "./api.ts";
 
 export interface LiveEvent { kind: string; at?: string; project?: string; run_id?: number; stage_id?: number; attempt_id?: number; data?: Record<string, unknown> }
 export const connected = signal<boolean | null>(null);     // null: no stream wanted
+const LONG_MS = 10 * 60 * 1000;
 const kinds = ["hello", "run", "stage", "log", "diagnosis", "feedback", "assignment", "resolution", "agent", "preflight", "risk", "kb", "retry"];
 
 /** Calls `fn` for every event at `url` while the component is shown. `back` runs when events may have been missed: after a line that was cut, and once when
@@ -55,7 +56,19 @@ export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: (
             };
         };
         const close = () => { source?.close(); source = null; };
-        const seen = () => document.hidden ? close() : open();
+        let hidden = 0;
+        const seen = () => {
+            if (document.hidden) {
+                hidden = Date.now();
+                close();
+                return;
+            }
+            if (Date.now() - hidden > LONG_MS) {            // events are not kept for ever: everything is asked for anew
+                last = "";
+                begun = false;
+            }
+            open();
+        };
         const anew = () => { close(); open(); };            // a stream of the network before may hang without an error
         document.addEventListener("visibilitychange", seen);
         addEventListener("online", anew);

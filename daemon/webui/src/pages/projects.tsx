@@ -27,8 +27,8 @@ function All() {
             : <table class="list"><thead><tr><th>Project</th><th>Newest run</th><th>Told of pushes by</th><th>Statuses to</th><th>Since</th></tr></thead><tbody>{list.items.map((p) => <tr key={p.id} data-row>
                 <td class="grow"><a class="main" href={`/projects/${p.name}`}>{p.name}</a><span class="sub mono">{p.url}</span></td>
                 <td>{p.last_run_id ? <a href={`/runs/${p.last_run_id}`}><Mark state={p.last_run_state!} /> #{p.last_run_number ?? "…"} {p.last_run_state}</a> : <span class="dim">none</span>}</td>
-                <td>{[p.has_webhook_secret && "webhook", p.poll_interval_s > 0 && `polling, ${p.poll_interval_s} s`].filter(Boolean).join(", ") || <span class="dim">hooks only</span>}{p.poll_error && <span class="sub bad">{p.poll_error}</span>}</td>
-                <td>{p.status_forge ?? <span class="dim">nowhere</span>}</td><td><Time at={p.created_at} /></td></tr>)}</tbody></table>}
+                <td data-h="Told by">{[p.has_webhook_secret && "webhook", p.poll_interval_s > 0 && `polling, ${p.poll_interval_s} s`].filter(Boolean).join(", ") || <span class="dim">hooks only</span>}{p.poll_error && <span class="sub bad">{p.poll_error}</span>}</td>
+                <td data-h="Statuses to">{p.status_forge ?? <span class="dim">nowhere</span>}</td><td data-h="Since"><Time at={p.created_at} /></td></tr>)}</tbody></table>}
         <More more={list.more} busy={list.busy} />
         {adding && <Settings close={() => setAdding(false)} done={(name) => go(`/projects/${name}`)} />}
     </>;

@@ -68,7 +68,7 @@ export function Run({parts}: {parts: string[]}) {
             <span class="dim">{r.trigger} by {r.created_by}, <Time at={r.created_at} /></span>
             <span><Took from={r.started_at} to={r.ended_at} /></span>
         </div>
-        {r.message && <p class={`note ${r.state === "invalid" ? "hazard" : ""}`}>{r.message}</p>}
+        {r.message && <p class={`note lines ${r.state === "invalid" ? "hazard" : ""}`}>{r.state === "invalid" ? r.message.replace(/(?<=\S) (?=\.portolan\.yml:\d+:\d+: )/g, "\n") : r.message}</p>}
         {r.state === "invalid" && r.pipeline_text && <pre class="block" tabIndex={0}>{r.pipeline_text}</pre>}
         {r.stages.length > 0 && <Graph stages={r.stages} chosen={stage?.name} href={(s) => withQuery({stage: s.name, attempt: "", view: ""})} />}
         {r.stages.length === 0 && isOpen && <Loading what="Fetching the commit and planning its stages" />}
@@ -160,7 +160,7 @@ function Preflight({seen}: {seen: Looked}) {
 interface Risk { p: number | null; hours: number | null; terms: {name: string; value: number; why: string}[] }
 function useWeighed(stage: Stage) {
     const url = stage.risk_p !== null && stage.risk_p !== undefined ? `/api/v1/stages/${stage.id}/risk` : null, risk = useGet<Risk>(url), r = risk.data;
-    const card = r?.p != null ? <details class="card"><summary><b>Risk as weighed before</b> <span class="num">{percent(r.p)}{r.hours != null && ` × ${about(r.hours * 3600000)}`}</span></summary><Terms terms={r.terms} /></details> : null;
+    const card = r?.p != null ? <details class="card" open={stage.state === "gated"}><summary><b>Risk as weighed before</b> <span class="num">{percent(r.p)}{r.hours != null && ` × ${about(r.hours * 3600000)}`}</span></summary><Terms terms={r.terms} /></details> : null;
     return {settled: !url || !!r || !!risk.error, card};
 }
 function Weighed({stage}: {stage: Stage}) {
