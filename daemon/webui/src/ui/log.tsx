@@ -213,7 +213,7 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
             cls.push(hits[at] === i ? "has hit" : "has");
         body.push(<div class={cls.join(" ")} key={i} title={marked.get(i)}>
             <a class="no" href={`#L${i + 1}`} data-native tabIndex={-1} aria-label={`Line ${i + 1}`} onClick={(e) => pick(i, e)}>{i + 1}</a>
-            <span class="tx">{line === undefined ? <i class="d">…</i> : pieces(line.text).map((p) => <span class={p.cls}>{words.length > 1 && hitSet.has(i) ? found(p.text, words, caseless) : p.text}</span>)}</span></div>);
+            <span class="tx">{line === undefined ? <i class="d">…</i> : pieces(line).map((p) => <span class={p.cls}>{words.length > 1 && hitSet.has(i) ? found(p.text, words, caseless) : p.text}</span>)}</span></div>);
     }
     return <section class="log" aria-label="Log">
         <div class="logbar">
