@@ -42,35 +42,35 @@ static const struct {
     const char *label, *text, *log, *lines,
         *exact; /* lines without regard to capitals; `exact` NULL: the same */
 } vectors[] = {
-    {"first, last and none between",             "op",        "op\nno\nan op",                               "0 2",   NULL},
-    {"capitals",                                 "Op",        "op\nOp\nOP\n",                                "0 1 2", "1" },
-    {"capitals beyond ASCII",                    "ÄRGER Ж", "ärger ж\nÄRGER Ж\narger\n",               "0 1",   "1" },
-    {"once a line, however often",               "aa",        "aaaa aaaa\naa",                               "0 1",   NULL},
-    {"not across lines",                         "ab",        "a\nb\n",                                      "",      NULL},
-    {"an empty log",                             "a",         "",                                            "",      NULL},
-    {"empty lines count",                        "x",         "\n\nx\n\nx",                                  "2 4",   NULL},
+    {"first, last and none between",             "op",        "op\nno\nan op",                       "0 2",   NULL},
+    {"capitals",                                 "Op",        "op\nOp\nOP\n",                        "0 1 2", "1" },
+    {"capitals beyond ASCII",                    "ÄRGER Ж", "ärger ж\nÄRGER Ж\narger\n",       "0 1",   "1" },
+    {"once a line, however often",               "aa",        "aaaa aaaa\naa",                       "0 1",   NULL},
+    {"not across lines",                         "ab",        "a\nb\n",                              "",      NULL},
+    {"an empty log",                             "a",         "",                                    "",      NULL},
+    {"empty lines count",                        "x",         "\n\nx\n\nx",                          "2 4",   NULL},
     {"the colours between are not there",        "loss 0.5",
-     "loss " ESC "[32m0.5" ESC "[0m\n" ESC "[1;38;5;12mloss 0.5\n",                                          "0 1",   NULL},
-    {"the text of a colour is not found",        "[32m",      "loss " ESC "[32m0.5\nis [32m here\n",         "1",     NULL},
+     "loss " ESC "[32m0.5" ESC "[0m\n" ESC "[1;38;5;12mloss 0.5\n",                                  "0 1",   NULL},
+    {"the text of a colour is not found",        "[32m",      "loss " ESC "[32m0.5\nis [32m here\n", "1",     NULL},
     {"a link's address is not shown",            "example",
-     ESC "]8;;http://example\x07text\n" ESC "]8;;http://example" ESC "\\text\nexample\n",                    "2",     NULL},
-    {"a sequence that never ends hides nothing", "seen",      ESC "]0;seen\n" ESC "[12\xc3\xa9seen\n" ESC "Pseen\n",
-     "0 1 2",                                                                                                         NULL},
-    {"what begins anew within a sequence",       "seen",      ESC "]0;x" ESC "[1mseen\n",                    "0",     NULL},
-    {"what was overwritten is not shown",        "10%",       "10%\r60%\r100%\n10%\r\nx\r10%\n",             "1 2",   NULL},
-    {"what overwrites is",                       "100%",      "10%\r60%\r100%\r\n",                          "0",     NULL},
+     ESC "]8;;http://example\x07text\n" ESC "]8;;http://example" ESC "\\text\nexample\n",            "2",     NULL},
+    {"a sequence that never ends hides nothing", "seen",
+     ESC "]0;seen\n" ESC "[12\xc3\xa9seen\n" ESC "Pseen\n",                                          "0 1 2", NULL},
+    {"what begins anew within a sequence",       "seen",      ESC "]0;x" ESC "[1mseen\n",            "0",     NULL},
+    {"what was overwritten is not shown",        "10%",       "10%\r60%\r100%\n10%\r\nx\r10%\n",     "1 2",   NULL},
+    {"what overwrites is",                       "100%",      "10%\r60%\r100%\r\n",                  "0",     NULL},
     {"controls are not shown",                   "abc",
      "a\x01"
      "b\x7f"
-     "c\na\tbc\n",                                                                                           "0",     NULL},
+     "c\na\tbc\n",                                                                                   "0",     NULL},
     {"nor what turns the direction",             "abc",
      "a\u202e"
      "bc\na\u2066"
      "bc\nab\u200e"
-     "c\n",                                                                                                  "0 1 2", NULL},
-    {"a tab is shown",                           "a\tb",      "a\tb\na b\n",                                 "0",     NULL},
-    {"bytes that are no UTF-8",                  "ok",        "\xff\xfeok\n\xc3\n\xe2\x80ok\n",              "0 2",   NULL},
-    {"two letters and a set",                    "b",         ESC "(Bb\n" ESC "(B\n" ESC "Mb\n",             "0 2",   NULL},
+     "c\n",                                                                                          "0 1 2", NULL},
+    {"a tab is shown",                           "a\tb",      "a\tb\na b\n",                         "0",     NULL},
+    {"bytes that are no UTF-8",                  "ok",        "\xff\xfeok\n\xc3\n\xe2\x80ok\n",      "0 2",   NULL},
+    {"two letters and a set",                    "b",         ESC "(Bb\n" ESC "(B\n" ESC "Mb\n",     "0 2",   NULL},
 };
 
 static void test_vectors(void **state PTL_UNUSED)
