@@ -83,6 +83,18 @@ export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: (
     }, [url]);
 }
 
+/** `fn` every so many ms while `on` and the tab is seen: for what makes no events. */
+export function useEvery(fn: () => void, ms: number, on = true) {
+    const now = useRef(fn);
+    now.current = fn;
+    useEffect(() => {
+        if (!on)
+            return;
+        const t = setInterval(() => { if (!document.hidden) now.current(); }, ms);
+        return () => clearInterval(t);
+    }, [ms, on]);
+}
+
 /** `fn` when one of `deps` has changed, not at first. */
 export function useChange(fn: () => void, deps: unknown[]) {
     const first = useRef(true);

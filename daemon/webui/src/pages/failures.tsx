@@ -129,7 +129,7 @@ function Trends() {
     const rows = trends.data?.items ?? [];
     const plot = useMemo(() => {
         const top = rows.slice(0, 5), x = [...new Set(top.flatMap((r) => r.series.map((p) => Date.parse(p.at) / 1000)))].sort((a, b) => a - b);
-        return {x, series: top.map((r) => { const m = new Map(r.series.map((p) => [Date.parse(p.at) / 1000, p.failures])); return {label: r.title ?? sea(r.id), values: x.map((t) => m.get(t) ?? 0)}; })};
+        return {x, series: top.map((r) => { const m = new Map(r.series.map((p) => [Date.parse(p.at) / 1000, p.failures])); return {label: r.id.startsWith("none") ? "unclear" : `${r.title ?? sea(r.id)}${r.path?.includes(" › ") ? ` (${r.path.split(/ \/ | /)[0].toLowerCase()})` : ""}`, values: x.map((t) => m.get(t) ?? 0)}; })};
     }, [trends.data]);
     return <div class="stack wide">
         <form class="filters" onSubmit={(e) => e.preventDefault()}>
@@ -145,7 +145,7 @@ function Trends() {
                 <tr><th>Here</th><th>Paper</th><th class="right">Here</th><th class="right" title="Questions without an accepted answer">Paper</th><th class="right">Here</th><th class="right" title="To an accepted answer">Paper</th></tr></thead>
                 <tbody>{rows.map((t) => <tr key={t.id} data-row>
                     <td><a class="main" href={`/failures?challenge=${encodeURIComponent(t.id)}`} title={t.path ?? ""}>{t.title ?? sea(t.id)}</a>{t.path && <span class="sub">{t.path.split(" › ")[0]}</span>}</td><td class="right num" data-h="Failures">{count(t.failures)}</td>
-                    <td data-h="Share of its platform"><Share v={t.share_of_platform} /></td><td data-h="in the paper">{t.paper?.share != null ? <Share v={t.paper.share} hazard /> : <span class="dim">–</span>}</td><td class="right num" data-h="Unresolved">{number(t.unresolved_share)} %</td><td class="right num" data-h="in the paper">{t.paper?.unanswered != null ? `${number(t.paper.unanswered)} %` : "–"}</td><td class="right num" data-h="Median to resolve">{t.median_hours != null ? about(t.median_hours * 3600000) : "–"}</td><td class="right num" data-h="in the paper">{t.paper?.median_hours != null ? about(t.paper.median_hours * 3600000) : "–"}</td></tr>)}</tbody></table></div></>}
+                    <td data-h="Share of its platform"><Share v={t.share_of_platform} /></td><td class={t.paper?.share == null ? "none" : ""} data-h="Paper">{t.paper?.share != null ? <Share v={t.paper.share} hazard /> : <span class="dim">–</span>}</td><td class="right num" data-h="Unresolved">{number(t.unresolved_share)} %</td><td class={`right num ${t.paper?.unanswered == null ? "none" : ""}`} data-h="Paper">{t.paper?.unanswered != null ? `${number(t.paper.unanswered)} %` : "–"}</td><td class="right num" data-h="Median to resolve">{t.median_hours != null ? about(t.median_hours * 3600000) : "–"}</td><td class={`right num ${t.paper?.median_hours == null ? "none" : ""}`} data-h="Paper">{t.paper?.median_hours != null ? about(t.paper.median_hours * 3600000) : "–"}</td></tr>)}</tbody></table></div></>}
     </div>;
 }
 const Share = ({v, hazard}: {v: number; hazard?: boolean}) => <span class="meter"><span class={`bar ${hazard ? "hazard" : "sea"}`} aria-hidden="true"><i style={{width: `${Math.min(100, v)}%`}} /></span><span class="num">{number(v, 2)} %</span></span>;

@@ -1,8 +1,9 @@
 // knowledge.tsx - what is known: the taxonomies as a map that one walks into (areas by the paper's share or by one's own failures), the entry of each
 // node, and the indicators that speak for it: look, try on history, edit. /knowledge?id=NODE, /knowledge/indicators, /knowledge/indicator?id=…, /knowledge/cases
-import {useEffect, useLayoutEffect, useMemo, useRef, useState} from "preact/hooks";
+import {useLayoutEffect, useMemo, useRef, useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page, type Problem, type Resource} from "../lib/api.ts";
 import {about, count, idWords, number} from "../lib/format.ts";
+import {useEvery} from "../lib/live.ts";
 import {go, query, setQuery, withQuery} from "../lib/router.ts";
 import {squarify} from "../lib/treemap.ts";
 import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, say, Send, Tabs, Time, Title} from "../ui/basics.tsx";
@@ -238,10 +239,7 @@ interface Job { state: string; total: number | null; done: number | null; change
 /** History under the knowledge as it is now: how far that is, and asking for it. */
 function Apply() {
     const job = useGet<Job>("/api/v1/kb/apply"), j = job.data, running = j?.state === "running";
-    useEffect(() => {
-        const t = setInterval(() => { if (running && !document.hidden) job.reload(); }, 1500);
-        return () => clearInterval(t);
-    }, [running, job.reload]);
+    useEvery(job.reload, 1500, running);
     if (!j)
         return null;
     return <section class="card apply"><header class="row apart"><h2>History under this knowledge</h2>{curates() && <Act kind="small" disabled={running} confirm="Diagnose every past failure anew? It goes on in the background; old answers are kept." run={() => api("POST", "/api/v1/kb/apply", {}).then(job.reload)} done="It has begun.">Label history anew</Act>}</header>

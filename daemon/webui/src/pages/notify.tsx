@@ -3,6 +3,7 @@
 import {useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
 import {now} from "../lib/format.ts";
+import {useEvery} from "../lib/live.ts";
 import {query, setQuery, withQuery} from "../lib/router.ts";
 import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, Tabs, Time, Title} from "../ui/basics.tsx";
 
@@ -33,6 +34,7 @@ export function Notify() {
 export function Channels({person}: {person?: string}) {
     const list = useList<Channel>("/api/v1/notify/channels?limit=500", "after", (c) => c.name), [editing, setEditing] = useState<Channel>();
     const shown = list.items?.filter((c) => person === undefined || c.person === person);
+    useEvery(list.reload, 6000, Boolean(shown?.some((c) => c.open > 0)));          // what waits goes out, or not
     return <>
         {list.error && <Failed problem={list.error} retry={list.reload} />}
         {!shown ? !list.error && <Loading what="Loading channels" /> : shown.length === 0
@@ -106,6 +108,7 @@ function Edit({channel, close}: {channel?: Channel; close: () => void}) {
 function ToldList() {
     const q = query.value, channel = q.get("channel") ?? "", state = q.get("state") ?? "";
     const list = useList<Told>("/api/v1/notify/deliveries?" + new URLSearchParams({limit: "50", ...(channel ? {channel} : {}), ...(state ? {state} : {})}), "before"), channels = useGet<Page<{name: string}>>("/api/v1/notify/channels?limit=500");
+    useEvery(list.reload, 6000, Boolean(list.items?.some((t) => t.state === "open")));
     return <>
         <form class="filters" role="search" onSubmit={(e) => e.preventDefault()}>
             <label>Channel <select value={channel} onChange={(e) => setQuery({channel: e.currentTarget.value})}><option value="">all</option>{[...new Set([...(channel ? [channel] : []), ...(channels.data?.items.map((c) => c.name) ?? [])])].map((c) => <option key={c}>{c}</option>)}</select></label>

@@ -1,6 +1,6 @@
 // risk.tsx - weigh the future: what waits, runs or is red, by chance and cost with every term of it; give it to somebody, take it, hand it back. Views:
 // the board, one's own, all assignments, was the risk right (back-test). One assignment: /risk/ID.
-import {useEffect, useState} from "preact/hooks";
+import {useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
 import {about, count, idWords, number, percent, sentence, shortRef} from "../lib/format.ts";
 import {useLive, useSoon} from "../lib/live.ts";
@@ -107,7 +107,8 @@ interface Whole extends Given { challenge: string | null; diagnosis: string | nu
 function Assignment({id}: {id: number}) {
     const url = `/api/v1/assignments/${id}`, one = useGet<Whole>(url), g = one.data, risk = useGet<Risk>(g ? `/api/v1/stages/${g.stage_id}/risk` : null);
     const people = useGet<Page<Person>>("/api/v1/people?limit=500"), [text, setText] = useState(""), [giving, setGiving] = useState(false);
-    useEffect(() => { const t = setInterval(() => { if (!document.hidden) one.reload(); }, 15000); return () => clearInterval(t); }, [one.reload]);
+    const soon = useSoon(one.reload);
+    useLive("/api/v1/events", (e) => { if (e.kind === "assignment" || e.kind === "stage" && e.stage_id === g?.stage_id) soon(); }, one.reload);
     if (!g)
         return one.error ? <Failed problem={one.error} retry={one.reload} /> : <Loading />;
     const change = (body: unknown) => api<Whole>("PATCH", url, body).then(one.set), over = ["done", "closed"].includes(g.state), closed = over ? g.history.findLast((h) => h.action === g.state)?.text : "";
