@@ -29,7 +29,7 @@ struct ptl_core {
     struct ptl_timer *sweep_timer, *queue_timer, *prepare_timer, *poll_timer, *diagnose_timer, *risk_timer,
         *preflight_timer, *resolvers_timer;
     struct ptl_core_knowledge *knowledge;
-    unsigned preparing, polling, diagnosing, trying, looking, finding, comparing;
+    unsigned preparing, polling, diagnosing, trying, looking, finding, searching, comparing;
     bool prepare_asked, risk_busy, risk_again, resolvers_busy;
     struct ptl_core_relabel *relabel;
     unsigned ticks; /* of the sweep */

@@ -159,6 +159,31 @@ void ptl_core_kb_try(struct ptl_core *core, const struct ptl_core_try *what, ptl
 void ptl_core_log_find(struct ptl_core *core, int64_t attempt_id, int64_t log_bytes, json_t *texts,
                        ptl_core_fn *fn, void *ctx);
 
+/* ---- the lines of one log that hold a text (log_search.c), from a place on. `fn` is told piece by piece,
+ * with lines or only how far it is, and at last once with `over`: nothing follows then, and the search is
+ * gone. Never from inside the call. NULL: four logs are being searched already, or the database is full; `fn`
+ * will not run. */
+struct ptl_core_log_query {
+    const char *text; /* UTF-8, 1 byte or more; borrowed for the call */
+    bool caseless;
+    int64_t offset, line; /* where a line begins, and its number from 0: the beginning, or where a cut was */
+    int64_t limit;        /* lines; 1 or more */
+};
+struct ptl_core_log_hits {
+    const int64_t *lines; /* from 0, ascending */
+    size_t n;
+    int64_t offset, line; /* looked through up to here, with so many newlines before */
+    bool over, cut;       /* cut: the limit is reached, the next search begins at offset and line */
+    int result;           /* of `over`: 0; -EAGAIN not now; -ECANCELED the daemon stops; other: it failed */
+};
+typedef void ptl_core_log_hits_fn(void *ctx, const struct ptl_core_log_hits *h);
+struct ptl_core_log_search;
+struct ptl_core_log_search *ptl_core_log_search(struct ptl_core *core, int64_t attempt_id,
+                                                const struct ptl_core_log_query *q, ptl_core_log_hits_fn *fn,
+                                                void *ctx);
+/* Nobody wants it any more: `over` comes soon. */
+void ptl_core_log_search_call_off(struct ptl_core_log_search *s);
+
 /* What a diagnosis says of trying again. */
 enum { PTL_VERDICTS = 3 };
 #define PTL_VERDICT_NAMES                                                                                    \

@@ -11,7 +11,9 @@ static json_t *ref(const char *name)
 
 static json_t *content(const char *schema)
 {
-    return json_pack("{s:{s:{s:o}}}", "content", "application/json", "schema", ref(schema));
+    /* what is found in a log comes object by object */
+    const char *type = ptl_str_eq(schema, "LogFound") ? "application/x-ndjson" : "application/json";
+    return json_pack("{s:{s:{s:o}}}", "content", type, "schema", ref(schema));
 }
 
 static json_t *parameter(const char *name, size_t len, const char *in, bool required)

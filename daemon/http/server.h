@@ -173,7 +173,7 @@ json_t *ptl_openapi(void); /* new reference */
     X(get_why) X(get_preflight) X(post_approve) X(post_decline) X(get_log) X(get_report) X(get_job) X(get_events) \
     X(get_log_stream) X(get_badge) X(get_badge_json) X(get_cctray) X(post_lint) X(agent_enrol) \
     X(agent_claim) X(agent_heartbeat) X(agent_start) X(agent_log) X(agent_finish) X(head_blob) \
-    X(put_blob) X(get_blob) X(post_session) X(get_session) X(delete_session) X(get_log_index)
+    X(put_blob) X(get_blob) X(post_session) X(get_session) X(delete_session) X(get_log_index) X(get_log_search)
 /* routes_risk.c, routes_notify.c */
 #define PTL_HANDLERS_RISK(X) \
     X(get_risk) X(get_backtest) X(get_board) X(get_assignments) X(post_assignment) X(get_assignment) \

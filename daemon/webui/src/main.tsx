@@ -1,9 +1,9 @@
 // main.tsx - the frame: who is there, which page, navigation, theme. Pages are loaded when they are first wanted.
 import "./style.css";
 import {render, type ComponentType} from "preact";
-import {useEffect, useState} from "preact/hooks";
+import {useEffect, useErrorBoundary, useState} from "preact/hooks";
 import {signal} from "@preact/signals";
-import {logOut, may, session, whoIsThere, type Problem} from "./lib/api.ts";
+import {logOut, lost, may, session, whoIsThere, type Problem} from "./lib/api.ts";
 import {connected} from "./lib/live.ts";
 import {go, path, startRouter} from "./lib/router.ts";
 import {Act, Empty, Failed, Loading, Rose, Said} from "./ui/basics.tsx";
@@ -60,8 +60,37 @@ function ThemeSwitch() {
     return <button type="button" class="link quiet" onClick={turn} title="Light, dark, or as the system has it">Theme: {theme.value}</button>;
 }
 
+/** A part of an address that is no valid escape is taken as it stands. */
+function decoded(part: string): string {
+    try {
+        return decodeURIComponent(part);
+    } catch {
+        return part;
+    }
+}
+/** A page that cannot be drawn does not take the rest with it. */
+function Guard({name, parts, load}: {name: string; parts: string[]; load: () => Promise<PageOf>}) {
+    const [error, again] = useErrorBoundary((e) => console.error("the page could not be drawn", e));
+    if (error)
+        return <div class="failed" role="alert"><strong>This page could not be drawn</strong><p>{String((error as Error).message ?? error)}</p><p><button type="button" class="link" onClick={again}>Try again</button> or <button type="button" class="link" onClick={() => location.reload()}>load it anew</button>. If it stays so, this is a mistake of Portolan's: please report it with the address.</p></div>;
+    return <Lazy name={name} parts={parts} load={load} />;
+}
+/** Told when the daemon has been away for a moment: what is shown may be old. */
+function Away() {
+    const gone = lost.value || connected.value === false, [shown, setShown] = useState(false);
+    useEffect(() => {
+        if (!gone) {
+            setShown(false);
+            return;
+        }
+        const t = setTimeout(() => setShown(true), 2500), asks = setInterval(() => { if (!document.hidden) void whoIsThere().catch(() => { /* still */ }); }, 5000);
+        return () => { clearTimeout(t); clearInterval(asks); };
+    }, [gone]);
+    return <div role="status">{shown && <p class="away">The daemon does not answer: what is shown may be old. Trying again …</p>}</div>;
+}
+
 function Frame() {
-    const parts = path.value.split("/").filter(Boolean).map(decodeURIComponent);
+    const parts = path.value.split("/").filter(Boolean).map(decoded);
     const top = parts[0] ?? "runs", page = pages[top];
     const [menu, setMenu] = useState(false);
     useEffect(() => setMenu(false), [path.value]);
@@ -82,7 +111,7 @@ function Frame() {
                 </div>
             </div>
         </header>
-        <main id="main" tabIndex={-1}>{page ? <Lazy key={top} name={top} parts={parts.slice(1)} load={page.load} />
+        <main id="main" tabIndex={-1}><Away />{page ? <Guard key={top} name={top} parts={parts.slice(1)} load={page.load} />
             : <Empty title="There is no such page"><p>The address may be mistyped. <a href="/runs">Runs</a> is a good place to start.</p></Empty>}</main>
         <Said /><KeyHelp />
     </div>;
@@ -92,6 +121,12 @@ function App() {
     const [error, setError] = useState<Problem>();
     const ask = () => whoIsThere().then(() => setError(undefined), setError);
     useEffect(() => { void ask(); }, []);
+    useEffect(() => {
+        if (!error)
+            return;
+        const t = setInterval(() => { if (!document.hidden) void ask(); }, 4000);
+        return () => clearInterval(t);
+    }, [!error]);
     if (error)
         return <main class="alone"><Failed problem={error} retry={ask} /></main>;
     if (session.value === undefined)
@@ -110,6 +145,8 @@ else
     void pages[wanted[0]]?.load().then((p) => { loaded.set(wanted[0], p); }, () => { /* told when it is wanted */ });
 startRouter();
 startKeys();
+addEventListener("offline", () => { lost.value = true; });
+addEventListener("online", () => { void whoIsThere().catch(() => { /* told by what is away */ }); });
 if (path.value === "/")
     go("/runs", {replace: true});
 render(<App />, document.getElementById("app")!);

@@ -1,4 +1,5 @@
-// lib.mjs - what the web UI's tests and bench share: the site (site.py as a child), the browser, the API, waits with a deadline.
+// lib.mjs - what the web UI's tests and bench share: the site (site.py as a child), the browser, the API, waits with a deadline, the frame of a suite.
+import assert from "node:assert/strict";
 import {spawn} from "node:child_process";
 import {createRequire} from "node:module";
 import {createHmac} from "node:crypto";
@@ -134,4 +135,71 @@ export async function judge(page, what) {
     await page.evaluate(axe);
     const found = await page.evaluate(() => window.axe.run(document, {resultTypes: ["violations"]}));
     return found.violations.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => `${what}: ${v.impact} ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.target.join(" ") + " " + n.failureSummary.split("\n").slice(1, 3).join(";")).join(" | ")}`);
+}
+
+/** What both suites are made of: tests one after the other, one line each, a picture of the page where one failed, faults on the page are failures, contexts closed behind each. */
+export function suite(site, browser, pictures, only) {
+    let failed = 0, passed = 0;
+    mkdirSync(pictures, {recursive: true});
+    const fresh = async (options, token) => { const page = await open(browser, site, options); await logIn(page, site, token); return page; };
+    const test = async (name, fn) => {
+        if (only.length && !only.some((w) => name.includes(w)))
+            return;
+        const began = Date.now();
+        try {
+            const page = await fn();
+            assert.deepEqual(page?.faults ?? [], [], "faults on the page");
+            passed++;
+            console.log(`ok   ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+        } catch (e) {
+            failed++;
+            console.log(`FAIL ${name}\n     ${e.stack?.split("\n").slice(0, 8).join("\n     ")}`);
+            const all = browser.contexts().flatMap((c) => c.pages());
+            await all[all.length - 1]?.screenshot({path: join(pictures, `FAILED-${name.replace(/\W+/g, "-")}.png`)}).catch(() => {});
+        }
+        for (const c of browser.contexts())
+            await c.close();
+    };
+    /** Each of `list` (id: path) as it is drawn with these options: no wider than the screen, nothing serious for axe, no error that is not told to be there; a picture of each. */
+    const look = async (name, page, list, ready = "main") => {
+        const wrong = [];
+        for (const [id, path] of Object.entries(list)) {
+            await page.goto(site.url + path);
+            await page.waitForSelector(ready);
+            await settled(page);
+            const seen = await page.evaluate(() => ({over: document.documentElement.scrollWidth - document.documentElement.clientWidth, failed: [...document.querySelectorAll(".failed")].map((f) => f.textContent).find((t) => !/Not found/.test(t)), said: !!document.querySelector("h1, .empty, .failed")}));
+            if (seen.over > 0)
+                wrong.push(`${id}: ${seen.over} px wider than the screen`);
+            if (seen.failed)
+                wrong.push(`${id}: ${seen.failed}`);
+            if (!seen.said)
+                wrong.push(`${id}: has neither title nor a word`);
+            wrong.push(...await judge(page, id));
+            await page.screenshot({path: join(pictures, `${name}-${id}.png`), fullPage: true});
+        }
+        assert.deepEqual(wrong, []);
+    };
+    const end = async () => {
+        await browser.close();
+        await site.stop();
+        console.log(`${passed} passed, ${failed} failed; pictures in ${pictures}`);
+        process.exit(failed ? 1 : 0);
+    };
+    return {test, fresh, look, end};
+}
+export const ways = {"desk-light": {}, "desk-dark": {dark: true}, "phone-light": {width: 390, height: 844}, "phone-dark": {width: 390, height: 844, dark: true}};
+export const said = (page, words) => page.waitForSelector(`.said:has-text("${words}")`);
+export const press = (page, name, exact = true) => page.getByRole("button", {name, exact}).first().click();
+/** What has the focus, and whether a person sees that it has. */
+export const focused = (page) => page.evaluate(() => { const e = document.activeElement, s = getComputedStyle(e); return {tag: e.tagName, text: e.textContent.trim(), label: e.getAttribute("aria-label") ?? "", seen: s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0, inside: !!e.closest("dialog")}; });
+/** Tab until the focus is on what says `words`; every stop on the way is seen. */
+export async function tabTo(page, words, most = 60) {
+    for (let i = 0; i < most; i++) {
+        await page.keyboard.press("Tab");
+        const f = await focused(page);
+        assert.ok(f.tag === "BODY" || f.seen, `the focus on ${f.tag} "${f.text.slice(0, 40)}" is not seen`);
+        if (f.text === words || f.label === words)
+            return;
+    }
+    assert.fail(`${most} times Tab did not lead to "${words}"`);
 }

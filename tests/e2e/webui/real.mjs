@@ -3,33 +3,11 @@
 // Pictures of every step are kept beside the build ($PTL_SHOTS/../webui-real-shots).
 //   sh tests/e2e/webui/run.sh BUILD_DIR real.mjs [WORD…]
 import assert from "node:assert/strict";
-import {mkdirSync} from "node:fs";
 import {join} from "node:path";
-import {judge, launch, logIn, open, PATIENCE, settled, shots, Site, until} from "./lib.mjs";
+import {judge, launch, PATIENCE, settled, shots, Site, suite, until, ways} from "./lib.mjs";
 
-const only = process.argv.slice(2), pictures = join(shots, "..", "webui-real-shots");
-mkdirSync(pictures, {recursive: true});
-const site = await Site.start("real_site.py"), browser = await launch();
-let failed = 0, passed = 0;
-async function test(name, fn) {
-    if (only.length && !only.some((w) => name.includes(w)))
-        return;
-    const began = Date.now();
-    try {
-        const page = await fn();
-        assert.deepEqual(page.faults, [], "faults on the page");
-        passed++;
-        console.log(`ok   ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
-    } catch (e) {
-        failed++;
-        console.log(`FAIL ${name}\n     ${e.stack?.split("\n").slice(0, 8).join("\n     ")}`);
-        const all = browser.contexts().flatMap((c) => c.pages());
-        await all[all.length - 1]?.screenshot({path: join(pictures, `FAILED-${name.replace(/\W+/g, "-")}.png`)}).catch(() => {});
-    }
-    for (const c of browser.contexts())
-        await c.close();
-}
-const fresh = async (options) => { const page = await open(browser, site, options); await logIn(page, site); return page; };
+const pictures = join(shots, "..", "webui-real-shots"), site = await Site.start("real_site.py"), browser = await launch();
+const {test, fresh, look, end} = suite(site, browser, pictures, process.argv.slice(2));
 const picture = async (page, name) => { await page.screenshot({path: join(pictures, `${name}.png`), fullPage: true}); };
 const stageOf = async (run, name) => (await site.ok("GET", `/api/v1/runs/${run}`)).stages.find((s) => s.name === name);
 const over = (run, ...states) => until(`run ${run} to be ${states}`, async () => { const r = await site.ok("GET", `/api/v1/runs/${run}`); return states.includes(r.state) && r; }, 400000);
@@ -144,23 +122,10 @@ await test("the matrix: models by targets, from the real reports; a second push 
     await picture(page, "7-compare");
     return page;
 });
-for (const [name, options] of Object.entries({"desk-light": {}, "desk-dark": {dark: true}, "phone-light": {width: 390, height: 844}, "phone-dark": {width: 390, height: 844, dark: true}}))
+for (const [name, options] of Object.entries(ways))
     await test(`pages with real data, ${name}: no wider than the screen, axe finds nothing serious`, async () => {
-        const page = await fresh(options), wrong = [];
-        for (const [id, path] of Object.entries({runs: "/runs", run: `/runs/${runs.torch}`, published: `/runs/${runs.torch}?stage=convert/android&view=artifacts`, plan: `/runs/${runs.torch}?stage=verify/web&view=plan`, matrix: "/matrix", failures: "/failures", knowledge: "/knowledge?by=own", agents: "/agents", risk: "/risk", audit: "/audit"})) {
-            await page.goto(site.url + path);
-            await page.waitForSelector("main h1");
-            await settled(page);
-            const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-            if (wide > 0)
-                wrong.push(`${id}: ${wide} px wider than the screen`);
-            wrong.push(...await judge(page, id));
-            await picture(page, `${name}-${id}`);
-        }
-        assert.deepEqual(wrong, []);
+        const page = await fresh(options);
+        await look(name, page, {runs: "/runs", run: `/runs/${runs.torch}`, published: `/runs/${runs.torch}?stage=convert/android&view=artifacts`, plan: `/runs/${runs.torch}?stage=verify/web&view=plan`, preflight: `/runs/${runs.lacks}`, matrix: "/matrix", failures: "/failures", knowledge: "/knowledge?by=own", agents: "/agents", risk: "/risk", audit: "/audit"}, "main h1");
         return page;
     });
-await browser.close();
-await site.stop();
-console.log(`${passed} passed, ${failed} failed; pictures in ${pictures}`);
-process.exit(failed ? 1 : 0);
+await end();

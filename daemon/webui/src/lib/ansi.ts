@@ -13,9 +13,6 @@ export function settle(line: string): string {
 const escape = /\x1b(?:\[([0-9;:?<=>]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])/g;
 const control = /[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;   // also what would turn the reading direction
 
-/** Text of many lines without what a terminal would obey: what a person searches in. */
-export const bare = (text: string) => text.includes("\x1b") ? text.replace(escape, "") : text;
-
 export function pieces(line: string): Piece[] {
     let text = settle(line), cut = 0;
     if (text.length > LINE_MAX) {

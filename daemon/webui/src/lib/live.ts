@@ -2,9 +2,11 @@
 // background would use them up. It goes on where it stopped (the id of the last event), so nothing is missed.
 import {signal} from "@preact/signals";
 import {useEffect, useRef} from "preact/hooks";
+import {whoIsThere} from "./api.ts";
 
 export interface LiveEvent { kind: string; at?: string; project?: string; run_id?: number; stage_id?: number; attempt_id?: number; data?: Record<string, unknown> }
 export const connected = signal<boolean | null>(null);     // null: no stream wanted
+const LONG_MS = 10 * 60 * 1000;
 const kinds = ["hello", "run", "stage", "log", "diagnosis", "feedback", "assignment", "resolution", "agent", "preflight", "risk", "kb", "retry"];
 
 /** Calls `fn` for every event at `url` while the component is shown. `back` runs when events may have been missed: after a line that was cut, and once when
@@ -48,21 +50,49 @@ export function useLive(url: string | null, fn: (e: LiveEvent) => void, back?: (
                 connected.value = false;
                 source?.close();
                 source = null;
+                void whoIsThere().catch(() => { /* told by what is away; a session that is over shows the login */ });
                 timer = setTimeout(open, wait + Math.random() * 500);
                 wait = Math.min(wait * 2, 15000);
             };
         };
         const close = () => { source?.close(); source = null; };
-        const seen = () => document.hidden ? close() : open();
+        let hidden = 0;
+        const seen = () => {
+            if (document.hidden) {
+                hidden = Date.now();
+                close();
+                return;
+            }
+            if (Date.now() - hidden > LONG_MS) {            // events are not kept for ever: everything is asked for anew
+                last = "";
+                begun = false;
+            }
+            open();
+        };
+        const anew = () => { close(); open(); };            // a stream of the network before may hang without an error
         document.addEventListener("visibilitychange", seen);
+        addEventListener("online", anew);
         open();
         return () => {
             document.removeEventListener("visibilitychange", seen);
+            removeEventListener("online", anew);
             clearTimeout(timer);
             close();
             connected.value = null;
         };
     }, [url]);
+}
+
+/** `fn` every so many ms while `on` and the tab is seen: for what makes no events. */
+export function useEvery(fn: () => void, ms: number, on = true) {
+    const now = useRef(fn);
+    now.current = fn;
+    useEffect(() => {
+        if (!on)
+            return;
+        const t = setInterval(() => { if (!document.hidden) now.current(); }, ms);
+        return () => clearInterval(t);
+    }, [ms, on]);
 }
 
 /** `fn` when one of `deps` has changed, not at first. */

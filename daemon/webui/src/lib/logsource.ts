@@ -1,20 +1,29 @@
 // logsource.ts - a log of any size as lines by number, without holding it. The daemon tells places (offset, newlines before it); the piece between two
 // places is fetched when one of its lines is wanted, and the least lately used pieces are forgotten. A running attempt's log grows at the end by the
-// stream. Nothing here draws.
+// stream. Searching is the daemon's: it tells line numbers. Nothing here draws.
 //
 // A piece owns the lines that begin in it. It is fetched from one byte earlier (is that a newline? then a line begins at its first byte) to some way
 // beyond its end, so that its last line is whole; what is longer than that is cut, and the line says so.
-import {raw} from "./api.ts";
-import {bare} from "./ansi.ts";
+import {busy, Problem, raw} from "./api.ts";
 
 interface Index { bytes: number; newlines: number; complete: boolean; ended: boolean; places: [number, number][] }
-export interface Line { text: string; offset: number }
-const BEYOND = 16 << 10, KEPT = 48, LIMIT = 4 << 20, SPAN = 256 << 10, SEARCHED = 4 << 20;
+/** Lines are kept as they came, and made text when one is looked at: a piece has some ten thousand, a screen forty. `starts` are places in `bytes`; what came by the stream is `more`. */
+interface Piece { first: number; end: number; bytes: Uint8Array; starts: Uint32Array; n: number; stop: number; cut: boolean; more: string[] }
+const decoder = new TextDecoder(), LONGEST = 65536;
+function textOf(p: Piece, i: number): string {
+    if (i >= p.n)
+        return p.more[i - p.n];
+    const from = p.starts[i], to = i + 1 < p.n ? p.starts[i + 1] - 1 : p.stop;
+    return decoder.decode(p.bytes.subarray(from, Math.min(to, from + LONGEST))) + (to - from > LONGEST || p.cut && i === p.n - 1 ? " …" : "");
+}
+const BEYOND = 16 << 10, KEPT = 48, LIMIT = 4 << 20, SPAN = 256 << 10, FLYING = 4, BEHIND = 4 << 20;
+/** So many lines a search tells at once; it goes on from there when they are walked through. */
+export const HITS = 5000;
 
 export class LogSource {
     private places: [number, number][] = [[0, 0]];
-    private pieces = new Map<number, {first: number; lines: Line[]; end: number}>();
-    private wanted = new Map<number, Promise<void>>();
+    private pieces = new Map<number, Piece>();
+    private wanted = new Map<number, {promise: Promise<void>; stop: AbortController}>();
     private stop = new AbortController();
     bytes = 0; newlines = 0; ended = false; lastIsOpen = false;
 
@@ -46,11 +55,11 @@ export class LogSource {
     }
     get count() { return this.newlines + (this.lastIsOpen ? 1 : 0); }
 
-    private async fetchRange(offset: number, length: number): Promise<Uint8Array> {
+    private async fetchRange(offset: number, length: number, stop = this.stop.signal): Promise<Uint8Array> {
         const parts: Uint8Array[] = [];
         let got = 0;
         while (got < length) {
-            const a = await raw("GET", `/api/v1/attempts/${this.attempt}/log?offset=${offset + got}&limit=${Math.min(LIMIT, length - got)}`, undefined, this.stop.signal);
+            const a = await raw("GET", `/api/v1/attempts/${this.attempt}/log?offset=${offset + got}&limit=${Math.min(LIMIT, length - got)}`, undefined, stop);
             const b = new Uint8Array(await a.arrayBuffer());
             if (b.length === 0)
                 break;
@@ -81,25 +90,38 @@ export class LogSource {
         return lo;
     }
 
-    line(n: number): Line | undefined {
+    line(n: number): string | undefined {
         for (let i = this.pieceOfLine(n); i >= 0 && i >= this.pieceOfLine(n) - 1; i--) {
             const p = this.pieces.get(i);
-            if (p && n >= p.first && n < p.first + p.lines.length) {
+            if (p && n >= p.first && n < p.first + p.n + p.more.length) {
                 this.pieces.delete(i);
                 this.pieces.set(i, p);                      // used last
-                return p.lines[n - p.first];
+                return textOf(p, n - p.first);
             }
         }
         return undefined;
     }
+    private has(n: number) { return [0, 1].some((back) => { const p = this.pieces.get(this.pieceOfLine(n) - back); return p && n >= p.first && n < p.first + p.n + p.more.length; }); }
 
-    /** Sees to it that lines from..to come; `changed` is called when they have. */
-    want(from: number, to: number) {
+    /** Sees to it that lines from..to come and, once they are there, what lies before and behind, farther the way one goes (`way`: -1 up, 1 down); `changed` is called when
+     * they have. What nobody looks at any more (a scroll bar that is dragged passes hundreds of pieces) is let go when too much is on its way. */
+    want(from: number, to: number, way = 0) {
         if (this.count === 0)
             return;
-        const a = Math.max(0, this.pieceOfLine(Math.max(0, from)) - (this.line(Math.max(0, from)) ? 0 : 1));
-        const b = this.pieceOfLine(Math.min(to, this.count - 1));
+        const last = this.places.length - 1, a = Math.max(0, this.pieceOfLine(Math.max(0, from)) - (this.has(Math.max(0, from)) ? 0 : 1)), b = this.pieceOfLine(Math.min(to, this.count - 1));
+        const list: number[] = [];
         for (let i = b; i >= a && b - i < 6; i--)
+            list.push(i);
+        if (list.every((i) => this.pieces.has(i)))
+            for (const i of [b + 1, a - 1, way > 0 ? b + 2 : way < 0 ? a - 2 : -1])
+                if (i >= 0 && i <= last)
+                    list.push(i);
+        for (const [i, w] of this.wanted)
+            if (this.wanted.size > FLYING && !list.includes(i)) {
+                w.stop.abort();
+                this.wanted.delete(i);
+            }
+        for (const i of list)
             void this.load(i);
     }
     async load(i: number): Promise<void> {
@@ -107,36 +129,53 @@ export class LogSource {
             return;
         const known = this.wanted.get(i);
         if (known)
-            return known;
-        const p = this.fetchPiece(i).finally(() => this.wanted.delete(i));
-        this.wanted.set(i, p);
-        return p.catch(() => { /* asked for again when it is wanted again */ });
+            return known.promise;
+        const stop = new AbortController(), end = () => stop.abort();
+        this.stop.signal.addEventListener("abort", end, {once: true});
+        const promise = this.fetchPiece(i, stop.signal).catch((e) => { if (e.name !== "AbortError" && !this.stop.signal.aborted) setTimeout(this.changed, 2000); /* who still wants it asks again */ }).finally(() => {
+            this.stop.signal.removeEventListener("abort", end);
+            if (this.wanted.get(i)?.stop === stop)
+                this.wanted.delete(i);
+        });
+        this.wanted.set(i, {promise, stop});
+        return promise;
     }
-    private async fetchPiece(i: number) {
+    private async fetchPiece(i: number, signal: AbortSignal) {
         const [start, before] = this.places[i], next = this.places[i + 1], last = !next, end = next ? next[0] : this.bytes;
         const from = Math.max(0, start - 1);
-        const b = await this.fetchRange(from, end - from + (last ? 0 : BEYOND));
-        const decoder = new TextDecoder();
-        let at = start - from, first = before;
+        const b = await this.fetchRange(from, end - from + (last ? 0 : BEYOND), signal);
+        let at = start - from, first = before, n = 0, stop = b.length, cut = false, starts = new Uint32Array(4096);
         if (start > 0 && b[0] !== 10) {                     // a line that began earlier goes on here
             const nl = b.indexOf(10, at);
             at = nl < 0 ? b.length : nl + 1;
             first++;
         }
-        const lines: Line[] = [];
         while (at < b.length && from + at < end) {
-            const nl = b.indexOf(10, at), stop = nl < 0 ? b.length : nl;
-            let text = decoder.decode(b.subarray(at, Math.min(stop, at + 65536)));
-            if (stop - at > 65536 || nl < 0 && !last)
-                text += " …";
-            lines.push({text, offset: from + at});
+            const nl = b.indexOf(10, at);
+            if (n === starts.length) {
+                const more = new Uint32Array(2 * n);
+                more.set(starts);
+                starts = more;
+            }
+            starts[n++] = at;
+            stop = nl < 0 ? b.length : nl;
+            cut = nl < 0 && !last;
             at = stop + 1;
         }
+        this.keep(i, {first, end, bytes: b, starts: starts.slice(0, n), n, stop, cut, more: []});
+        this.changed();
+    }
+    private keep(i: number, piece: Piece) {
         this.pieces.delete(i);
-        this.pieces.set(i, {first, lines, end});
+        this.pieces.set(i, piece);
         while (this.pieces.size > KEPT)
             this.pieces.delete(this.pieces.keys().next().value!);
-        this.changed();
+    }
+    /** After a while without the stream: what came meanwhile is not streamed through when it is much; it is looked up when somebody scrolls there. */
+    async catchUp() {
+        const index = await (await raw("GET", `/api/v1/attempts/${this.attempt}/log/index?places=1`, undefined, this.stop.signal)).json() as Index;
+        if (index.bytes > this.bytes + BEHIND)
+            await this.open();
     }
 
     /** Text that came by the stream; `next` is the offset behind it. */
@@ -148,81 +187,66 @@ export class LogSource {
             fresh++;
         const tail = this.places.length - 1, p = this.pieces.get(tail);
         if (p && p.end === this.bytes) {
-            const joined = (this.lastIsOpen ? p.lines.pop()?.text ?? "" : "") + text, rows = joined.split("\n");
-            let offset = this.bytes;                        // near enough for lines that are still growing; exact again when it is fetched anew
+            let open = "";
+            if (this.lastIsOpen && p.n + p.more.length) {
+                open = textOf(p, p.n + p.more.length - 1);
+                if (p.more.length)
+                    p.more.pop();
+                else {
+                    p.n--;
+                    p.stop = p.n ? p.starts[p.n] - 1 : 0;
+                    p.cut = false;
+                }
+            }
+            const rows = (open + text).split("\n");
             if (rows[rows.length - 1] === "")
                 rows.pop();
-            for (const r of rows) {
-                p.lines.push({text: r.length > 65536 ? r.slice(0, 65536) + " …" : r, offset});
-                offset += r.length + 1;
-            }
+            for (const r of rows)
+                p.more.push(r.length > LONGEST ? r.slice(0, LONGEST) + " …" : r);
             p.end = next;
         }
         this.newlines += fresh;
         this.bytes = next;
         this.lastIsOpen = !text.endsWith("\n");
-        if (next - this.places[tail][0] > 2 * SPAN && !this.lastIsOpen)
+        if (next - this.places[tail][0] > 2 * SPAN && !this.lastIsOpen) {
             this.places.push([next, this.newlines]);
+            this.keep(tail + 1, {first: this.newlines, end: next, bytes: new Uint8Array(0), starts: new Uint32Array(0), n: 0, stop: 0, cut: false, more: []});      // what comes next goes on from here, and need not be fetched
+        }
         this.changed();
     }
 
-    /** The line that the byte at `offset` is in. */
-    async lineOfOffset(offset: number): Promise<number> {
-        let i = this.places.length - 1;
-        while (i > 0 && this.places[i][0] > offset)
-            i--;
-        for (; i >= 0; i--) {
-            await this.load(i);
-            const p = this.pieces.get(i);
-            if (!p || p.lines.length === 0 || p.lines[0].offset > offset)
-                continue;
-            let lo = 0, hi = p.lines.length - 1;
-            while (lo < hi) {
-                const mid = (lo + hi + 1) >> 1;
-                if (p.lines[mid].offset <= offset)
-                    lo = mid;
-                else
-                    hi = mid - 1;
+    /** The lines that hold `text`, as the daemon finds them, from a place where a line begins; `found` gets them piece by piece with the share of the log that has been
+     * looked through. Tells where it ended: a search that was cut at the daemon's limit goes on there, and one of a log that grew. Aborting it ends it there too. */
+    async search(text: string, how: {caseless: boolean; offset?: number; line?: number}, found: (lines: number[], done: number) => void, stop: AbortSignal): Promise<{offset: number; line: number; cut: boolean}> {
+        const url = `/api/v1/attempts/${this.attempt}/log/search?` + new URLSearchParams({q: text, case: how.caseless ? "any" : "exact", offset: String(how.offset ?? 0), line: String(how.line ?? 0), limit: String(HITS)});
+        let answer: Response | undefined;
+        for (let tries = 0; !answer; tries++)
+            try {
+                answer = await raw("GET", url, undefined, stop);
+            } catch (e) {
+                if (!busy(e as Problem) || tries === 8)     // others search just now
+                    throw e;
+                await new Promise((r) => setTimeout(r, 300 + 200 * tries));
+                if (stop.aborted)
+                    throw new DOMException("no longer wanted", "AbortError");
             }
-            return p.first + lo;
-        }
-        return 0;
-    }
-
-    /** Every line that holds `needle`, in order, by reading the log from its beginning in bounded pieces; `found` may return false to end it. */
-    async search(needle: string, opts: {caseless: boolean}, found: (hits: number[], done: number) => boolean | void, stop: AbortSignal) {
-        const decoder = new TextDecoder(), what = opts.caseless ? needle.toLowerCase() : needle;
-        let offset = 0, line = 0, rest = "";
-        // The next piece is on its way while this one is looked through.
-        const piece = () => { const p = offset < this.bytes ? this.fetchRange(offset, Math.min(SEARCHED, this.bytes - offset)) : null; p?.catch(() => { /* told when it is waited for */ }); return p; };
-        let next = piece();
-        while (next && !stop.aborted) {
-            const b = await next;
-            if (b.length === 0)
-                break;
-            offset += b.length;
-            next = piece();
-            let text = rest + decoder.decode(b, {stream: true});
-            const cut = offset < this.bytes ? text.lastIndexOf("\n") + 1 : text.length;
-            rest = text.slice(cut);
-            if (rest.length > 1 << 20)
-                rest = "";                                  // one endless line: its head is lost to the search, not the browser's memory
-            text = bare(text.slice(0, cut));
-            const hay = opts.caseless ? text.toLowerCase() : text, hits: number[] = [];
-            let at = 0, n = line;
-            for (let i = hay.indexOf(what); i >= 0; i = hay.indexOf(what, i + 1)) {
-                for (let nl = hay.indexOf("\n", at); nl >= 0 && nl < i; nl = hay.indexOf("\n", at)) {
-                    n++;
-                    at = nl + 1;
-                }
-                if (hits[hits.length - 1] !== n)
-                    hits.push(n);
+        const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+        let rest = "";
+        for (;;) {
+            const {value, done} = await reader.read();
+            if (done)
+                throw new Problem(0, "The search ended before the log did; search again.");
+            const rows = (rest + value).split("\n");
+            rest = rows.pop()!;
+            for (const row of rows) {
+                const o = JSON.parse(row) as {lines: number[]; offset: number; line: number; over?: boolean; cut?: boolean; error?: string};
+                if (o.lines.length || !o.over)
+                    found(o.lines, this.bytes ? Math.min(1, o.offset / this.bytes) : 1);
+                if (o.error)
+                    throw new Problem(503, `The search ended early: ${o.error}.`);
+                if (o.over)
+                    return {offset: o.offset, line: o.line, cut: Boolean(o.cut)};
             }
-            for (let nl = hay.indexOf("\n"); nl >= 0; nl = hay.indexOf("\n", nl + 1))
-                line++;
-            if (found(hits, offset / this.bytes) === false)
-                return;
-            await new Promise((r) => setTimeout(r));
         }
     }
 }

@@ -2,6 +2,7 @@
 import {useEffect, useState} from "preact/hooks";
 import {api, may, useGet, useList, type Page} from "../lib/api.ts";
 import {bytes} from "../lib/format.ts";
+import {useEvery} from "../lib/live.ts";
 import {hash} from "../lib/router.ts";
 import {Act, Command, Copy, Dialog, Empty, Failed, Field, Loading, More, State, Time, Title} from "../ui/basics.tsx";
 
@@ -32,14 +33,19 @@ function idle(a: Agent, pending: Pending[]): string {
     return "";
 }
 
+function named(part: string): string {
+    try {
+        return decodeURIComponent(part);
+    } catch {
+        return part;
+    }
+}
+
 export function Agents() {
     const agents = useList<Agent>("/api/v1/agents?limit=200", "after"), pending = useGet<Page<Pending>>("/api/v1/stages/pending?limit=100");
     const [enrolling, setEnrolling] = useState(false);
-    useEffect(() => {
-        const t = setInterval(() => { if (!document.hidden) { agents.reload(); pending.reload(); } }, 4000);
-        return () => clearInterval(t);
-    }, [agents.reload, pending.reload]);
-    const chosen = decodeURIComponent(hash.value.slice(1));
+    useEvery(() => { agents.reload(); pending.reload(); }, 4000);
+    const chosen = named(hash.value.slice(1));
     useEffect(() => { if (chosen && agents.items) document.getElementById(`agent-${chosen}`)?.scrollIntoView({block: "center"}); }, [chosen, !!agents.items]);
     const waiting = pending.data?.items ?? [], queued = waiting.filter((p) => p.state !== "waiting");
     return <>

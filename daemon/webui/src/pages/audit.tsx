@@ -2,7 +2,7 @@
 import {useState} from "preact/hooks";
 import {api, may, useList} from "../lib/api.ts";
 import {query, setQuery, withQuery} from "../lib/router.ts";
-import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, Time, Title} from "../ui/basics.tsx";
+import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, Tabs, Time, Title} from "../ui/basics.tsx";
 
 interface Line { id: number; at: string; actor: string; action: string; object: string; detail: unknown }
 interface Token { id: number; kind: string; name: string; role: string | null; project: string | null; agent: string | null; created_by: string; created_at: string; expires_at: string | null; used_at: string | null; revoked_at: string | null }
@@ -12,7 +12,7 @@ export function Audit() {
     if (!may("admin"))
         return <Empty title="Only for administrators"><p>Ask one of them for what you want to know.</p></Empty>;
     return <><Title>Audit</Title>
-        <div class="tabs" role="navigation" aria-label="Views"><a href={withQuery({view: ""})} aria-current={!tokens ? "page" : undefined}>What was changed</a><a href={withQuery({view: "tokens"})} aria-current={tokens ? "page" : undefined}>Tokens</a></div>
+        <Tabs label="Views"><a href={withQuery({view: ""})} aria-current={!tokens ? "page" : undefined}>What was changed</a><a href={withQuery({view: "tokens"})} aria-current={tokens ? "page" : undefined}>Tokens</a></Tabs>
         {tokens ? <Tokens /> : <Lines />}</>;
 }
 
@@ -34,7 +34,7 @@ function Tokens() {
     return <div class="stack"><p class="row"><button type="button" class="button" onClick={() => setMaking(true)}>Make a token</button></p>
         {list.error && <Failed problem={list.error} retry={list.reload} />}
         {!list.items ? !list.error && <Loading what="Loading tokens" /> : <table class="list"><thead><tr><th>Name</th><th>May</th><th>Made</th><th>Last used</th><th>Ends</th><th><span class="sr">Actions</span></th></tr></thead><tbody>{list.items.filter((t) => !t.revoked_at).map((t) => <tr key={t.id} data-row>
-            <td><b>{t.agent ?? t.name}</b></td><td>{t.kind === "person" ? t.role : t.kind}{t.project && <span class="dim"> in {t.project}</span>}</td><td><Time at={t.created_at} /> <span class="dim">by {t.created_by}</span></td><td><Time at={t.used_at} /></td><td>{t.expires_at ? <Time at={t.expires_at} /> : "never"}</td>
+            <td><b>{t.agent ?? t.name}</b></td><td>{t.kind === "person" ? t.role : t.kind}{t.project && <span class="dim"> in {t.project}</span>}</td><td data-h="Made"><Time at={t.created_at} /> <span class="dim">by {t.created_by}</span></td><td data-h="Last used"><Time at={t.used_at} /></td><td data-h="Ends">{t.expires_at ? <Time at={t.expires_at} /> : "never"}</td>
             <td><Act kind="small danger" confirm={`Revoke ${t.agent ?? t.name}? Whoever uses it is shut out at once.`} run={() => api("DELETE", `/api/v1/tokens/${t.id}`).then(list.reload)} done="Revoked.">Revoke</Act></td></tr>)}</tbody></table>}
         <More more={list.more} busy={list.busy} />
         {making && <Make close={() => { setMaking(false); list.reload(); }} />}</div>;

@@ -24,8 +24,8 @@ export function Cases() {
         </form>
         {list.error && <Failed problem={list.error} retry={list.reload} />}
         {!list.items ? !list.error && <Loading what="Loading cases" /> : list.items.length === 0 ? <Empty title={words || challenge ? "No case fits" : "No known cases yet"}><p>{words || challenge ? "Fewer words find more." : "Questions that others asked, with their answers, stand beside failures of the same challenge. Curators take them in: one by hand, or a file."}</p></Empty>
-            : <ul class="stack">{list.items.map((c) => <li key={c.id} class="card" data-row><p class="row">{/^https?:\/\//.test(c.url) ? <a class="main" href={c.url} target="_blank" rel="noreferrer noopener">{c.title}</a> : <b>{c.title}</b>}{c.answered && <span class="tag good">answered</span>}{c.platform && <span class="tag">{c.platform}</span>}{c.challenge_id ? <a href={`/knowledge?id=${encodeURIComponent(c.challenge_id)}`}>{idWords(c.challenge_id)}</a> : <span class="dim">no challenge</span>}</p>
-                <p class="sub wrap">{c.excerpt}</p></li>)}</ul>}
+            : <ul class="stack">{list.items.map((c) => <li key={c.id} class="card case" data-row><p>{/^https?:\/\//.test(c.url) ? <a class="main" href={c.url} target="_blank" rel="noreferrer noopener">{c.title}</a> : <b>{c.title}</b>}</p><p class="row">{c.answered && <span class="tag good">answered</span>}{c.platform && <span class="tag">{c.platform}</span>}{c.challenge_id ? <a href={`/knowledge?id=${encodeURIComponent(c.challenge_id)}`}>{idWords(c.challenge_id)}</a> : <span class="dim">no challenge</span>}</p>
+                <p class="sub wrap">{c.excerpt.length >= 200 && !/[.!?…]$/.test(c.excerpt) ? `${c.excerpt.replace(/\s+\S*$/, "")} …` : c.excerpt}</p></li>)}</ul>}
         <More more={list.more} busy={list.busy} />
         {taking && <TakeIn close={() => { setTaking(false); list.reload(); }} />}
         {adding && <AddOne close={() => { setAdding(false); list.reload(); }} />}

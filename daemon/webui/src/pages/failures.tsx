@@ -1,10 +1,11 @@
 // failures.tsx - ask the past: words and facts, counts beside them, the trend above; everything asked for is in the address. Views: the search, trends
 // beside the paper's numbers, operators that are wanted, toolchain pairs that break.
+import type {ComponentChildren} from "preact";
 import {useEffect, useMemo, useState} from "preact/hooks";
 import {api, useGet, useList, type Page} from "../lib/api.ts";
-import {about, count, idWords, number, percent, shortRef} from "../lib/format.ts";
+import {about, count, idWords, number, percent, sentence, shortRef} from "../lib/format.ts";
 import {query, setQuery, withQuery} from "../lib/router.ts";
-import {Act, Dialog, Empty, Failed, Field, Loading, More, Time, Title} from "../ui/basics.tsx";
+import {Act, Dialog, Empty, Failed, Field, Loading, More, Tabs, Time, Title} from "../ui/basics.tsx";
 import {Chart} from "../ui/chart.tsx";
 import {Fix, type Resolution} from "../ui/fix.tsx";
 
@@ -32,7 +33,7 @@ const views = [["", "Search"], ["trends", "Trends"], ["operators", "Operators wa
 export function Failures() {
     const view = query.value.get("view") ?? "";
     return <><Title>Failures</Title>
-        <div class="tabs" role="navigation" aria-label="Views">{views.map(([id, title]) => <a key={id} href={id ? `/failures?view=${id}` : "/failures"} aria-current={view === id ? "page" : undefined}>{title}</a>)}</div>
+        <Tabs label="Views">{views.map(([id, title]) => <a key={id} href={id ? `/failures?view=${id}` : "/failures"} aria-current={view === id ? "page" : undefined}>{title}</a>)}</Tabs>
         {view === "trends" ? <Trends /> : view === "operators" ? <Operators /> : view === "toolchains" ? <Toolchains /> : view === "fixes" ? <Fixes /> : <Search />}</>;
 }
 
@@ -61,7 +62,7 @@ function Search() {
             <a href={"/api/v1/failures.csv?" + asked({sort})} download="failures.csv">CSV</a></div>
         <aside class="facets" aria-label="Counts">
             {facets.error && facets.error.status !== 404 && <p class="bad">{facets.error.message}</p>}
-            <details open={innerWidth > 820}><summary>{seen ? <><b class="num">{count(seen.total)}{seen.capped ? "+" : ""}</b> failures</> : "Counting …"}</summary>{seen?.note && <p class="hint">{seen.note}</p>}
+            <details open={innerWidth > 820}><summary>{seen ? <><b class="num">{count(seen.total)}{seen.capped ? "+" : ""}</b> {seen.total === 1 ? "failure" : "failures"}</> : "Counting …"}</summary>{seen?.note && <p class="hint">{seen.note}</p>}
             {seen && facetTitles.map(([key, title]) => {
                 const values = seen.facets[key] ?? [], most = Math.max(1, ...values.map((v) => v.count));
                 return values.length > 0 && <div class="facet" key={key}><h3>{title}</h3><ul>{values.slice(0, 8).map((v) => {
@@ -77,14 +78,28 @@ function Search() {
                 : <ol>{list.items.map((f) => <li key={f.attempt_id} data-row class="hitrow">
                     <p class="row"><a class="main" href={`/runs/${f.run_id}?stage=${encodeURIComponent(f.stage)}&attempt=${f.attempt_id}`}>{f.project} #{f.run_number} {f.stage}</a>{f.resolved_at ? <span class="tag good" title="turned green later">resolved</span> : <span class="tag">open</span>}
                         <span class="dim">{f.platform} · {shortRef(f.branch)} {f.author && `· ${f.author.replace(/ <.*>$/, "")}`} · <Time at={f.at} /></span></p>
-                    <p>{f.summary ?? "not diagnosed"}</p>
-                    {f.log_hits ? f.log_hits.map((h) => <p class="cut" key={h.line}><a class="num" href={`/runs/${f.run_id}?stage=${encodeURIComponent(f.stage)}&attempt=${f.attempt_id}#L${h.line}`} aria-label={`Line ${h.line} of its log`}>{h.line}</a> <code>{h.text}</code></p>) : f.key_line && <p class="cut"><code>{f.key_line}</code></p>}
+                    <p>{f.summary ? sentence(f.summary) : <span class="dim">Not diagnosed.</span>}</p>
+                    {f.log_hits ? f.log_hits.map((h) => <p class="cut" key={h.line}><a class="num line" href={`/runs/${f.run_id}?stage=${encodeURIComponent(f.stage)}&attempt=${f.attempt_id}#L${h.line}`} aria-label={`Line ${h.line} of its log`}>{h.line}</a> <code>{marked(h.text, q.get("q") ?? "")}</code></p>) : f.key_line && <p class="cut"><code>{f.key_line}</code></p>}
                     <p class="sub">{f.challenge_id ? <a href={withQuery({challenge: f.challenge_id})} title={f.challenge_path ?? ""}>{f.challenge_path ?? idWords(f.challenge_id)}</a> : "no challenge"} {f.probability !== null && f.challenge_id && percent(f.probability)}{f.cost_minutes >= 1 && ` · cost ${about(f.cost_minutes * 60000)}`}</p></li>)}</ol>}
             {list.cut && <p class="hint" role="status">{list.cut[0].toUpperCase() + list.cut.slice(1)}.</p>}
             <More more={list.more} busy={list.busy} />
         </div>
         {saving && <Save close={() => setSaving(false)} />}
     </div>;
+}
+
+/** The quoted texts that were asked for, marked in a line that has them. */
+function marked(text: string, asked: string) {
+    const wanted = [...asked.matchAll(/"([^"]{2,})"/g)].map((m) => m[1].toLowerCase()), low = text.toLowerCase(), out: ComponentChildren[] = [];
+    let at = 0;
+    while (wanted.length) {
+        const next = wanted.map((w) => [low.indexOf(w, at), w.length] as const).filter(([i]) => i >= 0).sort((a, b) => a[0] - b[0])[0];
+        if (!next)
+            break;
+        out.push(text.slice(at, next[0]), <mark>{text.slice(next[0], next[0] + next[1])}</mark>);
+        at = next[0] + next[1];
+    }
+    return [...out, text.slice(at)];
 }
 
 interface SavedQuery { id: number; name: string; query: string | Record<string, string>; owner: string; mine: boolean; shared: boolean }
@@ -115,22 +130,23 @@ function Trends() {
     const rows = trends.data?.items ?? [];
     const plot = useMemo(() => {
         const top = rows.slice(0, 5), x = [...new Set(top.flatMap((r) => r.series.map((p) => Date.parse(p.at) / 1000)))].sort((a, b) => a - b);
-        return {x, series: top.map((r) => { const m = new Map(r.series.map((p) => [Date.parse(p.at) / 1000, p.failures])); return {label: r.title ?? sea(r.id), values: x.map((t) => m.get(t) ?? 0)}; })};
+        return {x, series: top.map((r) => { const m = new Map(r.series.map((p) => [Date.parse(p.at) / 1000, p.failures])); return {label: r.id.startsWith("none") ? "unclear" : `${r.title ?? sea(r.id)}${r.path?.includes(" › ") ? ` (${r.path.split(/ \/ | /)[0].toLowerCase()})` : ""}`, values: x.map((t) => m.get(t) ?? 0)}; })};
     }, [trends.data]);
     return <div class="stack wide">
         <form class="filters" onSubmit={(e) => e.preventDefault()}>
             <label>By <select value={by} onChange={(e) => setQuery({by: e.currentTarget.value})}><option value="category">category</option><option value="challenge">challenge</option></select></label>
             <label>Per <select value={interval} onChange={(e) => setQuery({interval: e.currentTarget.value})}>{["day", "week", "month"].map((i) => <option key={i}>{i}</option>)}</select></label>
             <label>Project <select value={project} onChange={(e) => setQuery({project: e.currentTarget.value})}><option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>
-            <label>Since <select value={since} onChange={(e) => setQuery({since: e.currentTarget.value})}><option value="30d">30 days</option><option value="90d">90 days</option><option value="365d">a year</option><option value="3650d">always</option></select></label>
+            <label>Since <select value={since} onChange={(e) => setQuery({since: e.currentTarget.value})}><option value="30d">30 days</option><option value="90d">90 days</option><option value="365d">a year</option><option value="2000-01-01">always</option></select></label>
         </form>
         {trends.error && <Failed problem={trends.error} retry={trends.reload} />}
         {!trends.data ? !trends.error && <Loading what="Counting" /> : rows.length === 0 ? <Empty title="No failures in this time"><p>Choose a longer one.</p></Empty> : <>
-            {plot.x.length > 1 && <div class="card"><h3>Failures per {interval}</h3><Chart x={plot.x} series={plot.series} title={`Failures per ${interval} of the most frequent`} height={220} /></div>}
-            <div class="scroll" tabIndex={0} role="region" aria-label="Numbers beside the paper's"><table class="list trends"><thead><tr><th>{by === "challenge" ? "Challenge" : "Category"}</th><th class="right">Failures</th><th>Share of its platform</th><th>In the paper</th><th class="right">Unresolved</th><th class="right">No answer (paper)</th><th class="right">Median to resolve</th><th class="right">Paper</th></tr></thead>
+            {plot.x.length > 1 && <div class="card"><h3>Failures per {interval}, the {plot.series.length === 1 ? "most frequent" : `${plot.series.length} most frequent`}</h3><Chart x={plot.x} series={plot.series} title={`Failures per ${interval} of the most frequent`} label="failures" unit={(v) => count(Math.round(v))} height={240} days /></div>}
+            <div class="scroll" tabIndex={0} role="region" aria-label="Numbers beside the paper's"><table class="list trends"><thead><tr><th rowSpan={2}>{by === "challenge" ? "Challenge" : "Category"}</th><th rowSpan={2} class="right">Failures</th><th colSpan={2} class="group">Share of its platform</th><th colSpan={2} class="group">Unresolved</th><th colSpan={2} class="group">Median to resolve</th></tr>
+                <tr><th>Here</th><th>Paper</th><th class="right">Here</th><th class="right" title="Questions without an accepted answer">Paper</th><th class="right">Here</th><th class="right" title="To an accepted answer">Paper</th></tr></thead>
                 <tbody>{rows.map((t) => <tr key={t.id} data-row>
-                    <td><a class="main" href={`/failures?challenge=${encodeURIComponent(t.id)}`} title={t.path ?? ""}>{t.title ?? sea(t.id)}</a>{t.path && <span class="sub">{t.path.split(" › ")[0]}</span>}</td><td class="right num">{count(t.failures)}</td>
-                    <td><Share v={t.share_of_platform} /></td><td>{t.paper?.share != null ? <Share v={t.paper.share} hazard /> : <span class="dim">–</span>}</td><td class="right num">{number(t.unresolved_share)} %</td><td class="right num">{t.paper?.unanswered != null ? `${number(t.paper.unanswered)} %` : "–"}</td><td class="right num">{t.median_hours != null ? about(t.median_hours * 3600000) : "–"}</td><td class="right num">{t.paper?.median_hours != null ? about(t.paper.median_hours * 3600000) : "–"}</td></tr>)}</tbody></table></div></>}
+                    <td><a class="main" href={`/failures?challenge=${encodeURIComponent(t.id)}`} title={t.path ?? ""}>{t.title ?? sea(t.id)}</a>{t.path && <span class="sub">{t.path.split(" › ")[0]}</span>}</td><td class="right num" data-h="Failures">{count(t.failures)}</td>
+                    <td data-h="Share of its platform"><Share v={t.share_of_platform} /></td><td class={t.paper?.share == null ? "none" : ""} data-h="Paper">{t.paper?.share != null ? <Share v={t.paper.share} hazard /> : <span class="dim">–</span>}</td><td class="right num" data-h="Unresolved">{number(t.unresolved_share)} %</td><td class={`right num ${t.paper?.unanswered == null ? "none" : ""}`} data-h="Paper">{t.paper?.unanswered != null ? `${number(t.paper.unanswered)} %` : "–"}</td><td class="right num" data-h="Median to resolve">{t.median_hours != null ? about(t.median_hours * 3600000) : "–"}</td><td class={`right num ${t.paper?.median_hours == null ? "none" : ""}`} data-h="Paper">{t.paper?.median_hours != null ? about(t.paper.median_hours * 3600000) : "–"}</td></tr>)}</tbody></table></div></>}
     </div>;
 }
 const Share = ({v, hazard}: {v: number; hazard?: boolean}) => <span class="meter"><span class={`bar ${hazard ? "hazard" : "sea"}`} aria-hidden="true"><i style={{width: `${Math.min(100, v)}%`}} /></span><span class="num">{number(v, 2)} %</span></span>;
@@ -145,7 +161,14 @@ function Operators() {
     if (list.data.items.length === 0)
         return <Empty title="No operator was missed yet"><p>When a converter or runtime lacks an operator, it is counted here by platform and tool: a list that a framework's vendor could act on.</p></Empty>;
     return <table class="list"><thead><tr><th>Operator</th><th>Where</th><th class="right">Projects</th><th class="right">Failures</th><th class="right">Unresolved</th><th>Last</th></tr></thead><tbody>{list.data.items.map((o) => <tr key={o.operator} data-row>
-        <td><a class="main mono" href={`/failures?operator=${encodeURIComponent(o.operator)}`}>{o.operator}</a></td><td class="grow wrap">{o.places.map((p) => `${p.tool} for ${p.platform} (${p.failures})`).join(", ")}</td><td class="right num">{o.projects}</td><td class="right num">{count(o.failures)}</td><td class="right num">{count(o.unresolved)}</td><td><Time at={o.last_day} /></td></tr>)}</tbody></table>;
+        <td><a class="main mono" href={`/failures?operator=${encodeURIComponent(o.operator)}`}>{o.operator}</a></td><td class="grow wrap"><Places places={o.places} /></td><td class="right num" data-h="Projects">{o.projects}</td><td class="right num" data-h="Failures">{count(o.failures)}</td><td class="right num" data-h="Unresolved">{count(o.unresolved)}</td><td data-h="Last"><Time at={o.last_day} /></td></tr>)}</tbody></table>;
+}
+/** By platform, the tools that missed it most first; all of them on hover. */
+function Places({places}: {places: Op["places"]}) {
+    const by = new Map<string, Op["places"]>();
+    for (const p of places)
+        by.set(p.platform, [...(by.get(p.platform) ?? []), p]);
+    return <ul class="plainlist">{[...by].map(([platform, list]) => { const tools = list.sort((a, b) => b.failures - a.failures); return <li key={platform} title={tools.map((p) => `${p.tool}: ${p.failures}, ${p.unresolved} unresolved`).join("\n")}><b>{platform}</b> <span class="num">{count(list.reduce((s, p) => s + p.failures, 0))}</span><span class="dim">: {tools.slice(0, 3).map((p) => `${p.tool} ${p.failures}`).join(", ")}{tools.length > 3 && `, ${tools.length - 3} more`}</span></li>; })}</ul>;
 }
 interface Pair { made_with: string; used_with: string; kind: string; ok: number; failed: number; failed_share: number; projects: number; never_green: boolean; last_day: string; last_green_day: string | null }
 function Toolchains() {
@@ -156,8 +179,8 @@ function Toolchains() {
         return <Loading what="Counting" />;
     if (list.data.items.length === 0)
         return <Empty title="No pair of toolchains has failed"><p>What a model was exported with and what took it are counted here, worst pairs first.</p></Empty>;
-    return <table class="list"><thead><tr><th>Exported with</th><th>Taken by</th><th>Stage</th><th>Failed</th><th class="right">Of</th><th>Last green</th></tr></thead><tbody>{list.data.items.map((p) => <tr key={p.made_with + p.used_with + p.kind} data-row>
-        <td>{p.made_with}</td><td>{p.used_with}</td><td>{p.kind}</td><td><span class="meter"><span class="bar bad" aria-hidden="true"><i style={{width: `${p.failed_share}%`}} /></span><span class="num">{number(p.failed_share, 2)} %</span></span>{p.never_green && <span class="tag bad">never green</span>}</td><td class="right num">{count(p.ok + p.failed)}</td><td>{p.last_green_day ? <Time at={p.last_green_day} /> : <span class="dim">never</span>}</td></tr>)}</tbody></table>;
+    return <table class="list"><thead><tr><th>Exported with</th><th>Taken by</th><th>Stage</th><th>Failed</th><th class="right">Attempts</th><th>Last green</th></tr></thead><tbody>{list.data.items.map((p) => <tr key={p.made_with + p.used_with + p.kind} data-row>
+        <td data-h="Exported with">{p.made_with}</td><td data-h="Taken by">{p.used_with}</td><td>{p.kind}</td><td data-h="Failed"><span class="meter"><span class="bar bad" aria-hidden="true"><i style={{width: `${p.failed_share}%`}} /></span><span class="num">{number(p.failed_share, 2)} %</span></span>{p.never_green && <span class="tag bad">never green</span>}</td><td class="right num" data-h="Attempts">{count(p.ok + p.failed)}</td><td data-h="Last green">{p.last_green_day ? <Time at={p.last_green_day} /> : <span class="dim">never</span>}</td></tr>)}</tbody></table>;
 }
 
 // ---- what turned stages green, to confirm or to reject
@@ -167,6 +190,6 @@ function Fixes() {
     return <><form class="filters" onSubmit={(e) => e.preventDefault()}><label>State <select value={state} onChange={(e) => setQuery({state: e.currentTarget.value})}><option value="candidate">to be confirmed</option><option value="confirmed">confirmed</option><option value="rejected">rejected</option><option value="all">all</option></select></label></form>
         {list.error && <Failed problem={list.error} retry={list.reload} />}
         {!list.items ? !list.error && <Loading /> : list.items.length === 0 ? <Empty title="Nothing to show"><p>When a stage that was red turns green, what changed between is kept here as a candidate; once confirmed, later failures of that challenge show it first.</p></Empty>
-            : <ul class="stack">{list.items.map((r) => <li key={r.id} class="card" data-row><p class="row"><a class="main" href={`/attempts/${r.red_attempt_id}`}>{r.project} {r.stage}</a><span class="tag">{r.state}</span>{r.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(r.challenge_id)}`}>{idWords(r.challenge_id)}</a>}<span class="dim"><Time at={r.green_at} /></span></p><Fix r={r} reload={list.reload} /></li>)}</ul>}
+            : <ul class="stack">{list.items.map((r) => <li key={r.id} class="card fixed" data-row><p class="row"><span class="dim">Was red:</span> <a class="main" href={`/attempts/${r.red_attempt_id}`}>{r.project} {r.stage}</a>{state === "all" && <span class="tag">{r.state === "candidate" ? "to be confirmed" : r.state}</span>}{r.challenge_id && <a href={`/knowledge?id=${encodeURIComponent(r.challenge_id)}`}>{idWords(r.challenge_id)}</a>}<span class="dim"><Time at={r.green_at} /></span></p><Fix r={r} reload={list.reload} /></li>)}</ul>}
         <More more={list.more} busy={list.busy} /></>;
 }

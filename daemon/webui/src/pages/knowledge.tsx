@@ -1,11 +1,12 @@
 // knowledge.tsx - what is known: the taxonomies as a map that one walks into (areas by the paper's share or by one's own failures), the entry of each
 // node, and the indicators that speak for it: look, try on history, edit. /knowledge?id=NODE, /knowledge/indicators, /knowledge/indicator?id=…, /knowledge/cases
-import {useEffect, useLayoutEffect, useMemo, useRef, useState} from "preact/hooks";
+import {useLayoutEffect, useMemo, useRef, useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page, type Problem, type Resource} from "../lib/api.ts";
-import {count, idWords, number, span} from "../lib/format.ts";
+import {about, count, idWords, number} from "../lib/format.ts";
+import {useEvery} from "../lib/live.ts";
 import {go, query, setQuery, withQuery} from "../lib/router.ts";
 import {squarify} from "../lib/treemap.ts";
-import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, say, Time, Title} from "../ui/basics.tsx";
+import {Act, Command, Dialog, Empty, Failed, Field, Loading, More, say, Send, Tabs, Time, Title} from "../ui/basics.tsx";
 import {Cases} from "./cases.tsx";
 
 interface Node { id: string; taxonomy: string; kind: string; parent: string | null; title: string; path: string; share: number | null; questions: number | null; unanswered: number | null; median_minutes: number | null; retired: boolean; has_entry?: boolean; indicators: number; failures: number; resolved?: number }
@@ -37,7 +38,7 @@ function TheMap() {
 function MapPage({nodes, entry}: {nodes: Node[]; entry: Resource<Full>}) {
     const q = query.value, id = q.get("id"), node = nodes.find((n) => n.id === id), by = q.get("by") ?? "paper";
     const taxonomies = [...new Set(nodes.map((n) => n.taxonomy))], taxonomy = node?.taxonomy ?? q.get("taxonomy") ?? taxonomies[0];
-    const children = nodes.filter((n) => n.taxonomy === taxonomy && n.parent === (node?.id ?? null) && !n.retired);
+    const children = nodes.filter((n) => n.taxonomy === taxonomy && n.parent === (node?.id ?? null) && !n.retired).sort((a, b) => weight(b, by) - weight(a, by) || (b.share ?? 0) - (a.share ?? 0));
     const trail: Node[] = [];
     for (let n: Node | undefined = node; n; n = nodes.find((x) => x.id === n!.parent))
         trail.unshift(n);
@@ -51,7 +52,7 @@ function MapPage({nodes, entry}: {nodes: Node[]; entry: Resource<Full>}) {
             <label>Areas by <select value={by} onChange={(e) => setQuery({by: e.currentTarget.value === "paper" ? "" : e.currentTarget.value})}><option value="paper">the paper's share</option><option value="own">failures here</option><option value="indicators">indicators</option></select></label>
         </div>
         {found.length > 0 && <ul class="card plainlist found">{found.map((n) => <li key={n.id}><a href={`/knowledge?id=${encodeURIComponent(n.id)}`} onClick={() => setWords("")}>{n.path}</a></li>)}</ul>}
-        {!node && <div class="tabs" role="navigation" aria-label="Taxonomies">{taxonomies.map((t) => <a key={t} href={withQuery({taxonomy: t, id: ""})} aria-current={t === taxonomy ? "page" : undefined}>{tax[t] ?? t}</a>)}</div>}
+        {!node && <Tabs label="Taxonomies">{taxonomies.map((t) => <a key={t} href={withQuery({taxonomy: t, id: ""})} aria-current={t === taxonomy ? "page" : undefined}>{tax[t] ?? t}</a>)}</Tabs>}
         {node && <nav class="trail" aria-label="Where you are"><a href={`/knowledge?taxonomy=${taxonomy}`}>{tax[taxonomy] ?? taxonomy}</a>{trail.map((n, i) => <> <span aria-hidden="true">›</span> {i === trail.length - 1 ? <span aria-current="page">{n.title}</span> : <a href={`/knowledge?id=${encodeURIComponent(n.id)}`}>{n.title}</a>}</>)}</nav>}
         {children.length > 0 && <Chart nodes={nodes} children={children} by={by} own={own} />}
         {node ? <Entry key={node.id} id={node.id} own={own} node={entry} /> : null}
@@ -69,20 +70,23 @@ function Chart({nodes, children, by, own}: {nodes: Node[]; children: Node[]; by:
     }, []);
     const height = Math.round(Math.min(460, Math.max(240, width * .42))), total = children.reduce((s, n) => s + weight(n, by), 0);
     const floor = total > 0 ? total / 120 : 1, cells = squarify(children.map((n) => ({weight: Math.max(weight(n, by), floor), item: n})), width, height);
-    const most = Math.max(1, ...children.map((n) => n.failures));
+    const most1 = Math.max(0, ...children.map((n) => n.failures)), most = Math.max(1, most1);
     const go1 = (n: Node) => `/knowledge?id=${encodeURIComponent(n.id)}${by !== "paper" ? `&by=${by}` : ""}`;
     return <section class="chartmap" aria-label="Map" ref={box}>
         {width > 560 && <div class="treemap" style={{height: `${height}px`}}>{cells.map(({x, y, w, h, item: n}) => {
             const inner = w > 150 && h > 92 ? squarify(nodes.filter((c) => c.parent === n.id && !c.retired).map((c) => ({weight: Math.max(weight(c, by), .15), item: c})), w - 12, h - 52) : [];
             return <a key={n.id} class="area" href={go1(n)} style={{left: `${x}px`, top: `${y}px`, width: `${w}px`, height: `${h}px`, "--heat": n.failures / most}} title={`${n.path}: ${n.share !== null ? `${n.share} % of the paper's questions, ` : ""}${n.failures} failures here`}>
-                <span class="cut"><b>{n.title}</b></span>{h > 38 && <span class="cut num">{n.share !== null && `${n.share} %`}{n.failures > 0 && <span class="hazard"> · {count(n.failures)} here</span>}</span>}
-                {inner.map((c) => <i key={c.item.id} class="sub-area" style={{left: `${c.x + 5}px`, top: `${c.y + 44}px`, width: `${c.w}px`, height: `${c.h}px`, "--heat": c.item.failures / most}}>{c.w > 74 && c.h > 24 ? c.item.title : ""}</i>)}</a>;
+                <span class="cut"><b>{n.title}</b></span>{h > 38 && <span class="cut num">{paper(n)}{n.failures > 0 && <span class="hazard">{n.share !== null && " · "}{count(n.failures)} here</span>}</span>}
+                {inner.map((c) => <i key={c.item.id} class="sub-area" style={{left: `${c.x + 5}px`, top: `${c.y + 44}px`, width: `${c.w}px`, height: `${c.h}px`, "--heat": c.item.failures / most}}>{c.w > 74 && c.h > 32 ? <>{c.item.title}{c.h > 54 && c.item.share !== null && <span class="num"> {number(c.item.share, 2)} %</span>}{c.h > 70 && c.item.failures > 0 && <span class="hazard num"> {count(c.item.failures)} here</span>}</> : ""}</i>)}</a>;
         })}</div>}
+        {width > 560 && <p class="sub wrap key">An area's size is {by === "own" ? "how often it failed here" : by === "indicators" ? "how many indicators speak for it" : "its share of the paper's questions"}; <i class="tint" aria-hidden="true" /> the redder, the more failures here{most1 === 0 && " (none yet)"}.</p>}
         <div class="scroll" tabIndex={0} role="region" aria-label="The same as numbers"><table class="list"><thead><tr><th>Challenge</th><th>Paper</th><th>Here</th><th class="right">No accepted answer</th><th class="right">Median to an answer</th><th class="right">Indicators</th></tr></thead><tbody>{children.map((n) => <tr key={n.id} data-row>
-            <td><a class="main" href={go1(n)}>{n.title}</a></td><td>{n.share !== null ? <Bar v={n.share} hazard /> : <span class="dim">–</span>}</td><td>{n.failures > 0 ? <><Bar v={own ? 100 * n.failures / own : 0} /> <span class="dim num">{count(n.failures)}</span></> : <span class="dim">none</span>}</td>
-            <td class="right num">{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</td><td class="right num">{n.median_minutes !== null ? span(n.median_minutes * 60000) : "–"}</td><td class="right num">{nodes.reduce((s, c) => s + (c.id === n.id || c.id.startsWith(n.id + "/") ? c.indicators : 0), 0)}</td></tr>)}</tbody></table></div>
+            <td><a class="main" href={go1(n)}>{n.title}</a></td><td data-h="Paper">{n.share === null ? <span class="dim">–</span> : n.share > 99.5 ? <span class="num">{paper(n) || "all"}</span> : <Bar v={n.share} hazard />}</td><td data-h="Here">{n.failures > 0 ? <><Bar v={own ? 100 * n.failures / own : 0} /> <span class="dim num">({count(n.failures)})</span></> : <span class="dim">none</span>}</td>
+            <td class={`right num ${n.unanswered === null ? "none" : ""}`} data-h="No accepted answer">{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</td><td class={`right num ${n.median_minutes === null ? "none" : ""}`} data-h="Median to an answer">{n.median_minutes !== null ? about(n.median_minutes * 60000) : "–"}</td><td class="right num" data-h="Indicators">{nodes.reduce((s, c) => s + (c.id === n.id || c.id.startsWith(n.id + "/") ? c.indicators : 0), 0)}</td></tr>)}</tbody></table></div>
     </section>;
 }
+/** What the paper has of it: its share, or of a whole platform, which has all of its own, the questions. */
+const paper = (n: Node) => n.share === null ? "" : n.share > 99.5 ? n.questions ? `${count(n.questions)} questions` : "" : `${n.share} %`;
 const Bar = ({v, hazard}: {v: number; hazard?: boolean}) => <span class="meter"><span class={`bar ${hazard ? "hazard" : "sea"}`} aria-hidden="true"><i style={{width: `${Math.min(100, v)}%`}} /></span><span class="num">{number(v, 2)} %</span></span>;
 
 interface Remedy { tool?: string; versions?: string; text: string; commands?: string[] }
@@ -103,10 +107,10 @@ function Entry({id, own, node}: {id: string; own: number; node: Resource<Full>})
             {e.decide && <section><h3>What would decide, when it is unclear</h3><p>{e.decide}</p></section>}
             {e.symptoms && e.symptoms.length > 0 && <section><h3>What it looks like</h3><p class="words">{e.symptoms.map((s) => <code>{s}</code>)}</p></section>}
             {e.causes && e.causes.length > 0 && <section><h3>What it comes from</h3><ul class="plainlist dots">{e.causes.map((c) => <li>{c}</li>)}</ul></section>}
-            {!n.entry && <p class="dim">Nothing has been written about it yet. {curates() ? "You could." : ""}</p>}
+            {!n.entry && <p class="dim">Nothing has been written about it yet.{n.kind !== "challenge" && " Its parts above have entries of their own."}{curates() && " Edit writes one."}</p>}
             {n.cases && n.cases.length > 0 && <section><h3><a href={`/knowledge/cases?challenge=${encodeURIComponent(id)}`}>Known cases</a></h3><ul class="plainlist">{n.cases.map((c) => <li>{web(c.url) ? <a href={c.url} rel="noreferrer noopener" target="_blank">{c.title}</a> : c.title} {c.answered && <span class="tag good">answered</span>}</li>)}</ul></section>}
         </div><aside class="right">
-            <div class="card"><h2>Numbers</h2><dl class="facts"><dt>Share in the paper</dt><dd>{n.share !== null ? `${n.share} %${n.questions ? ` (${n.questions} questions)` : ""}` : "–"}</dd><dt>Share here</dt><dd>{own ? `${number(100 * n.failures / own, 2)} % (${count(n.failures)})` : "–"}</dd><dt>No accepted answer</dt><dd>{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</dd><dt>Median to an answer</dt><dd>{n.median_minutes !== null ? span(n.median_minutes * 60000) : "–"}</dd>{e.valid?.from && <><dt>Valid</dt><dd>from {e.valid.from}{e.valid.until && ` until ${e.valid.until}`} {e.valid.note}</dd></>}{n.entry_own && <><dt>Entry</dt><dd>your own, by {n.entry_by} <Time at={n.entry_at} /></dd></>}</dl></div>
+            <div class="card"><h2>Numbers</h2><dl class="facts"><dt>Share in the paper</dt><dd>{n.share !== null ? `${n.share} %${n.questions ? ` (${n.questions} questions)` : ""}` : "–"}</dd><dt>Share here</dt><dd>{own ? `${number(100 * n.failures / own, 2)} % (${count(n.failures)})` : "–"}</dd><dt>No accepted answer</dt><dd>{n.unanswered !== null ? `${number(n.unanswered)} %` : "–"}</dd><dt>Median to an answer</dt><dd>{n.median_minutes !== null ? about(n.median_minutes * 60000) : "–"}</dd>{e.valid?.from && <><dt>Valid</dt><dd>from {e.valid.from}{e.valid.until && ` until ${e.valid.until}`} {e.valid.note}</dd></>}{n.entry_own && <><dt>Entry</dt><dd>your own, by {n.entry_by} <Time at={n.entry_at} /></dd></>}</dl></div>
             {n.links.length > 0 && <div class="card"><h2>Akin</h2><ul class="plainlist">{n.links.map((l) => { const to = l.id ?? (l.from === id ? l.to : l.from) ?? ""; return <li><a href={`/knowledge?id=${encodeURIComponent(to)}`}>{idWords(to)}</a><span class="sub">{l.why}</span></li>; })}</ul></div>}
             <div class="card"><h2>{n.indicators.length} indicators speak for it</h2><ul class="plainlist">{n.indicators.slice(0, 40).map((i) => { const iid = typeof i === "string" ? i : i.id; return <li key={iid}><a class="mono" href={`/knowledge/indicator?id=${encodeURIComponent(iid)}`}>{iid}</a>{typeof i !== "string" && i.summary && <span class="sub">{i.summary}</span>}</li>; })}</ul>{n.indicators.length > 40 && <p><a href={`/knowledge/indicators?challenge=${encodeURIComponent(id)}`}>All of them</a></p>}{curates() && <p><a class="button small" href={`/knowledge/indicator?challenge=${encodeURIComponent(id)}`}>Add one</a></p>}</div>
             {e.sources && e.sources.length > 0 && <div class="card"><h2>Sources</h2><ul class="plainlist">{e.sources.map((s) => <li>{web(s) ? <a href={s} rel="noreferrer noopener" target="_blank">{s.replace(/^https?:\/\//, "")}</a> : s}</li>)}</ul></div>}
@@ -192,8 +196,8 @@ function Indicator() {
                 <section><h3>Speaks for</h3><div class="scroll" tabIndex={0} role="region" aria-label="Challenges it speaks for"><table class="narrow"><thead><tr><th>Where</th><th>Challenge</th><th class="right">Of 100 such failures</th></tr></thead><tbody>{Object.entries(i.indicator.weights ?? {}).flatMap(([where, m]) => Object.entries(m).map(([c, w]) => <tr key={where + c}><td>{where}</td><td><a href={`/knowledge?id=${encodeURIComponent(c)}`}>{idWords(c)}</a></td><td class="right num">{Math.round(w * 100)}</td></tr>))}</tbody></table></div></section>
                 {i.indicator.remedy?.text && <section><h3>Remedy</h3><p>{i.indicator.remedy.text}</p>{i.indicator.remedy.commands?.map((c) => <Command text={c} />)}</section>}
                 <details><summary>As YAML</summary><pre class="block" tabIndex={0}>{i.yaml}</pre></details></>}
-            {yaml !== null && <form class="stack" onSubmit={(e) => { e.preventDefault(); void save(); }}><Field label="YAML" hint={<>One's own are called <code>local/…</code>. Try it on history before it is saved.</>}>{(f) => <textarea id={f} class="mono" rows={18} spellcheck={false} value={yaml} onInput={(e) => { setYaml(e.currentTarget.value); setError(undefined); }} />}</Field>
-                {error && <Failed problem={error} />}<div class="row end">{id && <button type="button" class="button" onClick={() => setYaml(null)}>Leave it</button>}<button type="submit" class="button primary">Save</button></div></form>}
+            {yaml !== null && <Send class="stack" send={save}><Field label="YAML" hint={<>One's own are called <code>local/…</code>. Try it on history before it is saved.</>}>{(f) => <textarea id={f} class="mono" rows={18} spellcheck={false} value={yaml} onInput={(e) => { setYaml(e.currentTarget.value); setError(undefined); }} />}</Field>
+                {error && <Failed problem={error} />}<div class="row end">{id && <button type="button" class="button" onClick={() => setYaml(null)}>Leave it</button>}<button type="submit" class="button primary">Save</button></div></Send>}
             <Try id={id} yaml={yaml} />
         </div><aside class="right">
             {i && <div class="card"><h2>Facts</h2><dl class="facts"><dt>Role</dt><dd>{i.indicator.role ?? "cause"}</dd><dt>Specificity</dt><dd>{number(i.indicator.specificity)}</dd><dt>May pass again</dt><dd>{i.indicator.transient === true ? "yes" : i.indicator.transient === false ? "no" : "unknown"}</dd><dt>Origin</dt><dd>{i.origin}</dd><dt>Revision</dt><dd>{i.revision} by {i.updated_by} <Time at={i.updated_at} /></dd></dl></div>}
@@ -235,10 +239,7 @@ interface Job { state: string; total: number | null; done: number | null; change
 /** History under the knowledge as it is now: how far that is, and asking for it. */
 function Apply() {
     const job = useGet<Job>("/api/v1/kb/apply"), j = job.data, running = j?.state === "running";
-    useEffect(() => {
-        const t = setInterval(() => { if (running && !document.hidden) job.reload(); }, 1500);
-        return () => clearInterval(t);
-    }, [running, job.reload]);
+    useEvery(job.reload, 1500, running);
     if (!j)
         return null;
     return <section class="card apply"><header class="row apart"><h2>History under this knowledge</h2>{curates() && <Act kind="small" disabled={running} confirm="Diagnose every past failure anew? It goes on in the background; old answers are kept." run={() => api("POST", "/api/v1/kb/apply", {}).then(job.reload)} done="It has begun.">Label history anew</Act>}</header>

@@ -46,6 +46,7 @@ export function Matrix() {
             <label>Project <select value={project} onChange={(e) => setQuery({project: e.currentTarget.value, cell: ""})}><option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>
             <label>Branch <input type="search" data-search value={ref} placeholder="any" onChange={(e) => setQuery({ref: e.currentTarget.value.trim()})} /></label>
         </form>
+        {models.length > 0 && <Sum models={models} whole={!next} />}
         {error && <Failed problem={error} retry={() => setRound(round + 1)} />}
         {!cells ? !error && <Loading what="Loading the matrix" /> : models.length === 0 ? <Empty title="No model was run yet"><p>Every model with a planned run is a row here. Start one under <a href="/projects">Projects</a>.</p></Empty>
             : models.map((m) => <ModelGrid key={m.project + m.model} m={m} chosen={chosen} />)}
@@ -54,11 +55,20 @@ export function Matrix() {
     </>;
 }
 
+/** Where things stand, in one line: what can be shipped, and what cannot and why. */
+function Sum({models, whole}: {models: {project: string; model: string; cells: Cell[]}[]; whole: boolean}) {
+    const now = (c: Cell) => c.series[c.series.length - 1]?.state, ends = models.flatMap((m) => [...new Set(m.cells.map((c) => c.target).filter((t): t is string => t !== null))].map((t) => ({m, t, cells: m.cells.filter((c) => c.target === t || c.target === null)})));
+    const good = ends.filter((e) => e.cells.every((c) => now(c) === "green")), bad = ends.filter((e) => e.cells.some((c) => now(c) === "red")), red = models.flatMap((m) => m.cells.filter((c) => now(c) === "red"));
+    return <div class="sum"><p><b class="num">{good.length}</b> of <b class="num">{ends.length}</b> {ends.length === 1 ? "target" : "targets"} of <b class="num">{models.length}</b>{!whole && "+"} {models.length === 1 ? "model is" : "models are"} good to ship{ends.length > good.length + bad.length && <>, <b class="num">{ends.length - good.length - bad.length}</b> not decided yet</>}{bad.length > 0 && <>, <b class="num bad">{bad.length}</b> <span class="bad">red</span></>}.{" "}
+        {red.length > 0 && <>Red: {red.slice(0, 6).map((c, i) => { const p = c.series[c.series.length - 1]; return <>{i > 0 && ", "}<a href={`/runs/${p.run_id}?stage=${encodeURIComponent(c.stage)}`}>{c.model} {c.stage}</a></>; })}{red.length > 6 && ` and ${red.length - 6} more`}.</>}</p>
+        <p class="sub wrap">Each mark is the newest run; the bars beside it are the runs before, newest at the right. A cell opens its history.</p></div>;
+}
+
 const kinds = ["export", "convert", "verify"];
 function ModelGrid({m, chosen}: {m: {project: string; model: string; cells: Cell[]}; chosen?: Cell}) {
     const targets = [...new Set(m.cells.map((c) => c.target))].sort((a, b) => a === null ? -1 : b === null ? 1 : 0);
     return <section class="model"><h2>{m.model} <a class="dim" href={`/projects/${m.project}`}>{m.project}</a></h2>
-        <div class="scroll" tabIndex={0} role="region" aria-label={`Targets of ${m.model}`}><table class="matrix"><thead><tr><th>Target</th>{kinds.map((k) => <th key={k}>{k}</th>)}<th>Tolerance used</th><th>Size</th><th>p95 latency</th></tr></thead>
+        <div class="scroll" tabIndex={0} role="region" aria-label={`Targets of ${m.model}`}><table class="matrix"><thead><tr><th>Target</th>{kinds.map((k) => <th key={k}>{k}</th>)}<th title="The largest error as a share of what is allowed: over 100 % the stage is red">Tolerance used</th><th>Size</th><th>Latency, p95</th></tr></thead>
             <tbody>{targets.map((t) => {
                 const of = (k: string) => m.cells.find((c) => c.target === t && c.kind === k), verify = of("verify"), sized = of("convert") ?? of("export") ?? verify;
                 const last = <K extends keyof Point>(c: Cell | undefined, key: K) => c?.series.findLast((p) => p[key] !== null)?.[key];
@@ -82,9 +92,9 @@ function History({cell}: {cell: Cell}) {
         const out: {title: string; log?: boolean; series: Series[]; unit: (v: number) => string}[] = [];
         const has = (k: keyof Point) => points.some((p) => p[k] !== null);
         if (has("used"))
-            out.push({title: "Largest error, as a multiple of what is allowed", log: true, series: [{label: "used", values: points.map((p) => p.used === null ? null : Math.max(p.used, 1e-6)), color: "--c4"}, {label: "allowed", values: points.map(() => 1), color: "--c2", dash: true}], unit: (v) => v > 10 ? `${number(v, 2)}×` : percent(v)});
+            out.push({title: "Largest error, in multiples of what is allowed", log: true, series: [{label: "used", values: points.map((p) => p.used === null ? null : Math.max(p.used, 1e-6)), color: "--c4"}, {label: "allowed", values: points.map(() => 1), color: "--c2", dash: true}], unit: (v) => `${number(v, 2)}×`});
         if (has("latency_p95_ms"))
-            out.push({title: "p95 latency", series: [{label: "p95", values: points.map((p) => p.latency_p95_ms)}], unit: (v) => `${number(v)} ms`});
+            out.push({title: "Latency, p95", series: [{label: "p95", values: points.map((p) => p.latency_p95_ms)}], unit: (v) => `${number(v)} ms`});
         if (has("bytes"))
             out.push({title: "Size of the model", series: [{label: "size", values: points.map((p) => p.bytes), color: "--c3"}], unit: bytes});
         if (has("duration_ms"))
@@ -94,6 +104,6 @@ function History({cell}: {cell: Cell}) {
     return <section class="section" aria-label={`History of ${cell.stage}`}><header class="row apart"><h2>{cell.model}: {cell.stage}</h2><a href={withQuery({cell: ""})}>Close</a></header>
         <div class="plots">{plots.map((p) => <div class="card" key={p.title}><h3>{p.title}</h3><Chart x={x} series={p.series} title={p.title} unit={p.unit} log={p.log} height={180} click={(i) => go(`/runs/${points[i].run_id}?stage=${encodeURIComponent(cell.stage)}`)} /></div>)}</div>
         <table class="list"><thead><tr><th>State</th><th>Run</th><th class="right">Largest error</th><th class="right">Top-1</th><th class="right">p95</th><th class="right">Size</th><th>When</th></tr></thead><tbody>{cell.series.slice().reverse().map((p) => <tr key={p.stage_id} data-row>
-            <td><State state={p.state} /></td><td><a class="main" href={`/runs/${p.run_id}?stage=${encodeURIComponent(cell.stage)}`}>#{p.number ?? p.run_id}</a> <code class="dim">{p.commit}</code></td><td class="right num">{number(p.max_abs_error)}</td><td class="right num">{percent(p.top1_agreement)}</td>
-            <td class="right num">{p.latency_p95_ms === null ? "–" : `${number(p.latency_p95_ms)} ms`}</td><td class="right num">{bytes(p.bytes)}</td><td><Time at={p.at} /></td></tr>)}</tbody></table></section>;
+            <td><State state={p.state} /></td><td><a class="main" href={`/runs/${p.run_id}?stage=${encodeURIComponent(cell.stage)}`}>#{p.number ?? p.run_id}</a> <code class="dim">{p.commit}</code></td><td class="right num" data-h="Largest error">{number(p.max_abs_error)}</td><td class="right num" data-h="Top-1">{percent(p.top1_agreement)}</td>
+            <td class="right num" data-h="p95">{p.latency_p95_ms === null ? "–" : `${number(p.latency_p95_ms)} ms`}</td><td class="right num" data-h="Size">{bytes(p.bytes)}</td><td><Time at={p.at} /></td></tr>)}</tbody></table></section>;
 }

@@ -16,8 +16,8 @@ function All() {
     return <><Title aside={may("manage") && <button type="button" class="button" onClick={() => setAdding(true)}>Add a person</button>}>People</Title>
         {list.error && <Failed problem={list.error} retry={list.reload} />}
         {!list.items ? !list.error && <Loading /> : list.items.length === 0 ? <Empty title="Nobody yet"><p>People come from the commits of runs; a manager can add others.</p></Empty>
-            : <table class="list"><thead><tr><th>Person</th><th>Projects</th><th>Has now</th><th>Suggested</th></tr></thead><tbody>{list.items.map((p) => <tr key={p.name} data-row>
-                <td><a class="main" href={`/people/${encodeURIComponent(p.name)}`}>{p.display_name}</a><span class="sub">{p.name}</span></td><td class="grow wrap">{p.projects.join(", ")}</td><td class="num">{p.assignments || <span class="dim">nothing</span>}</td><td>{p.suggestions ? "yes" : <span class="dim">opted out</span>}</td></tr>)}</tbody></table>}
+            : <table class="list"><thead><tr><th>Person</th><th>Projects</th><th>Assigned now</th><th>Suggested</th></tr></thead><tbody>{list.items.map((p) => <tr key={p.name} data-row>
+                <td><a class="main" href={`/people/${encodeURIComponent(p.name)}`}>{p.display_name}</a><span class="sub">{p.name}</span></td><td class="grow wrap">{p.projects.join(", ")}</td><td class="num" data-h="Assigned now">{p.assignments || <span class="dim">nothing</span>}</td><td data-h="Suggested">{p.suggestions ? "yes" : <span class="dim">opted out</span>}</td></tr>)}</tbody></table>}
         <More more={list.more} busy={list.busy} />
         {adding && <Add close={() => setAdding(false)} done={() => { setAdding(false); list.reload(); }} />}</>;
 }
@@ -25,9 +25,9 @@ function One({name}: {name: string}) {
     const url = `/api/v1/people/${encodeURIComponent(name)}`, one = useGet<Person>(url), p = one.data, [editing, setEditing] = useState(false), [same, setSame] = useState(false);
     if (!p)
         return one.error ? <Failed problem={one.error} retry={one.reload} /> : <Loading />;
-    return <><Title aside={may("trigger") && <div class="row"><button type="button" class="button" onClick={() => setEditing(true)}>Change</button>{may("manage") && <button type="button" class="button" onClick={() => setSame(true)}>Is somebody else</button>}
+    return <><Title aside={may("trigger") && <div class="row"><button type="button" class="button" onClick={() => setEditing(true)}>Change</button>{may("manage") && <button type="button" class="button" onClick={() => setSame(true)}>Same as …</button>}
         <Act run={() => api("PATCH", url, {suggestions: !p.suggestions}).then(one.reload)} done={p.suggestions ? "Not suggested any more." : "May be suggested."}>{p.suggestions ? "Do not suggest" : "May be suggested"}</Act></div>}>{p.display_name}</Title>
-        <dl class="facts wide"><dt>Handle</dt><dd>{p.name}</dd>{p.forge_login && <><dt>At the forge</dt><dd>{p.forge_login}</dd></>}{p.emails && <><dt>Addresses</dt><dd>{p.emails.join(", ") || "–"}</dd></>}{p.tokens && p.tokens.length > 0 && <><dt>Tokens</dt><dd>{p.tokens.join(", ")}</dd></>}{p.aliases.length > 0 && <><dt>Also called</dt><dd>{p.aliases.join(", ")}</dd></>}<dt>Time zone</dt><dd>{p.time_zone ?? <span class="dim">not known</span>}</dd><dt>Projects</dt><dd>{p.projects.map((x) => <><a href={`/projects/${x}`}>{x}</a> </>)}</dd><dt>Suggestions</dt><dd>{p.suggestions ? "may be suggested for hazards they have resolved" : "opted out: never suggested"}</dd><dt>Since</dt><dd><Time at={p.created_at} /></dd></dl>
+        <dl class="facts wide"><dt>Handle</dt><dd>{p.name}</dd>{p.forge_login && <><dt>At the forge</dt><dd>{p.forge_login}</dd></>}{p.emails && <><dt>Addresses</dt><dd>{p.emails.join(", ") || "–"}</dd></>}{p.tokens && p.tokens.length > 0 && <><dt>Tokens</dt><dd>{p.tokens.join(", ")}</dd></>}{p.aliases.length > 0 && <><dt>Also called</dt><dd>{p.aliases.join(", ")}</dd></>}<dt>Time zone</dt><dd>{p.time_zone ?? <span class="dim">not known</span>}</dd><dt>Projects</dt><dd>{p.projects.length === 0 && <span class="dim">none yet</span>}{p.projects.map((x) => <><a href={`/projects/${x}`}>{x}</a> </>)}</dd><dt>Suggestions</dt><dd>{p.suggestions ? "may be suggested for hazards they have resolved" : "opted out: never suggested"}</dd><dt>Known since</dt><dd><Time at={p.created_at} /></dd></dl>
         <section class="section"><h2>What they have</h2><Assignments person={p.name} /></section>
         <section class="section"><h2>How they are told</h2><Channels person={p.name} /></section>
         {editing && <Edit p={p} close={() => setEditing(false)} done={() => { setEditing(false); one.reload(); }} />}
@@ -66,7 +66,7 @@ function Edit({p, close, done}: {p: Person; close: () => void; done: () => void}
 }
 function Same({p, close}: {p: Person; close: () => void}) {
     const people = useGet<{items: Person[]}>("/api/v1/people?limit=500"), [into, setInto] = useState("");
-    return <Dialog title={`${p.display_name} is somebody else`} close={close}>
+    return <Dialog title={`${p.display_name} is the same person as …`} close={close}>
         <p>Two entries of one person become one: addresses, tokens, commits and what was given go to the other, and <b>{p.name}</b> stays as another name of it. This cannot be undone.</p>
         <Field label="Is the same as">{(id) => <select id={id} value={into} onChange={(e) => setInto(e.currentTarget.value)}><option value="">choose</option>{people.data?.items.filter((x) => x.name !== p.name).map((x) => <option key={x.name} value={x.name}>{x.display_name} ({x.name})</option>)}</select>}</Field>
         <div class="row end"><button type="button" class="button" onClick={close}>Leave it</button><Act kind="danger" disabled={!into} run={() => api("PATCH", `/api/v1/people/${encodeURIComponent(p.name)}`, {merge_into: into}).then(() => go(`/people/${encodeURIComponent(into)}`))} done="They are one now.">Make them one</Act></div></Dialog>;

@@ -4,7 +4,7 @@ import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
 import {shortRef} from "../lib/format.ts";
 import {go, query, withQuery} from "../lib/router.ts";
 import {useLive, useSoon} from "../lib/live.ts";
-import {Act, Command, Dialog, Empty, Failed, Field, Loading, Mark, More, say, Time, Title} from "../ui/basics.tsx";
+import {Act, Command, Dialog, Empty, Failed, Field, Loading, Mark, More, say, Tabs, Time, Title} from "../ui/basics.tsx";
 
 interface Project {
     id: number; name: string; url: string; default_branch: string; credential_kind?: string; poll_interval_s: number; poll_error: string | null; polled_at?: string | null; has_webhook_secret: boolean; status_forge: string | null; status_url?: string | null; status_repo?: string | null;
@@ -27,8 +27,8 @@ function All() {
             : <table class="list"><thead><tr><th>Project</th><th>Newest run</th><th>Told of pushes by</th><th>Statuses to</th><th>Since</th></tr></thead><tbody>{list.items.map((p) => <tr key={p.id} data-row>
                 <td class="grow"><a class="main" href={`/projects/${p.name}`}>{p.name}</a><span class="sub mono">{p.url}</span></td>
                 <td>{p.last_run_id ? <a href={`/runs/${p.last_run_id}`}><Mark state={p.last_run_state!} /> #{p.last_run_number ?? "…"} {p.last_run_state}</a> : <span class="dim">none</span>}</td>
-                <td>{[p.has_webhook_secret && "webhook", p.poll_interval_s > 0 && `polling, ${p.poll_interval_s} s`].filter(Boolean).join(", ") || <span class="dim">hooks only</span>}{p.poll_error && <span class="sub bad">{p.poll_error}</span>}</td>
-                <td>{p.status_forge ?? <span class="dim">nowhere</span>}</td><td><Time at={p.created_at} /></td></tr>)}</tbody></table>}
+                <td data-h="Told by">{[p.has_webhook_secret && "webhook", p.poll_interval_s > 0 && `polling, ${p.poll_interval_s} s`].filter(Boolean).join(", ") || <span class="dim">hooks only</span>}{p.poll_error && <span class="sub bad">{p.poll_error}</span>}</td>
+                <td data-h="Statuses to">{p.status_forge ?? <span class="dim">nowhere</span>}</td><td data-h="Since"><Time at={p.created_at} /></td></tr>)}</tbody></table>}
         <More more={list.more} busy={list.busy} />
         {adding && <Settings close={() => setAdding(false)} done={(name) => go(`/projects/${name}`)} />}
     </>;
@@ -48,7 +48,7 @@ function One({name}: {name: string}) {
         <Title aside={<div class="row">{may("trigger") && <button type="button" class="button primary" onClick={() => setStarting(true)}>Start a run</button>}{manage && <button type="button" class="button" onClick={() => setEditing(true)}>Change settings</button>}</div>}>{name}</Title>
         <nav class="strip" aria-label="Newest runs">{runs.data?.items.slice().reverse().map((r) => <a key={r.id} href={`/runs/${r.id}`} class="tick" title={`#${r.number ?? r.id} ${shortRef(r.ref)}: ${r.state}`} aria-label={`Run ${r.number ?? r.id}: ${r.state}`}><Mark state={r.state} size={16} /></a>)}
             <a href={`/runs?project=${name}`}>All runs</a></nav>
-        <div class="tabs" role="navigation" aria-label="Parts of this project">{tabs.map(([id, title]) => <a key={id} href={withQuery({view: id === "settings" ? "" : id})} aria-current={view === id ? "page" : undefined}>{title}</a>)}</div>
+        <Tabs label="Parts of this project">{tabs.map(([id, title]) => <a key={id} href={withQuery({view: id === "settings" ? "" : id})} aria-current={view === id ? "page" : undefined}>{title}</a>)}</Tabs>
         {view === "settings" && <div class="stack wide"><dl class="facts wide">
             <dt>Repository</dt><dd class="mono">{p.url}</dd><dt>Default branch</dt><dd>{p.default_branch}</dd><dt>Credential</dt><dd>{p.credential_kind ?? "none"}</dd>
             <dt>Polling</dt><dd>{p.poll_interval_s ? `every ${p.poll_interval_s} s` : "off"}{p.poll_error && <p class="bad">{p.poll_error}</p>}</dd>

@@ -1,13 +1,13 @@
 // risk.tsx - weigh the future: what waits, runs or is red, by chance and cost with every term of it; give it to somebody, take it, hand it back. Views:
 // the board, one's own, all assignments, was the risk right (back-test). One assignment: /risk/ID.
-import {useEffect, useState} from "preact/hooks";
+import {useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
-import {about, count, idWords, number, percent, shortRef} from "../lib/format.ts";
+import {about, count, idWords, number, percent, sentence, shortRef} from "../lib/format.ts";
 import {useLive, useSoon} from "../lib/live.ts";
 import {query, setQuery} from "../lib/router.ts";
 import {boardUrl, peopleNames, projectNames} from "../lib/urls.ts";
 import {Terms} from "../ui/terms.tsx";
-import {Act, Dialog, Empty, Failed, Field, Loading, More, say, State, Time, Title} from "../ui/basics.tsx";
+import {Act, Dialog, Empty, Failed, Field, Loading, More, say, Send, State, Tabs, Time, Title} from "../ui/basics.tsx";
 
 interface Term { name: string; value: number; why: string }
 interface Risk { p: number | null; hours: number | null; cost: number | null; terms: Term[] }
@@ -24,7 +24,7 @@ export function RiskPages({parts}: {parts: string[]}) {
         return <Assignment key={parts[0]} id={Number(parts[0])} />;
     const view = query.value.get("view") ?? "";
     return <><Title>Risk</Title>
-        <div class="tabs" role="navigation" aria-label="Views">{[["", "Board"], ["mine", "Mine"], ["assignments", "Assignments"], ["backtest", "Was it right?"]].map(([id, title]) => <a key={id} href={id ? `/risk?view=${id}` : "/risk"} aria-current={view === id ? "page" : undefined}>{title}</a>)}</div>
+        <Tabs label="Views">{[["", "Board"], ["mine", "Mine"], ["assignments", "Assignments"], ["backtest", "Was it right?"]].map(([id, title]) => <a key={id} href={id ? `/risk?view=${id}` : "/risk"} aria-current={view === id ? "page" : undefined}>{title}</a>)}</Tabs>
         {view === "mine" ? <Assignments person="me" /> : view === "assignments" ? <Assignments /> : view === "backtest" ? <Backtest /> : <Board />}</>;
 }
 
@@ -56,7 +56,7 @@ export function Board() {
 function Row({i, give, reload}: {i: Item; give: () => void; reload: () => void}) {
     const r = i.risk, a = i.assignment, likely = i.likely?.[0];
     return <li class={`card risk ${a ? "" : "free"}`} data-row>
-        <div class="weight"><b class="num">{r?.p != null ? percent(r.p) : "–"}</b><span class="bar hazard" aria-hidden="true"><i style={{width: `${100 * (r?.p ?? 0)}%`}} /></span><span class="sub num">{r?.hours != null && `× ${about(r.hours * 3600000)}`}</span></div>
+        <div class="weight"><b class="num">{r?.p != null ? percent(r.p) : "–"}</b><span class="bar hazard" aria-hidden="true"><i style={{width: `${100 * (r?.p ?? 0)}%`}} /></span><span class="sub num" title="Expected time to resolve, if it fails">{r?.hours != null && `× ${about(r.hours * 3600000)}`}</span></div>
         <div class="grow stack tight">
             <p class="row"><State state={i.state} /><a class="main" href={`/runs/${i.run_id}?stage=${encodeURIComponent(i.stage)}`}>{i.project} {i.run_number ? `#${i.run_number}` : ""} {i.stage}</a><span class="dim">for {i.host}{i.ref && ` · ${shortRef(i.ref)}`}{i.since && <> · <Time at={i.since} /></>}</span></p>
             {i.gate_why && <p class="note warn">{i.gate_why}</p>}
@@ -96,9 +96,9 @@ export function Assignments({person}: {person?: string}) {
         <label>State <select value={state} onChange={(e) => setQuery({state: e.currentTarget.value})}>{["open", "assigned", "taken", "free", "done", "closed"].map((s) => <option key={s}>{s}</option>)}</select></label>
         {!person && <label>Whose <select value={who} onChange={(e) => setQuery({person: e.currentTarget.value})}><option value="">anyone's</option>{people.data?.items.map((p) => <option key={p.name} value={p.name}>{p.display_name}</option>)}</select></label>}</form>
         {list.error && <Failed problem={list.error} retry={list.reload} />}
-        {!list.items ? !list.error && <Loading /> : list.items.length === 0 ? <Empty title={person === "me" ? "Nothing was given to you" : person ? "Nothing was given to them" : "No assignment fits"}><p>{person === "me" ? <>On the <a href="/risk">board</a> you can take what nobody has.</> : "Give somebody something from the board."}</p></Empty>
+        {!list.items ? !list.error && <Loading /> : list.items.length === 0 && person && person !== "me" ? <p class="dim">{state === "open" ? "Nothing is assigned to them now." : "None in this state."} <a href="/risk">The board</a> has what somebody should take.</p> : list.items.length === 0 ? <Empty title={person === "me" ? "Nothing was given to you" : "No assignment fits"}><p>{person === "me" ? <>On the <a href="/risk">board</a> you can take what nobody has.</> : <>What somebody takes, or is given, from the <a href="/risk">board</a> is listed here.</>}</p></Empty>
             : <table class="list"><thead><tr><th>What</th><th>Challenge</th><th>Whose</th><th>State</th><th>Due</th><th>Since</th></tr></thead><tbody>{list.items.map((g) => <tr key={g.id} data-row>
-                <td><a class="main" href={`/risk/${g.id}`}>{g.project} {g.run_number ? `#${g.run_number}` : ""} {g.stage}</a> <State state={g.stage_state} /></td><td>{g.challenge_id ? idWords(g.challenge_id) : <span class="dim">–</span>}</td><td>{g.display_name ?? g.person ?? <span class="hazard">nobody</span>}</td><td><span class="tag">{g.state}</span></td><td>{g.due_at ? <Time at={g.due_at} /> : <span class="dim">–</span>}</td><td><Time at={g.created_at} /></td></tr>)}</tbody></table>}
+                <td><a class="main" href={`/risk/${g.id}`}>{g.project} {g.run_number ? `#${g.run_number}` : ""} {g.stage}</a> <State state={g.stage_state} /></td><td>{g.challenge_id ? idWords(g.challenge_id) : <span class="dim">–</span>}</td><td>{g.display_name ?? g.person ?? <span class="hazard">nobody</span>}</td><td><span class="tag">{g.state}</span></td><td data-h="Due">{g.due_at ? <Time at={g.due_at} /> : <span class="dim">–</span>}</td><td data-h="Since"><Time at={g.created_at} /></td></tr>)}</tbody></table>}
         <More more={list.more} busy={list.busy} /></>;
 }
 
@@ -107,25 +107,41 @@ interface Whole extends Given { challenge: string | null; diagnosis: string | nu
 function Assignment({id}: {id: number}) {
     const url = `/api/v1/assignments/${id}`, one = useGet<Whole>(url), g = one.data, risk = useGet<Risk>(g ? `/api/v1/stages/${g.stage_id}/risk` : null);
     const people = useGet<Page<Person>>("/api/v1/people?limit=500"), [text, setText] = useState(""), [giving, setGiving] = useState(false);
-    useEffect(() => { const t = setInterval(() => { if (!document.hidden) one.reload(); }, 15000); return () => clearInterval(t); }, [one.reload]);
+    const soon = useSoon(one.reload);
+    useLive("/api/v1/events", (e) => { if (e.kind === "assignment" || e.kind === "stage" && e.stage_id === g?.stage_id) soon(); }, one.reload);
     if (!g)
         return one.error ? <Failed problem={one.error} retry={one.reload} /> : <Loading />;
-    const change = (body: unknown) => api<Whole>("PATCH", url, body).then(one.set), over = ["done", "closed"].includes(g.state);
+    const change = (body: unknown) => api<Whole>("PATCH", url, body).then(one.set), over = ["done", "closed"].includes(g.state), closed = over ? g.history.findLast((h) => h.action === g.state)?.text : "";
     return <><Title aside={writes() && !over && <div class="row">
         {g.state !== "taken" && <Act kind="primary" run={() => change({action: "take"})} done="It is yours.">Take</Act>}<Act run={() => change({action: "hand_back"})} done="Handed back.">Hand back</Act><Act run={() => change({action: "done"})} done="Done.">Done</Act>{manages() && <button type="button" class="button" onClick={() => setGiving(true)}>Give to …</button>}
         <Act run={() => api<Whole>(g.watching ? "DELETE" : "PUT", `${url}/watch`, g.watching ? undefined : {}).then(one.set)}>{g.watching ? "Watching ✓" : "Watch"}</Act></div>}>{`${g.project} ${g.run_number ? `#${g.run_number} ` : ""}${g.stage}`}</Title>
         <div class="beside"><div class="left stack wide">
-            <p class="row"><State state={g.stage_state} /><a href={`/runs/${g.run_id}?stage=${encodeURIComponent(g.stage)}`}>Look at the stage</a>{g.diagnosis && <span>{g.diagnosis}</span>}</p>
-            <section class="card"><h2>To go through</h2>{g.checklist.length === 0 ? <p class="dim">No list: no challenge is known for it yet.</p> : <ul class="plainlist checklist">{g.checklist.map((c, n) => <li key={n}><label><input type="checkbox" checked={!!c.done} disabled={!writes() || over} onChange={(e) => { void api<Whole>("PUT", `${url}/checklist/${n}`, {done: e.currentTarget.checked}).then(one.set); }} /> <span>{c.text ?? c.title}{c.role && <span class="tag">{c.role.replace(/_/g, " ")}</span>}{c.done && c.by && <span class="sub">{c.by}</span>}</span></label></li>)}</ul>}</section>
+            {over && <p class="note">{g.state === "done" ? "Done" : "Closed"} <Time at={g.ended_at} />{closed && `: ${closed}`}. Nothing is left to do here.</p>}
+            <p class="row"><State state={g.stage_state} /><a href={`/runs/${g.run_id}?stage=${encodeURIComponent(g.stage)}`}>Look at the stage</a></p>{g.diagnosis && <p class="lead">{sentence(g.diagnosis)}</p>}
+            <section class="card"><h2>To go through</h2>{g.checklist.length === 0 ? <p class="dim">No list: no challenge is known for it yet.</p> : <ul class="plainlist checklist">{g.checklist.map((c, n) => <li key={n}><label><input type="checkbox" checked={!!c.done} disabled={!writes() || over} onChange={(e) => { const box = e.currentTarget; void api<Whole>("PUT", `${url}/checklist/${n}`, {done: box.checked}).then(one.set, (x: Error) => { box.checked = !box.checked; say(x.message, true); }); }} /> <span>{c.text ?? c.title}{c.role && <span class="tag">{roles[c.role] ?? c.role.replace(/_/g, " ")}</span>}{c.done && c.by && <span class="sub">{c.by}</span>}</span></label></li>)}</ul>}</section>
             <section class="card"><h2>What was said</h2><ul class="plainlist talk">{g.comments.map((c) => <li key={c.id}><p class="sub"><b>{c.actor}</b> <Time at={c.at} /></p><p class="said-text">{c.text}</p></li>)}</ul>
-                {writes() && <form class="stack" onSubmit={(e) => { e.preventDefault(); if (text.trim()) void api<Whole>("POST", `${url}/comments`, {text: text.trim()}).then((d) => { setText(""); one.set(d); }); }}><Field label="Comment">{(f) => <textarea id={f} rows={2} maxLength={4000} value={text} onInput={(e) => setText(e.currentTarget.value)} />}</Field><div class="row end"><button type="submit" class="button" disabled={!text.trim()}>Say it</button></div></form>}</section>
-            <section><h3>What happened to it</h3><ul class="plainlist">{g.history.filter((h) => h.action !== "comment").slice().reverse().map((h) => <li key={h.id} class="sub"><Time at={h.at} /> {h.actor}: {h.action.replace(/_/g, " ")} {h.person && h.person !== h.actor && `→ ${h.person}`} {h.text}</li>)}</ul></section>
+                {g.comments.length === 0 && !writes() && <p class="dim">Nothing yet.</p>}{writes() && <Send class="stack" send={() => text.trim() ? api<Whole>("POST", `${url}/comments`, {text: text.trim()}).then((d) => { setText(""); one.set(d); }) : undefined}><Field label="Comment">{(f) => <textarea id={f} rows={2} maxLength={4000} value={text} onInput={(e) => setText(e.currentTarget.value)} />}</Field><div class="row end"><button type="submit" class="button" disabled={!text.trim()}>Say it</button></div></Send>}</section>
+            <section><h3>What happened to it</h3><ul class="plainlist">{g.history.filter((h) => h.action !== "comment").slice().reverse().map((h) => <li key={h.id} class="sub wrap"><Time at={h.at} /> <b>{h.actor}</b> {acted(h)}{h.text && (h.action === "checked" || h.action === "unchecked" ? ` “${h.text}”` : `: ${h.text}`)}</li>)}</ul></section>
         </div><aside class="right">
             <div class="card"><h2>Who and when</h2><dl class="facts"><dt>Has it</dt><dd>{g.display_name ?? g.person ?? "nobody"} <span class="tag">{g.state}</span></dd><dt>Due</dt><dd>{g.due_at ? <Time at={g.due_at} full /> : "–"}</dd><dt>Given by</dt><dd>{g.created_by}, <Time at={g.created_at} /></dd>{g.challenge_id && <><dt>Challenge</dt><dd><a href={`/knowledge?id=${encodeURIComponent(g.challenge_id)}`}>{g.challenge ?? idWords(g.challenge_id)}</a></dd></>}<dt>Watching</dt><dd>{g.watchers.length === 0 && "nobody"}<ul class="plainlist">{g.watchers.map((w) => <li key={w} class="row"><a href={`/people/${encodeURIComponent(w)}`}>{w}</a>{manages() && <Act kind="link" title={`${w} is not told any more`} run={() => api<Whole>("DELETE", `${url}/watch?person=${encodeURIComponent(w)}`).then(one.set)} done={`${w} is not told any more.`}>Take off</Act>}</li>)}</ul>
                 {manages() && <label class="sub wrap">Also tell <select aria-label="Also tell" value="" onChange={(e) => { const w = e.currentTarget.value; e.currentTarget.value = ""; if (w) void api<Whole>("PUT", `${url}/watch?person=${encodeURIComponent(w)}`, {}).then((d) => { one.set(d); say(`${w} is told from now on.`); }, (x: Error) => say(x.message, true)); }}><option value="">choose</option>{people.data?.items.filter((p) => !g.watchers.includes(p.name)).map((p) => <option key={p.name} value={p.name}>{p.display_name}</option>)}</select></label>}</dd></dl></div>
             {risk.data && risk.data.p != null && <div class="card"><h2>Risk {percent(risk.data.p)}{risk.data.hours != null && ` × ${about(risk.data.hours * 3600000)}`}</h2><Terms terms={risk.data.terms ?? []} /></div>}
         </aside></div>
         {giving && <Give item={{stage_id: g.stage_id, stage: g.stage, assignment: {id: g.id, person: g.person, due_at: g.due_at, state: g.state}, suggested: []} as unknown as Item} people={people.data?.items ?? []} close={() => setGiving(false)} done={() => { setGiving(false); one.reload(); }} />}</>;
+}
+
+const roles: Record<string, string> = {decide: "to be sure", dl_developer: "who made the model", platform_developer: "who runs it", remedy: "what helps"};
+function acted(h: {action: string; person?: string; actor: string}): string {
+    const whom = h.person && h.person !== h.actor ? h.person : "";
+    switch (h.action) {
+    case "assigned": case "reassigned": return whom ? `gave it to ${whom}` : "took it";
+    case "checked": return "ticked";
+    case "unchecked": return "took the tick off";
+    case "taken": case "take": return "took it";
+    case "handed_back": case "hand_back": return "handed it back";
+    case "watch": case "watching": return whom ? `has ${whom} told` : "watches it";
+    default: return h.action.replace(/_/g, " ") + (["closed", "done"].includes(h.action) || !whom ? "" : ` (${whom})`);
+    }
 }
 
 interface Back { outcomes: number; red: number; base_rate: number; brier: number; brier_base_rate: number; log_loss: number; log_loss_base_rate: number; skill: number; reliability: {from: number; to: number; n: number; predicted: number; observed: number}[]; cut: boolean; from: string | null; to: string | null }
@@ -135,15 +151,20 @@ function Backtest() {
         return back.error ? <Failed problem={back.error} retry={back.reload} /> : <Loading what="Playing history back" />;
     if (!b.outcomes)
         return <Empty title="Nothing to play back yet"><p>Once stages have ended, each outcome is predicted here from the ones before it.</p></Empty>;
-    const bins = b.reliability.filter((x) => x.n > 0);
-    const figures: [string, string, string][] = [["outcomes", count(b.outcomes), `${count(b.red)} red`], ["Brier score", number(b.brier), `always saying the base rate: ${number(b.brier_base_rate)}`], ["log loss", number(b.log_loss), `base rate: ${number(b.log_loss_base_rate)}`], ["skill", percent(b.skill), "above 0: better than the base rate"], ["base rate", percent(b.base_rate), "of stages end red"]];
-    return <div class="stack wide"><p class="lead">Every past outcome, predicted from the ones before it only, beside what then happened. A dot on the line is a number one can believe; a large dot stands for many outcomes.</p>
+    const bins = b.reliability.filter((x) => x.n > 0), few = b.outcomes < 100, better = b.skill > 0.005;
+    const figures: [string, string, string][] = [["Outcomes", count(b.outcomes), `${count(b.red)} red, ${percent(b.base_rate)}`], ["Better than the base rate by", signed(b.skill), "of its squared error; below 0 it is worse"],
+        ["Squared error (Brier)", number(b.brier), `0 is perfect; always saying ${percent(b.base_rate)}: ${number(b.brier_base_rate)}`], ["Log loss", number(b.log_loss), `punishes being sure and wrong; base rate: ${number(b.log_loss_base_rate)}`]];
+    return <div class="stack wide"><div><p class="lead">{better ? "The risk told more than the base rate would have." : "The risk did not tell more than the base rate would have."}{few && ` With ${count(b.outcomes)} outcomes that is not much of a judgement yet.`}</p>
+        <p class="dim">Every outcome{b.from && b.to && <> from <Time at={b.from} full /> to <Time at={b.to} full /></>}, predicted from those before it only{b.cut && " (the newest ones: more are not played back at once)"}.</p></div>
         <dl class="tiles">{figures.map(([k, v, why]) => <div key={k}><dt>{k}</dt><dd class="num">{v}</dd><dd class="tilenote">{why}</dd></div>)}</dl>
-        {bins.length > 0 && <><Reliability bins={bins} /><table class="narrow"><thead><tr><th class="right">Predicted</th><th class="right">Happened</th><th class="right">Outcomes</th></tr></thead><tbody>{bins.map((x) => <tr key={x.from}><td class="right num">{percent(x.predicted)}</td><td class="right num">{percent(x.observed)}</td><td class="right num">{count(x.n)}</td></tr>)}</tbody></table></>}</div>;
+        {bins.length > 0 && <div class="pair"><figure><figcaption><h3>Can the number be believed?</h3><p class="dim">On the line: of stages told 30 %, 30 % turned red. Below it the risk was told too high, above it too low. A large dot stands for many outcomes.</p></figcaption><Reliability bins={bins} /></figure>
+            <table class="narrow"><thead><tr><th class="right">Told</th><th class="right">Turned red</th><th class="right">Outcomes</th></tr></thead><tbody>{bins.map((x) => <tr key={x.from}><td class="right num">{percent(x.predicted)}</td><td class="right num">{percent(x.observed)}</td><td class="right num">{count(x.n)}</td></tr>)}</tbody></table></div>}</div>;
 }
+const signed = (v: number) => `${v < 0 ? "−" : "+"}${percent(Math.abs(v))}`;
 function Reliability({bins}: {bins: Back["reliability"]}) {
     const most = Math.max(...bins.map((b) => b.n), 1);
-    return <svg class="reliability" viewBox="-30 -10 240 236" role="img" aria-label={bins.map((b) => `predicted ${percent(b.predicted)}, happened ${percent(b.observed)}`).join("; ")}>
-        {[0, .25, .5, .75, 1].map((v) => <><path class="grid" d={`M0 ${200 - 200 * v}H200M${200 * v} 0V200`} /><text x={-6} y={204 - 200 * v} text-anchor="end">{Math.round(v * 100)}</text><text x={200 * v} y={216} text-anchor="middle">{Math.round(v * 100)}</text></>)}
-        <path class="ideal" d="M0 200L200 0" />{bins.map((b) => <circle cx={200 * b.predicted} cy={200 - 200 * b.observed} r={3 + 8 * Math.sqrt(b.n / most)} />)}</svg>;
+    return <svg class="reliability" viewBox="-44 -12 266 252" role="img" aria-label={bins.map((b) => `told ${percent(b.predicted)}, turned red ${percent(b.observed)}`).join("; ")}>
+        {[0, .25, .5, .75, 1].map((v) => <><path class="grid" d={`M0 ${200 - 200 * v}H200M${200 * v} 0V200`} /><text x={-6} y={203 - 200 * v} text-anchor="end">{Math.round(v * 100)} %</text><text x={200 * v} y={214} text-anchor="middle">{Math.round(v * 100)} %</text></>)}
+        <text x={100} y={232} text-anchor="middle" class="axis-title">told before</text><text x={-100} y={-36} transform="rotate(-90)" text-anchor="middle" class="axis-title">turned red</text>
+        <path class="ideal" d="M0 200L200 0" />{bins.map((b) => <circle cx={200 * b.predicted} cy={200 - 200 * b.observed} r={3 + 6 * Math.sqrt(b.n / most)}><title>{`told ${percent(b.predicted)}, turned red ${percent(b.observed)}: ${count(b.n)} outcomes`}</title></circle>)}</svg>;
 }

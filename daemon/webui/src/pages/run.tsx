@@ -6,7 +6,7 @@ import {useChange, useLive, useSoon} from "../lib/live.ts";
 import {about, bytes, idWords, percent, sentence, shortRef, shortSha, span} from "../lib/format.ts";
 import {go, query, withQuery} from "../lib/router.ts";
 import {open, type Attempt, type Run as RunData, type Stage} from "../lib/types.ts";
-import {Act, Command, Empty, Failed, Loading, State, Time, Title, Took} from "../ui/basics.tsx";
+import {Act, Command, Empty, Failed, Loading, State, Tabs, Time, Title, Took} from "../ui/basics.tsx";
 import {Graph} from "../ui/graph.tsx";
 import {Log, type Mark} from "../ui/log.tsx";
 import {useKeys} from "../ui/keys.tsx";
@@ -68,7 +68,7 @@ export function Run({parts}: {parts: string[]}) {
             <span class="dim">{r.trigger} by {r.created_by}, <Time at={r.created_at} /></span>
             <span><Took from={r.started_at} to={r.ended_at} /></span>
         </div>
-        {r.message && <p class={`note ${r.state === "invalid" ? "hazard" : ""}`}>{r.message}</p>}
+        {r.message && <p class={`note lines ${r.state === "invalid" ? "hazard" : ""}`}>{r.state === "invalid" ? r.message.replace(/(?<=\S) (?=\.portolan\.yml:\d+:\d+: )/g, "\n") : r.message}</p>}
         {r.state === "invalid" && r.pipeline_text && <pre class="block" tabIndex={0}>{r.pipeline_text}</pre>}
         {r.stages.length > 0 && <Graph stages={r.stages} chosen={stage?.name} href={(s) => withQuery({stage: s.name, attempt: "", view: ""})} />}
         {r.stages.length === 0 && isOpen && <Loading what="Fetching the commit and planning its stages" />}
@@ -112,8 +112,8 @@ function StageView({run, stage, reload}: {run: RunData; stage: Stage; reload: ()
         {(reason || said) && <p class={`note ${stage.state === "gated" ? "warn" : ""}`}>{reason ?? said}{stage.allow_failure && stage.state === "red" && " (allowed to fail)"}</p>}
         {chosen ? <div class="beside">
             <div class="left">
-                <div class="tabs" role="navigation" aria-label="Views of this attempt">{tabs.map(([id, title]) =>
-                    <a key={id} href={withQuery({view: id === "log" ? "" : id})} aria-current={view === id ? "page" : undefined}>{title}</a>)}</div>
+                <Tabs label="Views of this attempt">{tabs.map(([id, title]) =>
+                    <a key={id} href={withQuery({view: id === "log" ? "" : id})} aria-current={view === id ? "page" : undefined}>{title}</a>)}</Tabs>
                 {view === "log" && <Log key={chosen} attempt={chosen} open={!!running} marks={marks} />}
                 {view === "report" && a?.report && <ReportView report={a.report} />}
                 {view === "artifacts" && <Artifacts attempt={chosen} />}
@@ -160,7 +160,7 @@ function Preflight({seen}: {seen: Looked}) {
 interface Risk { p: number | null; hours: number | null; terms: {name: string; value: number; why: string}[] }
 function useWeighed(stage: Stage) {
     const url = stage.risk_p !== null && stage.risk_p !== undefined ? `/api/v1/stages/${stage.id}/risk` : null, risk = useGet<Risk>(url), r = risk.data;
-    const card = r?.p != null ? <details class="card"><summary><b>Risk as weighed before</b> <span class="num">{percent(r.p)}{r.hours != null && ` × ${about(r.hours * 3600000)}`}</span></summary><Terms terms={r.terms} /></details> : null;
+    const card = r?.p != null ? <details class="card" open={stage.state === "gated"}><summary><b>Risk as weighed before</b> <span class="num">{percent(r.p)}{r.hours != null && ` × ${about(r.hours * 3600000)}`}</span></summary><Terms terms={r.terms} /></details> : null;
     return {settled: !url || !!r || !!risk.error, card};
 }
 function Weighed({stage}: {stage: Stage}) {
@@ -186,7 +186,7 @@ function Facts({a, stage}: {a: Attempt; stage: Stage}) {
         {stage.approved_by && <><dt>Approved</dt><dd>by {stage.approved_by}</dd></>}
         {a.sandbox && <><dt>Sandbox</dt><dd>{a.sandbox}</dd></>}
     </dl>
-    {a.warnings.length > 0 && <details><summary>{a.warnings.length} warnings</summary><ul class="stack">{a.warnings.map((w) => <li>{w}</li>)}</ul></details>}</div>;
+    {a.warnings.length > 0 && <details><summary>{a.warnings.length} {a.warnings.length === 1 ? "warning" : "warnings"}</summary><ul class="stack">{a.warnings.map((w) => <li>{w}</li>)}</ul></details>}</div>;
 }
 
 function Artifacts({attempt}: {attempt: number}) {

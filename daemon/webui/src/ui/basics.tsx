@@ -1,8 +1,8 @@
 // basics.tsx - the small parts every page is made of. Each is plain HTML with a class; looks are in style.css.
 import type {ComponentChildren, JSX} from "preact";
-import {useEffect, useId, useRef, useState} from "preact/hooks";
+import {useEffect, useId, useLayoutEffect, useRef, useState} from "preact/hooks";
 import {signal} from "@preact/signals";
-import type {Problem} from "../lib/api.ts";
+import {away, type Problem} from "../lib/api.ts";
 import {ago, local, now, span, utc} from "../lib/format.ts";
 
 // ---- states: a shape and a word beside the colour, so that colour is never all that tells
@@ -48,7 +48,7 @@ export function Empty({title, children}: {title: string; children?: ComponentChi
 }
 export function Failed({problem, retry}: {problem: Problem; retry?: () => void}) {
     return <div class="failed" role="alert">
-        <strong>{problem.status === 404 ? "Not found" : problem.status === 403 ? "Not allowed" : problem.status === 0 ? "No answer" : "That did not work"}</strong>
+        <strong>{problem.status === 404 ? "Not found" : problem.status === 403 ? "Not allowed" : problem.status === 410 ? "Gone" : problem.status === 429 ? "Too much at once" : problem.status === 503 ? "Busy" : away(problem) ? "No answer" : "That did not work"}</strong>
         <p>{problem.message}</p>
         <p class="dim">{problem.requestId && <>Request <code>{problem.requestId}</code>. </>}{retry && <button type="button" class="link" onClick={retry}>Try again</button>}</p>
     </div>;
@@ -91,10 +91,11 @@ export function Said() {
 /** A button that does something at the daemon: busy while it runs, says how it went. */
 export function Act({children, run, done, kind = "", confirm, title, disabled}:
     {children: ComponentChildren; run: () => Promise<unknown>; done?: string; kind?: string; confirm?: string; title?: string; disabled?: boolean}) {
-    const [busy, setBusy] = useState(false), [asking, setAsking] = useState(false), button = useRef<HTMLButtonElement>(null);
+    const [busy, setBusy] = useState(false), [asking, setAsking] = useState(false), button = useRef<HTMLButtonElement>(null), going = useRef(false);
     const start = async () => {
-        if (busy)
+        if (going.current)                                  // the state is a drawing behind: two clicks in one moment are one
             return;
+        going.current = true;
         const had = document.activeElement;
         setAsking(false);
         setBusy(true);
@@ -105,6 +106,7 @@ export function Act({children, run, done, kind = "", confirm, title, disabled}:
         } catch (e) {
             say((e as Error).message, true);
         }
+        going.current = false;
         setBusy(false);
         // What was pressed may be gone: who works by keyboard goes on in the page, not at its very top.
         setTimeout(() => { if (had && !had.isConnected && document.activeElement === document.body && !document.querySelector("dialog[open]")) (button.current ?? document.getElementById("main"))?.focus({preventScroll: true}); }, 50);
@@ -134,6 +136,28 @@ export function Dialog({title, close, children, wide}: {title: string; close: ()
 export function Field({label, hint, children}: {label: string; hint?: ComponentChildren; children: (id: string) => ComponentChildren}) {
     const id = useId();
     return <div class="field"><label for={id}>{label}</label>{children(id)}{hint && <p class="hint">{hint}</p>}</div>;
+}
+
+/** Views of one thing, as links; on a narrow screen the chosen one is brought into sight. */
+export function Tabs({label, children}: {label: string; children: ComponentChildren}) {
+    const box = useRef<HTMLDivElement>(null);
+    useLayoutEffect(() => {
+        const b = box.current!, on = b.querySelector<HTMLElement>("[aria-current]");
+        if (on && b.scrollWidth > b.clientWidth)
+            b.scrollLeft = on.offsetLeft - b.offsetLeft - (b.clientWidth - on.offsetWidth) / 2;
+    });
+    return <div class="tabs" role="navigation" aria-label={label} ref={box}>{children}</div>;
+}
+/** A form that sends once for each time it is sent off, and says what went wrong. */
+export function Send({send, children, class: name = ""}: {send: () => Promise<unknown> | undefined; children: ComponentChildren; class?: string}) {
+    const going = useRef(false);
+    return <form class={name} onSubmit={(e) => {
+        e.preventDefault();
+        if (going.current)
+            return;
+        going.current = true;
+        void Promise.resolve(send()).catch((x: Error) => say(x.message, true)).finally(() => { going.current = false; });
+    }}>{children}</form>;
 }
 
 export function Copy({text, label = "Copy"}: {text: string; label?: string}) {

@@ -4,7 +4,7 @@ import {useEffect, useState} from "preact/hooks";
 
 export interface Series { label: string; values: (number | null)[]; color?: string; axis?: "y" | "y2"; show?: (v: number) => string; dash?: boolean; fill?: boolean }
 /** `x`: seconds since 1970, ascending. */
-export interface ChartProps { x: number[]; series: Series[]; height?: number; title: string; unit?: (v: number) => string; bars?: boolean; log?: boolean; click?: (index: number) => void }
+export interface ChartProps { x: number[]; series: Series[]; height?: number; title: string; unit?: (v: number) => string; bars?: boolean; log?: boolean; click?: (index: number) => void; /** of the y axis */ label?: string; /** x are days, in UTC */ days?: boolean }
 
 let plot: ComponentType<ChartProps> | undefined;
 export function Chart(props: ChartProps) {

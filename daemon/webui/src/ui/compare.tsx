@@ -49,7 +49,7 @@ function Changes({rows}: {rows: [string, string, string][]}) {
 export function DiffView({text}: {text: string}) {
     const parts = text.split(/^(?=diff --git )/m).filter(Boolean);
     return <section class="files">{parts.map((p, i) => {
-        const lines = p.split("\n"), head = /^diff --git a\/(.*) b\/(.*)$/.exec(lines[0]), hunk = lines.findIndex((l) => l.startsWith("@@"));
+        const lines = p.replace(/\n+$/, "").split("\n"), head = /^diff --git a\/(.*) b\/(.*)$/.exec(lines[0]), hunk = lines.findIndex((l) => l.startsWith("@@"));
         const kind = lines.slice(1, 8).find((l) => /^(new|deleted) file/.test(l))?.split(" ")[0], plus = lines.filter((l, n) => n > hunk && l.startsWith("+")).length, minus = lines.filter((l, n) => n > hunk && l.startsWith("-")).length;
         const body = hunk < 0 ? lines.slice(1).filter((l) => l && !/^(index|new file|deleted file|old mode|new mode|similarity|---|\+\+\+) /.test(l)) : lines.slice(hunk);
         return <details key={i} open={i < 6 && lines.length < 400}><summary><code>{head?.[2] ?? lines[0]}</code> {kind && <span class="tag">{kind}</span>} {hunk >= 0 && <span class="num dim"><span class="good">+{plus}</span> <span class="bad">−{minus}</span></span>}</summary>

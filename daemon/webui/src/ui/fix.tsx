@@ -15,9 +15,9 @@ export function Fix({r, reload}: {r: Resolution; reload: () => void}) {
     return <>
         <p>{r.state === "confirmed" ? <span class="tag good">confirmed</span> : r.state === "rejected" && <span class="tag">was not it</span>} {r.note ?? r.summary}</p>
         {r.note && <p class="sub">{r.summary}</p>}
-        <p class="sub wrap">{r.why && `${r.why}; `}{r.minutes != null && `green after ${about(r.minutes * 60000)}, `}<a href={`/attempts/${r.green_attempt_id}`}>{r.project} {r.stage}</a> <Time at={r.green_at} />{r.decided_by && `, ${r.state} by ${r.decided_by}`}</p>
+        <p class="sub wrap">{r.why && `${r.why}; `}{r.minutes != null && `green after ${about(r.minutes * 60000)}, `}<a href={`/attempts/${r.green_attempt_id}`}>{r.project} {r.stage}, green</a> <Time at={r.green_at} />{r.decided_by && `, ${r.state} by ${r.decided_by}`}</p>
         <details onToggle={(e) => setOpen(e.currentTarget.open)}><summary class="dim">The change</summary>{open && <Change id={r.id} />}</details>
-        {may("trigger") && <p class="row">{r.state === "candidate" ? <><button type="button" class="button small" onClick={() => setAsking("confirmed")}>That was it</button><button type="button" class="button small" onClick={() => setAsking("rejected")}>It was not</button></>
+        {may("trigger") && <p class="row asks">{r.state === "candidate" ? <><button type="button" class="button small" onClick={() => setAsking("confirmed")}>That was it</button><button type="button" class="button small" onClick={() => setAsking("rejected")}>It was not</button></>
             : <button type="button" class="button small" onClick={() => setAsking(r.state as "confirmed")}>Change what was said</button>}</p>}
         {asking && <Decide r={r} state={asking} close={() => setAsking(null)} done={() => { setAsking(null); reload(); }} />}
     </>;

@@ -1,41 +1,44 @@
-// log.tsx - a log, of any size: only the lines in sight are in the document. Search, colours, links to lines (#L12, #L12-20), follow, marks of the
-// diagnosis. The scroll box is as tall as all lines together up to what browsers can make; beyond, it is scaled.
+// log.tsx - a log, of any size: only the lines in sight are in the document. Search (the daemon looks, this walks through), colours, links to lines
+// (#L12, #L12-20), follow, marks of the diagnosis. The scroll box is as tall as all lines together up to what browsers can make. Of a longer log the scroll bar
+// is a map: dragging it goes to that share of the log, but wheel, keys and fingers move by lines as anywhere else, and the bar is set right when they rest.
 import {useEffect, useMemo, useRef, useState} from "preact/hooks";
 import {LogSource} from "../lib/logsource.ts";
+import {type Problem, whoIsThere} from "../lib/api.ts";
 import {pieces} from "../lib/ansi.ts";
 import {bytes, count} from "../lib/format.ts";
 import {go, hash} from "../lib/router.ts";
 import {Loading, say} from "./basics.tsx";
 import {useKeys} from "./keys.tsx";
 
-const ROW = 19, TALLEST = 8_000_000, HITS_MAX = 5000;
+const ROW = 19, TALLEST = 8_000_000, OVER = 24, RUNWAY = 3000, REST_MS = 200, KEPT_HITS = 100_000;
 export interface Mark { line: number; offset?: number; title: string }
 
 export function Log({attempt, open, marks}: {attempt: number; open: boolean; marks: Mark[]}) {
-    const [, draw] = useState(0), [error, setError] = useState(""), [ready, setReady] = useState(false);
+    const [, draw] = useState(0), [error, setError] = useState<Problem>(), [ready, setReady] = useState(false), [round, setRound] = useState(0);
     const frame = useRef(0);
     const redraw = () => { if (!frame.current) frame.current = requestAnimationFrame(() => { frame.current = 0; draw((n) => n + 1); }); };
-    const source = useMemo(() => new LogSource(attempt, redraw), [attempt]);
+    const source = useMemo(() => new LogSource(attempt, redraw), [attempt, round]);
     const box = useRef<HTMLDivElement>(null);
-    const [top, setTop] = useState(0), [height, setHeight] = useState(480), [follow, setFollow] = useState(open && !hash.value);
+    const [height, setHeight] = useState(480), [follow, setFollow] = useState(open && !hash.value);
     const [words, setWords] = useState(""), [caseless, setCaseless] = useState(true);
     const [hits, setHits] = useState<number[]>([]), [at, setAt] = useState(-1), [searching, setSearching] = useState<number | null>(null);
 
     useEffect(() => {
         setReady(false);
-        setError("");
-        source.open().then(() => setReady(true), (e) => { if (e.name !== "AbortError") setError(e.message); });
-        return () => source.close();
+        setError(undefined);
+        source.open().then(() => setReady(true), (e) => { if (e.name !== "AbortError") setError(e); });
+        return () => { source.close(); cancelAnimationFrame(frame.current); frame.current = 0; };
     }, [source]);
     useStream(ready && open ? source : null);
 
-    // ---- where we are
+    // ---- where we are: `pos` is the line at the upper edge, with its fraction; `seen` the scroll box as it stood when pos was right
     const n = source.count, real = n * ROW, tall = Math.min(real, TALLEST), scaled = real > tall;
-    const rows = Math.ceil(height / ROW) + 1, maxFirst = Math.max(0, n - Math.floor(height / ROW));
-    const first = scaled ? Math.round(Math.min(1, top / Math.max(1, tall - height)) * maxFirst) : Math.max(0, Math.floor(top / ROW) - 6);
-    const last = Math.min(n, first + rows + (scaled ? 0 : 12));
-    const shift = scaled ? top : first * ROW;
-    useEffect(() => { if (ready && n) source.want(first, last); });
+    const pos = useRef(0), seen = useRef(0), way = useRef(0), rest = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+    const most = Math.max(0, n - height / ROW), rows = Math.ceil(height / ROW) + 1;
+    const first = scaled ? Math.min(Math.floor(pos.current), Math.max(0, n - rows)) : Math.max(0, Math.floor(pos.current) - OVER);
+    const last = Math.min(n, scaled ? first + rows : Math.floor(pos.current) + rows + OVER);
+    const shift = scaled ? (first - Math.min(pos.current, most)) * ROW : first * ROW;
+    useEffect(() => { if (ready && n) source.want(first, last - 1, way.current); });
     useEffect(() => {
         const b = box.current;
         if (!b)
@@ -43,16 +46,57 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
         const see = new ResizeObserver(() => setHeight(b.clientHeight));
         see.observe(b);
         return () => see.disconnect();
-    }, [ready]);
-    // By the box's own height: the state may be a frame behind, and in a scaled log a pixel is several lines.
-    const toTop = (line: number, where = 0.35) => {
+    }, [ready, n === 0]);
+    // By the box's own height: the state may be a frame behind. A scaled box keeps a way to go at both ends, so that small steps are never stopped short of the first line or the last.
+    const place = (b: HTMLElement) => {
+        const room = tall - b.clientHeight, end = Math.max(0, n - b.clientHeight / ROW);
+        const want = !scaled ? pos.current * ROW : pos.current <= 0 ? 0 : pos.current >= end ? room : RUNWAY + (room - 2 * RUNWAY) * pos.current / end;
+        b.scrollTop = want;
+        seen.current = b.scrollTop;
+    };
+    const moveTo = (line: number) => {
         const b = box.current;
         if (!b)
             return;
-        const h = b.clientHeight, l = Math.max(0, Math.min(n - 1, line) - Math.floor(h / ROW * where));
-        b.scrollTop = scaled ? l / Math.max(1, n - Math.floor(h / ROW)) * (tall - h) : l * ROW;
+        const to = Math.max(0, Math.min(line, n - b.clientHeight / ROW));
+        way.current = Math.sign(to - pos.current);
+        pos.current = to;
+        place(b);
+        draw((x) => x + 1);
     };
-    useEffect(() => { if (follow && ready && box.current) box.current.scrollTop = box.current.scrollHeight; }, [n, follow, ready, height]);
+    const toTop = (line: number, where = 0.35) => moveTo(Math.max(0, Math.min(n - 1, line) - Math.floor((box.current?.clientHeight ?? height) / ROW * where)));
+    const scrolled = (b: HTMLElement) => {
+        const by = b.scrollTop - seen.current, end = Math.max(0, n - b.clientHeight / ROW), before = pos.current, room = tall - b.clientHeight;
+        if (Math.abs(by) < 0.5)
+            return;
+        seen.current = b.scrollTop;
+        if (!scaled)
+            pos.current = b.scrollTop / ROW;
+        else if (Math.abs(by) <= 3 * b.clientHeight)
+            pos.current = Math.max(0, Math.min(end, before + by / ROW));
+        else
+            pos.current = Math.max(0, Math.min(end, end * (b.scrollTop - RUNWAY) / (room - 2 * RUNWAY)));
+        way.current = Math.sign(pos.current - before);
+        if (follow && by < 0 && end - pos.current > 3)
+            setFollow(false);
+        if (scaled) {
+            clearTimeout(rest.current);
+            if (b.scrollTop <= 0 && pos.current > 0 || b.scrollTop >= room - 1 && pos.current < end)
+                place(b);
+            else
+                rest.current = setTimeout(() => place(b), REST_MS);
+        }
+        draw((x) => x + 1);
+    };
+    useEffect(() => () => clearTimeout(rest.current), []);
+    useEffect(() => {
+        if (!ready || !box.current)
+            return;
+        if (follow)
+            moveTo(n);
+        else if (scaled)
+            place(box.current);
+    }, [n, follow, ready, height]);
 
     // ---- the address names lines
     const chosen = /^#L(\d+)(?:-L?(\d+))?$/.exec(hash.value);
@@ -70,7 +114,7 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
     useEffect(() => {
         if (ready && n && marks.length && a < 0 && !open && !led.current) {
             led.current = true;
-            if ((box.current?.scrollTop ?? 0) < ROW)
+            if (pos.current < 1)
                 toTop(marks[0].line);
         }
     }, [ready, n, marks, height]);
@@ -81,33 +125,36 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
         go(location.pathname + location.search + text, {replace: true, keepScroll: true});
     };
 
-    // ---- search
-    const running = useRef<AbortController | undefined>(undefined);
-    const find = async (text: string, fold: boolean) => {
+    // ---- search: the first find from here on is shown as soon as it is known
+    const running = useRef<AbortController | undefined>(undefined), went = useRef<{offset: number; line: number; cut: boolean} | null>(null), chosenHit = useRef(-1);
+    const find = async (text: string, fold: boolean, from: {offset: number; line: number} | null, before: number[]) => {
         running.current?.abort();
-        setHits([]);
-        setAt(-1);
+        const stop = running.current = new AbortController(), all = before, here = from ? -1 : Math.floor(pos.current);
+        if (!from) {
+            setHits([]);
+            setAt(chosenHit.current = -1);
+        }
         setSearching(null);
+        went.current = null;
         if (text.length < 2)
             return;
-        const stop = running.current = new AbortController();
-        const all: number[] = [];
         setSearching(0);
+        const choose = (i: number) => { setAt(chosenHit.current = i); setFollow(false); toTop(all[i]); };
         try {
-            await source.search(text, {caseless: fold}, (more, done) => {
+            went.current = await source.search(text, {caseless: fold, ...from}, (lines, done) => {
                 if (stop.signal.aborted)
-                    return false;
-                const none = all.length === 0;
-                all.push(...more.slice(0, HITS_MAX - all.length));
-                setHits([...all]);
+                    return;
+                for (const l of lines)
+                    if (all.length === 0 || l > all[all.length - 1])
+                        all.push(l);
+                if (lines.length)
+                    setHits([...all]);
                 setSearching(done);
-                if (none && all.length) {
-                    setAt(0);
-                    setFollow(false);
-                    toTop(all[0]);
-                }
-                return all.length < HITS_MAX;
+                if (chosenHit.current < 0 && all.length && all[all.length - 1] >= here && !from)
+                    choose(all.findIndex((l) => l >= here));
             }, stop.signal);
+            if (!stop.signal.aborted && chosenHit.current < 0 && all.length && !from)
+                choose(0);
         } catch (e) {
             if (!stop.signal.aborted)
                 say((e as Error).message, true);
@@ -118,15 +165,29 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
     const wait = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     useEffect(() => {
         clearTimeout(wait.current);
-        wait.current = setTimeout(() => void find(words, caseless), 250);
+        wait.current = setTimeout(() => void find(words, caseless, null, []), 200);
         return () => clearTimeout(wait.current);
     }, [words, caseless, source]);
     useEffect(() => () => running.current?.abort(), [source]);
+    // A log that grows is looked through as it grows.
+    useEffect(() => {
+        if (!open || words.length < 2 || searching !== null || !went.current || went.current.cut || went.current.offset >= source.bytes)
+            return;
+        const t = setTimeout(() => { if (went.current) void find(words, caseless, went.current, [...hits]); }, 1000);
+        return () => clearTimeout(t);
+    }, [source.bytes, searching]);
+    const cut = searching === null && Boolean(went.current?.cut);
     const hop = (by: number) => {
         if (hits.length === 0)
             return;
+        const end = by > 0 && at === hits.length - 1;
+        if (end && cut && hits.length < KEPT_HITS) {        // the daemon told as many as it does at once: on from there
+            const had = hits.length, more = [...hits];
+            void find(words, caseless, went.current, more).then(() => { if (more.length > had) { setAt(chosenHit.current = had); toTop(more[had]); } });
+            return;
+        }
         const to = (at + by + hits.length) % hits.length;
-        setAt(to);
+        setAt(chosenHit.current = to);
         setFollow(false);
         toTop(hits[to]);
     };
@@ -138,9 +199,9 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
         {keys: "g g", what: "Beginning of the log", run: () => { setFollow(false); toTop(0); }},
     ]);
 
+    const hitSet = useMemo(() => new Set(hits), [hits]), marked = useMemo(() => new Map(marks.map((m) => [m.line, m.title])), [marks]);
     if (error)
-        return <p class="note">{error}</p>;
-    const hitSet = new Set(hits), marked = new Map(marks.map((m) => [m.line, m.title]));
+        return <p class="note">{error.message} {error.status !== 410 && error.status !== 404 && <button type="button" class="link" onClick={() => setRound(round + 1)}>Try again</button>}</p>;
     const body = [];
     for (let i = first; i < last; i++) {
         const line = source.line(i), cls = ["ln"];
@@ -148,18 +209,18 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
             cls.push("chosen");
         if (marked.has(i))
             cls.push("quoted");
-        if (hits[at] === i)
-            cls.push("hit");
+        if (hitSet.has(i))
+            cls.push(hits[at] === i ? "has hit" : "has");
         body.push(<div class={cls.join(" ")} key={i} title={marked.get(i)}>
             <a class="no" href={`#L${i + 1}`} data-native tabIndex={-1} aria-label={`Line ${i + 1}`} onClick={(e) => pick(i, e)}>{i + 1}</a>
-            <span class="tx">{line === undefined ? <i class="d">…</i> : pieces(line.text).map((p) => <span class={p.cls}>{words.length > 1 && hitSet.has(i) ? found(p.text, words, caseless) : p.text}</span>)}</span></div>);
+            <span class="tx">{line === undefined ? <i class="d">…</i> : pieces(line).map((p) => <span class={p.cls}>{words.length > 1 && hitSet.has(i) ? found(p.text, words, caseless) : p.text}</span>)}</span></div>);
     }
     return <section class="log" aria-label="Log">
         <div class="logbar">
-            <form class="find" role="search" onSubmit={(e) => { e.preventDefault(); hop(1); }}>
-                <input type="search" data-search aria-label="Search in this log" placeholder="Search in this log" value={words} onInput={(e) => setWords(e.currentTarget.value)} />
-                <button type="button" class="button small" aria-pressed={!caseless} title="Capital letters count" onClick={() => setCaseless(!caseless)}>Aa</button>
-                <span class="num dim" aria-live="polite">{words.length > 1 && (hits.length ? `${at + 1} of ${count(hits.length)}${hits.length >= HITS_MAX ? "+" : ""}` : searching === null ? "nothing" : "")}{searching !== null && ` · ${Math.round(searching * 100)} %`}</span>
+            <form class="find" role="search" onSubmit={(e) => { e.preventDefault(); hop(1); }} onKeyDown={(e) => { if (e.key === "Enter" && e.shiftKey) { e.preventDefault(); hop(-1); } else if (e.key === "Escape") setWords(""); }}>
+                <input type="search" data-search aria-label="Search in this log" placeholder="Search in this log" value={words} maxLength={200} onInput={(e) => setWords(e.currentTarget.value)} />
+                <button type="button" class="button small" aria-label="Capital letters count" aria-pressed={!caseless} title="Capital letters count" onClick={() => setCaseless(!caseless)}>Aa</button>
+                <span class="num dim tally" aria-live="polite" title={cut ? `More than ${count(hits.length)} lines have it; the next find after the last of these looks on.` : undefined}>{words.length > 1 && (hits.length ? `${at + 1} of ${count(hits.length)}${cut ? "+" : ""}` : searching === null ? "nothing" : "")}{searching !== null && ` · ${Math.round(searching * 100)} %`}</span>
                 {hits.length > 0 && <><button type="button" class="button small" aria-label="Previous find" onClick={() => hop(-1)}>↑</button><button type="button" class="button small" aria-label="Next find" onClick={() => hop(1)}>↓</button></>}
             </form>
             <span class="dim num">{count(n)} lines · {bytes(source.bytes)}</span>
@@ -171,36 +232,50 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
             </div>
         </div>
         {!ready ? <Loading what="Opening the log" /> : n === 0 ? <p class="dim pad">{open ? "Nothing has been printed yet." : "Nothing was printed."}</p> :
-            <div class="lines" ref={box} tabIndex={0} role="region" aria-label={`Lines of the log, ${n} in all`} onScroll={(e) => {
-                const b = e.currentTarget;
-                setTop(b.scrollTop);
-                if (follow && b.scrollHeight - b.scrollTop - b.clientHeight > 60 && b.scrollTop < top)
-                    setFollow(false);
-            }}>
-                <div class="tall" style={{height: `${tall}px`}}><div class="shown" style={{transform: `translateY(${shift}px)`}}>{body}</div></div>
+            <div class={`lines ${scaled ? "scaled" : ""}`} ref={box} tabIndex={0} role="region" aria-label={`Lines of the log, ${n} in all`} onScroll={(e) => scrolled(e.currentTarget)}
+                onKeyDown={(e) => {
+                    if ((e.key === "Home" || e.key === "End") && !e.shiftKey) {
+                        e.preventDefault();
+                        setFollow(false);
+                        moveTo(e.key === "Home" ? 0 : n);
+                    }
+                }}>
+                <div class="tall" style={{height: `${tall}px`}}><div class="stay" style={{height: scaled ? `${height}px` : "0"}}><div class="shown" style={{transform: `translateY(${shift}px)`}}>{body}</div></div></div>
             </div>}
     </section>;
 }
 
-/** Feeds what the stream brings into the source. */
+/** Feeds what the stream brings into the source. A stream that breaks is opened again, ever more slowly; whether the session is still good is asked meanwhile. */
 function useStream(source: LogSource | null) {
     useEffect(() => {
         if (!source || source.ended)
             return;
-        let es: EventSource | null = null, timer: ReturnType<typeof setTimeout>;
-        const open = () => {
+        let es: EventSource | null = null, timer: ReturnType<typeof setTimeout>, wait = 1000, gone = false;
+        const open = async () => {
             clearTimeout(timer);
             if (es || document.hidden)
+                return;
+            await source.catchUp().catch(() => { /* the stream tells */ });
+            if (es || document.hidden || gone)
                 return;
             es = new EventSource(`/api/v1/attempts/${source.attempt}/log/stream?offset=${source.bytes}`);
             es.addEventListener("log", (m) => { const d = JSON.parse((m as MessageEvent).data); source.append(d.text, d.next_offset); });
             es.addEventListener("end", () => { source.ended = true; es?.close(); es = null; });
-            es.onerror = () => { es?.close(); es = null; if (!source.ended) timer = setTimeout(open, 1500); };
+            es.onopen = () => { wait = 1000; };
+            es.onerror = () => {
+                es?.close();
+                es = null;
+                if (source.ended || gone)
+                    return;
+                void whoIsThere().catch(() => { /* told by what is away */ });
+                timer = setTimeout(open, wait + 500 * Math.random());
+                wait = Math.min(2 * wait, 15000);
+            };
         };
-        const seen = () => { if (document.hidden) { es?.close(); es = null; } else open(); };
+        const seen = () => { if (document.hidden) { es?.close(); es = null; } else void open(); };
         document.addEventListener("visibilitychange", seen);
-        open();
-        return () => { document.removeEventListener("visibilitychange", seen); clearTimeout(timer); es?.close(); };
+        void open();
+        return () => { gone = true; document.removeEventListener("visibilitychange", seen); clearTimeout(timer); es?.close(); };
     }, [source]);
 }
 

@@ -6,7 +6,8 @@ import {State} from "./basics.tsx";
 
 const num = (v: unknown): number | null => typeof v === "number" && Number.isFinite(v) ? v : null;
 const unit = (name: string, v: number) => /bytes|size|memory/.test(name) ? bytes(v) : /_ms$|latency|load|first/.test(name) ? `${number(v)} ms` : number(v);
-const words = (name: string) => name.replace(/_ms$|_bytes$/, "").replace(/_/g, " ");
+const named: Record<string, string> = {load_ms: "time to load", first_ms: "first answer", artifact_bytes: "size of the model", artifact: "size of the model", artifact_size: "size of the model", latency_p50_ms: "latency, p50", latency_p95_ms: "latency, p95", latency_p95: "latency, p95", latency_p50: "latency, p50", peak_memory_bytes: "peak memory", max_abs_error: "largest error", top1_agreement: "top-1 agreement"};
+const words = (name: string) => named[name] ?? name.replace(/_ms$|_bytes$/, "").replace(/_/g, " ");
 
 export function ReportView({report}: {report: Report}) {
     const limits = (report.limits ?? []).filter((l) => l.name !== "atol" && l.name !== "rtol");
@@ -49,7 +50,7 @@ function Errors({outputs, limit: most}: {outputs: Output[]; limit?: number}) {
     for (let p = lo; p <= hi; p += step)
         ticks.push(p);
     return <figure class="errors" role="img" aria-label={outputs.map((o) => `${o.name}: largest error ${number(o.max_abs_error)}, allowed ${number(allowed(o))}`).join("; ")}>
-        <figcaption><h3>Errors by output</h3><span class="legend"><i class="mean" />mean <i class="rmse" />RMSE <i class="max" />largest <i class="limit" />allowed</span></figcaption>
+        <figcaption><h3>Absolute error by output, logarithmic</h3><span class="legend"><i class="mean" />mean <i class="rmse" />RMSE <i class="max" />largest <i class="limit" />allowed</span></figcaption>
         {outputs.map((o) => {
             const mean = num(o.mean_abs_error), rmse = num(o.rmse), max = num(o.max_abs_error), limit = allowed(o);
             const over = max !== null && limit !== null && max > limit;

@@ -1,7 +1,7 @@
 // spark.tsx - a line without axes, for a cell.
 
 /** A line without axes, for a cell. */
-export function Spark({values, bad, width = 72, height = 18, label}: {values: (number | null)[]; bad?: boolean; width?: number; height?: number; label: string}) {
+export function Spark({values, bad, width = 60, height = 18, label}: {values: (number | null)[]; bad?: boolean; width?: number; height?: number; label: string}) {
     const v = values.map((n, i) => [i, n] as const).filter((p): p is readonly [number, number] => p[1] !== null);
     if (v.length < 2)
         return null;
