@@ -15,7 +15,14 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PRIOR_WEIGHT = 50, ONLY_ASKED = 4, CHAIN_REACH = 300, CAUSED_REACH = 200, TEXT_LINES_MAX = 3000 };
+enum {
+    PRIOR_WEIGHT = 50,
+    ONLY_ASKED = 4,
+    CHAIN_REACH = 300,
+    CAUSED_REACH = 200,
+    TEXT_LINES_MAX = 3000,
+    PLAIN_LINES = 40
+};
 /* What people said of failures like this one, -1..1 a node. On the very same failure (0.67 for the right
  * node, as much against the wrong one) it outweighs the strongest rule; on one that is only of the same tool
  * it decides between equals. */
@@ -356,9 +363,19 @@ static bool is_question(const struct scan *s, const struct situation *at)
     return false;
 }
 
-/* In a log what is not bad, and not near to it, says nothing: otherwise twenty harmless lines outvote the one
- * that matters. */
-static double text_weight(const struct scan *s, size_t i, bool question, bool any_bad)
+/* What a plain line of a log counts: a short log's plain lines tell facts ("BGR", "vocabulary 2.1"), those of
+ * a long one would outvote the line that matters. */
+static double plain_weight(const struct scan *s)
+{
+    size_t plain = 0;
+    for (size_t i = 0; i < s->text.n; i++)
+        plain += !(s->text.lines[i].flags & (LINE_BENIGN | LINE_GENERIC | LINE_FACT)) &&
+                 s->text.lines[i].source == 0 && !is_bad(&s->text.lines[i]);
+    double w = plain ? PLAIN_LINES / (double)plain : 1;
+    return w > 1 ? 0.4 : w < 0.25 ? 0.1 : 0.4 * w;
+}
+
+static double text_weight(const struct scan *s, size_t i, bool question, bool any_bad, double plain)
 {
     const struct ptl_kb_line *l = &s->text.lines[i];
     if (l->flags & (LINE_BENIGN | LINE_GENERIC))
@@ -376,11 +393,11 @@ static double text_weight(const struct scan *s, size_t i, bool question, bool an
     if (question)
         return l->flags & 1 << MARK_PERSON ? 1 : 0.4;
     if (!any_bad)
-        return 0.3;
+        return plain > 0.3 ? plain : 0.3;
     for (size_t k = 1; k <= 2 && k <= i; k++)
         if (is_bad(&s->text.lines[i - k]))
             return 0.4;
-    return 0.1;
+    return plain;
 }
 
 /* Whose code raised it: "frame: site-packages torch", "frame: own". Of the last traceback line before an
@@ -415,6 +432,7 @@ int kb_features(const struct scan *s, const struct situation *at, struct ptl_kb_
     size_t from = s->text.n > TEXT_LINES_MAX ? TEXT_LINES_MAX / 3 : s->text.n;
     size_t to = s->text.n > TEXT_LINES_MAX ? s->text.n - TEXT_LINES_MAX * 2 / 3 : s->text.n;
     bool question = is_question(s, at), any_bad = false;
+    double plain = plain_weight(s);
     for (size_t i = 0; i < s->text.n; i++)
         any_bad = any_bad || (is_bad(&s->text.lines[i]) && !(s->text.lines[i].flags & LINE_FACT));
     for (size_t i = 0; i < s->text.n; i++) {
@@ -423,7 +441,7 @@ int kb_features(const struct scan *s, const struct situation *at, struct ptl_kb_
         if (i >= s->text.n)
             break;
         const struct ptl_kb_line *l = &s->text.lines[i];
-        double w = text_weight(s, i, question, any_bad);
+        double w = text_weight(s, i, question, any_bad, plain);
         if (w > 0)
             ptl_kb_features_add(ret, "", ptl_kb_line_text(&s->text, l), l->len, w);
         if (question && i == 0)
@@ -432,6 +450,8 @@ int kb_features(const struct scan *s, const struct situation *at, struct ptl_kb_
             add_frame(s, i, ret);
     }
     ptl_kb_features_add(ret, "tool:", at->tool, strlen(at->tool), 1);
+    if (at->stage != IN_UNKNOWN)
+        ptl_kb_features_add(ret, "stage:", kb_stage_names[at->stage], strlen(kb_stage_names[at->stage]), 2);
     ptl_kb_features_finish(ret);
     return 0;
 }
