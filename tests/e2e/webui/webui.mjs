@@ -258,7 +258,7 @@ await test("lines by address, by shift, by search; the keyboard", async () => {
     const page = await fresh();
     await page.goto(`${site.url}/runs/${runs.green}?stage=export#L200`);
     const line = page.locator(".ln.chosen");
-    await line.waitFor();
+    await page.waitForSelector(".ln.chosen .tx:has-text('loss')");
     const number = await line.locator(".no").textContent(), text = await line.locator(".tx").textContent();
     assert.equal(number, "200");
     const log = await (await fetch(`${site.url}/api/v1/attempts/${(await site.ok("GET", `/api/v1/runs/${runs.green}`)).stages[0].attempt_id}/log`, {headers: {Authorization: `Bearer ${site.token}`}})).text();

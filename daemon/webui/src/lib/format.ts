@@ -77,3 +77,6 @@ export const shortSha = (sha: string | null | undefined) => sha ? sha.slice(0, 1
 export const idWords = (id: string) => (id.split("/").pop() ?? id).replace(/-/g, " ");
 /** Words that the daemon keeps without a capital, as a sentence: a capital where the first is an ordinary word (no operator, no name with digits, dots or capitals), a full stop. */
 export const sentence = (t: string) => t.replace(/^[a-z]+(?=[\s,;:])/, (w) => w[0].toUpperCase() + w.slice(1)) + (/[.!?:…)\]]$/.test(t) ? "" : ".");
+const measured: Record<string, string> = {load_ms: "time to load", first_ms: "first answer", duration_ms: "duration of the stage", artifact_bytes: "size of the model", artifact: "size of the model", artifact_size: "size of the model", latency_p50_ms: "latency, p50", latency_p95_ms: "latency, p95", latency_p95: "latency, p95", latency_p50: "latency, p50", peak_memory_bytes: "peak memory", max_abs_error: "largest error", top1_agreement: "top-1 agreement"};
+/** What was measured, in words. */
+export const metric = (name: string) => measured[name] ?? name.replace(/_ms$|_bytes$/, "").replace(/_/g, " ");

@@ -72,7 +72,9 @@ function ModelGrid({m, chosen}: {m: {project: string; model: string; cells: Cell
             <tbody>{targets.map((t) => {
                 const of = (k: string) => m.cells.find((c) => c.target === t && c.kind === k), verify = of("verify"), sized = of("convert") ?? of("export") ?? verify;
                 const last = <K extends keyof Point>(c: Cell | undefined, key: K) => c?.series.findLast((p) => p[key] !== null)?.[key];
-                const used = last(verify, "used") as number | null | undefined, p95 = last(verify, "latency_p95_ms") as number | undefined, size = (last(sized, "bytes") ?? last(verify, "bytes")) as number | undefined;
+                // what an earlier run measured says nothing of one in which it was not reached
+                const reached = !["skipped", "cancelled"].includes(verify?.series[verify.series.length - 1]?.state ?? "");
+                const used = reached ? last(verify, "used") as number | null | undefined : undefined, p95 = reached ? last(verify, "latency_p95_ms") as number | undefined : undefined, size = (last(sized, "bytes") ?? last(verify, "bytes")) as number | undefined;
                 return <tr key={t ?? ""}><th scope="row">{t ?? <span class="dim">shared</span>}</th>
                     {kinds.map((k) => { const c = of(k); return <td key={k}>{c ? <CellLink c={c} chosen={c === chosen} /> : <span class="dim">–</span>}</td>; })}
                     <td>{used !== null && used !== undefined ? <span class="meter"><span class={`bar ${used > 1 ? "bad" : ""}`} aria-hidden="true"><i style={{width: `${Math.min(100, used * 100)}%`}} /></span><span class={`num ${used > 1 ? "bad" : ""}`}>{used > 10 ? `${number(used, 2)}×` : percent(used)}</span></span> : <span class="dim">–</span>}</td>

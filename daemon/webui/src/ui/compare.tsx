@@ -1,7 +1,7 @@
 // compare.tsx - this stage beside the last run in which it was green: what the environment, the recipe and the agent were, what the commits between changed
 // (the pipeline file, what is installed and scripts first), and the figures. Only what differs; what the daemon left out it says.
 import {useGet} from "../lib/api.ts";
-import {bytes, number, shortRef, shortSha, span} from "../lib/format.ts";
+import {bytes, metric as words, number, shortRef, shortSha, span} from "../lib/format.ts";
 import type {Attempt, Run, Stage} from "../lib/types.ts";
 import {Failed, Loading, Time} from "./basics.tsx";
 
@@ -12,7 +12,6 @@ interface Comparison {
     commits: {sha: string; subject: string; author: string; at: string}[]; files: string[]; diff: string | null; cuts: string[];
 }
 const figure = (name: string, v: unknown) => typeof v !== "number" ? "–" : name === "duration_ms" ? span(v) : /bytes/.test(name) ? bytes(v) : /_ms$/.test(name) ? `${number(v)} ms` : number(v);
-const words = (name: string) => name.replace(/_ms$|_bytes$/, "").replace(/_/g, " ");
 
 export function Compare({run, stage, attempt}: {run: Run; stage: Stage; attempt: Attempt | undefined}) {
     const seen = useGet<Comparison>(`/api/v1/runs/${run.id}/compare?stage=${encodeURIComponent(stage.name)}`), c = seen.data;

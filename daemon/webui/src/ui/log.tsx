@@ -165,9 +165,10 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
     const wait = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     useEffect(() => {
         clearTimeout(wait.current);
-        wait.current = setTimeout(() => void find(words, caseless, null, []), 200);
+        if (ready)                                          // where "from here on" is, is known then
+            wait.current = setTimeout(() => void find(words, caseless, null, []), 200);
         return () => clearTimeout(wait.current);
-    }, [words, caseless, source]);
+    }, [words, caseless, source, ready]);
     useEffect(() => () => running.current?.abort(), [source]);
     // A log that grows is looked through as it grows.
     useEffect(() => {

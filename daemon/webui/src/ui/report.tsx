@@ -1,13 +1,11 @@
 // report.tsx - what a verify measured: the verdict, each output's numbers with a plot of its errors on a logarithmic scale against what is allowed, the
 // budgets, and the change since the last good run.
-import {bytes, number, percent} from "../lib/format.ts";
+import {bytes, metric as words, number, percent} from "../lib/format.ts";
 import type {Output, Reason, Report} from "../lib/types.ts";
 import {State} from "./basics.tsx";
 
 const num = (v: unknown): number | null => typeof v === "number" && Number.isFinite(v) ? v : null;
 const unit = (name: string, v: number) => /bytes|size|memory/.test(name) ? bytes(v) : /_ms$|latency|load|first/.test(name) ? `${number(v)} ms` : number(v);
-const named: Record<string, string> = {load_ms: "time to load", first_ms: "first answer", artifact_bytes: "size of the model", artifact: "size of the model", artifact_size: "size of the model", latency_p50_ms: "latency, p50", latency_p95_ms: "latency, p95", latency_p95: "latency, p95", latency_p50: "latency, p50", peak_memory_bytes: "peak memory", max_abs_error: "largest error", top1_agreement: "top-1 agreement"};
-const words = (name: string) => named[name] ?? name.replace(/_ms$|_bytes$/, "").replace(/_/g, " ");
 
 export function ReportView({report}: {report: Report}) {
     const limits = (report.limits ?? []).filter((l) => l.name !== "atol" && l.name !== "rtol");
