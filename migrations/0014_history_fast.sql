@@ -1,5 +1,5 @@
--- The past, asked faster. What was slow at a million failures, and why: facets grouped thirty thousand classes by five texts each; an index of terms walked the whole
--- list of a word for each slice of time; similar read a row of 1.5 kB for every candidate, of which it shows one in six.
+-- The past, asked faster (tests/bench/history/bench.py). What was slow at a million failures, and why: facets grouped every class by five texts; a scan of the index of terms walked the whole
+-- list of a word for each slice of time; similar read the whole row of every candidate, of which it shows few.
 
 -- ---------------------------------------------------------------------------------------------- forms
 -- What a class is but for its project: a thousand combinations where there are tens of thousands of classes. Counting is then by numbers, and texts are compared
@@ -72,7 +72,7 @@ END;
 
 -- ---------------------------------------------------------------------------------------------- slices of time
 -- As in 0010, but the months are a key of their own: a scan of the index that has both leaps from month to month and looks at a word's list there only, where one query
--- of months and words looked at all of it (a fifth of the time for a word and a stage in two of 24 months). The slices are the newest month (and the one before while it is young), the four before, and the rest. The key of the months stands first in the statements that ask
+-- of months and words looked at all of it. The slices are the newest month (and the one before while it is young), the four before, and the rest. The key of the months stands first in the statements that ask
 -- and must: the scan begins with its first key. And the slices begin with the newest failure there is, not with today.
 -- A failure fits a slice when it has both and is older than `before` (null: any). wanted null (nothing but stop words): all there are.
 DROP FUNCTION failure_slices(tsquery, timestamptz, timestamptz);

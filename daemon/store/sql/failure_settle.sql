@@ -1,4 +1,4 @@
--- failure_settle: puts what waits beside the indexes of words into them. Whoever stores a failure when that list is full has to: a third of a second for half a megabyte,
+-- failure_settle: puts what waits beside the indexes of words into them. Whoever stores a failure when that list is full has to, all of it at once,
 -- and searches read the list from end to end. In the background it is neither's burden.  Returns pages.
 -- @write bulk
 -- @repeatable
