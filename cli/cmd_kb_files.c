@@ -44,7 +44,7 @@ static int write_all(struct cli *c, const char *dir, const json_t *files, size_t
 int cli_kb_export_to(struct cli *c, const char *dir, size_t *ret_files, size_t *ret_written)
 {
     PTL_JSON *got = NULL;
-    int r = cli_get(c, "/api/v1/kb/export", &got);
+    int r = cli_call_within(c, 120000, "GET", "/api/v1/kb/export", NULL, &got);
     *ret_files = json_array_size(json_object_get(got, "files"));
     return r ? r : write_all(c, dir, json_object_get(got, "files"), ret_written);
 }
@@ -54,7 +54,7 @@ int cli_cmd_kb_export(struct cli *c)
     const char *dir = cli_arg(c, 0);
     PTL_JSON *got = NULL;
     size_t written = 0;
-    int r = cli_get(c, "/api/v1/kb/export", &got);
+    int r = cli_call_within(c, 120000, "GET", "/api/v1/kb/export", NULL, &got);
     if (r)
         return r;
     if (c->json && !dir)

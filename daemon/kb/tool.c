@@ -166,19 +166,17 @@ static bool read_shipped(struct source *s)
     return false;
 }
 
-/* Files whose indicators are the shipped ones need no compiling either. */
+/* Of files, too, only what differs from the shipped ones needs to be compiled. */
 static void take_shipped_scan(struct source *s)
 {
     struct source shipped = {0};
     if (!read_shipped(&shipped))
         return;
-    if (json_equal(json_object_get(shipped.doc, "indicators"), json_object_get(s->doc, "indicators"))) {
-        s->scan = shipped.scan;
-        s->scan_len = shipped.scan_len;
-        s->mapped = shipped.mapped;
-        s->mapped_len = shipped.mapped_len;
-        shipped.mapped = NULL;
-    }
+    s->scan = shipped.scan;
+    s->scan_len = shipped.scan_len;
+    s->mapped = shipped.mapped;
+    s->mapped_len = shipped.mapped_len;
+    shipped.mapped = NULL;
     source_done(&shipped);
 }
 
@@ -190,9 +188,10 @@ static int source_open(const struct options *o, struct source *s, struct ptl_err
     if (!o->dir) {
         if (strcmp(o->verb, "compile") != 0 && read_shipped(s))
             return 0;
-        return read_files(s, &ptl_kb_files_builtin, "built in") < 0
-                   ? ptl_error_set(err, -EINVAL, "the knowledge built in is not well-formed")
-                   : 0;
+        if (read_files(s, &ptl_kb_files_builtin, "built in") < 0)
+            return ptl_error_set(err, -EINVAL, "the knowledge built in is not well-formed");
+        take_shipped_scan(s);
+        return 0;
     }
     int r = ptl_fs_walk(o->dir, 10000, add_file, s, err);
     if (r == 0 && read_files(s, &(struct ptl_kb_files){s->v, s->n}, o->dir) < 0)
@@ -201,7 +200,7 @@ static int source_open(const struct options *o, struct source *s, struct ptl_err
         r = ptl_error_set(err, -EINVAL,
                           "%s: no taxonomy below it: expected a folder such as `portolan kb export` writes",
                           o->dir);
-    if (r == 0 && strcmp(o->verb, "compile") != 0)
+    if (r == 0)
         take_shipped_scan(s);
     return r;
 }

@@ -10,7 +10,7 @@ rm -f "$reports".*
 where="log_path='$reports':log_exe_name=1"
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}$where"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}$where:print_stacktrace=1"
-export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}$where"
+export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}$where:suppressions='$(dirname "$0")/tsan.supp'"
 "$@"
 status=$?
 for report in "$reports".*; do

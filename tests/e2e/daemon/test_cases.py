@@ -7,13 +7,13 @@ import subprocess
 import zipfile
 
 import pytest
-from portolan import BUILD, wait_for
+from portolan import BUILD, patient, wait_for
 
 UNSUPPORTED = "server/model-export/export-of-unsupported-models"
 
 
 def portolan(site, *argv: str, code: int = 0, **env) -> str:
-    done = subprocess.run([str(BUILD / "cli" / "portolan"), *argv], capture_output=True, text=True, timeout=120,
+    done = subprocess.run([str(BUILD / "cli" / "portolan"), *argv], capture_output=True, text=True, timeout=patient(120),
                           env={**os.environ, "PORTOLAN_SERVER": site.url, "PORTOLAN_TOKEN": site.token, **env})
     assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + (done.stderr if code else "")
