@@ -35,7 +35,7 @@ static int add_facts(struct ptl_kb_text *t, const json_t *facts)
 {
     const char *end = ptl_json_str(facts, "end_reason", NULL),
                *message = ptl_json_str(facts, "message", NULL);
-    const json_t *report = json_object_get(facts, "report"), *list[2] = {report, NULL}, *v, *x;
+    const json_t *report = json_object_get(facts, "report"), *v, *x;
     size_t i, k;
     int r = 0;
     if (end && strcmp(end, "signal") == 0)
@@ -49,9 +49,8 @@ static int add_facts(struct ptl_kb_text *t, const json_t *facts)
     if (r == 0 && report)
         r = ptl_kb_text_fact(t, "report: %s precision=%s", ptl_json_str(report, "verdict", "?"),
                              ptl_json_str(report, "precision", "?"));
-    for (k = 0; k < 1; k++)
-        json_array_foreach(json_object_get(list[k], "reasons"), i, v) if (r == 0) r =
-            ptl_kb_text_fact(t, "reason: %s: %s", ptl_json_str(v, "code", "?"), ptl_json_str(v, "text", ""));
+    json_array_foreach(json_object_get(report, "reasons"), i, v) if (r == 0) r =
+        ptl_kb_text_fact(t, "reason: %s: %s", ptl_json_str(v, "code", "?"), ptl_json_str(v, "text", ""));
     json_array_foreach(json_object_get(report, "outputs"), i,
                        v) if (!ptl_str_eq(ptl_json_str(v, "verdict", ""), "green"))
     {
@@ -199,7 +198,7 @@ static int shapes(const struct scan *s, struct evidence *best)
         double score = ptl_kb_shape(ptl_kb_line_text(&s->text, l), l->len, &why);
         if (score <= 0)
             continue;
-        score -= (chained ? 0.15 : 0) + 0.002 * (n < 20 ? n : 20);
+        score -= (chained ? 0.15 : 0) + 0.002 * n;
         bool said = false;
         for (int k = 0; k < n; k++) {
             const struct ptl_kb_line *o = &s->text.lines[best[k].line];
@@ -607,9 +606,10 @@ int ptl_kb_matches(const struct ptl_kb *kb, const json_t *facts, const char *log
     int r = kb_scan_init(kb, &s);
     if (r == 0)
         r = read_texts(&s, facts, &one, 1);
-    if (r == 0)
-        r = kb_scan(kb, &s, err);
+    r = r < 0 ? ptl_error_set(err, r, "diagnosis: out of memory") : kb_scan(kb, &s, err);
     json_t *all = r == 0 ? json_object() : NULL;
+    if (r == 0 && !all)
+        r = ptl_error_set(err, -ENOMEM, "diagnosis: out of memory");
     for (int i = 0; all && i < kb->n_ind; i++) {
         const struct indicator *in = &kb->ind[i];
         const struct hits *h = &s.hits[in->first];

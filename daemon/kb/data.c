@@ -7,6 +7,7 @@
 #include <portolan/hash.h>
 #include <portolan/spec.h>
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <hs/hs.h>
 
@@ -192,6 +193,9 @@ static bool range_part(const char **p, char op[3], char version[40])
     version[n] = 0;
     *p += n;
     *p += strspn(*p, " ,");
+    if (strchr(version, '*')) /* "2.*" is a family: nothing is before or behind it */
+        return ptl_str_ends(version, ".*") && strchr(version, '*')[1] == 0 &&
+               one_of(op, (const char *const[]){"", "==", NULL});
     return one_of(op, (const char *const[]){"", "<", "<=", ">", ">=", "==", NULL});
 }
 
@@ -637,14 +641,16 @@ struct parts {
     json_t *nodes, *links, *entries, *indicators, *entries_seen, *indicators_seen, *params;
 };
 
+enum { PARAM_MAX = 100 }; /* of a number of the weighing: beyond it one term drowns all others */
+
 static void read_params(struct reader *r, const json_t *doc, json_t *out)
 {
     const char *key;
     json_t *v;
     json_object_foreach((json_t *)doc, key, v)
     {
-        if (!json_is_number(v))
-            problem(r, "%s: expected a number", key);
+        if (!json_is_number(v) || !(fabs(json_number_value(v)) <= PARAM_MAX))
+            problem(r, "%s: expected a number from -%d to %d", key, PARAM_MAX, PARAM_MAX);
         json_object_set(out, key, v);
     }
 }

@@ -125,6 +125,12 @@ static void survey(const struct scan *s, struct place *p)
     }
 }
 
+/* The logs of several stages stand behind each other: what one says at its end is not about the next. */
+static bool is_same_log(const struct scan *s, uint32_t a, uint32_t b)
+{
+    return s->text.lines[a].source == s->text.lines[b].source;
+}
+
 static double place_of(const struct ptl_kb *kb, const struct scan *s, const struct place *p, uint32_t line)
 {
     const struct ptl_kb_line *l = &s->text.lines[line];
@@ -136,13 +142,13 @@ static double place_of(const struct ptl_kb *kb, const struct scan *s, const stru
     if (p->last_good[l->source] != UINT32_MAX && line < p->last_good[l->source] && p->after_good[l->source])
         w *= 0.6; /* it went on and something ended well after this */
     for (uint32_t i = 0; i < p->n_chain; i++)
-        if (line > p->chain[i] && line - p->chain[i] < CHAIN_REACH) {
+        if (line > p->chain[i] && line - p->chain[i] < CHAIN_REACH && is_same_log(s, line, p->chain[i])) {
             w *= 0.88; /* said while another error was being handled */
             break;
         }
     bool is_cause = l->flags & 1 << MARK_CAUSED_BY;
     for (uint32_t i = 0; i < p->n_caused && !is_cause; i++)
-        if (line < p->caused[i] && p->caused[i] - line < CAUSED_REACH) {
+        if (line < p->caused[i] && p->caused[i] - line < CAUSED_REACH && is_same_log(s, line, p->caused[i])) {
             w *= 0.88; /* its own cause is named below */
             break;
         }

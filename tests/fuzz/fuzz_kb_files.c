@@ -3,40 +3,12 @@
  * by then. The first byte chooses the file's name. */
 #include "files.h"
 #include "kb_small.h"
+#include "../support/kb_tables.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct ptl_kb_files nothing = {NULL, 0};
 static json_t *doc;
-
-static json_t *empty_state(void)
-{
-    return json_pack("{s:{},s:{},s:{}}", "indicators", "entries", "files");
-}
-
-/* What the statements of an import do to the tables. */
-static void apply(json_t *state, const json_t *plan)
-{
-    size_t i;
-    json_t *v;
-    json_array_foreach(json_object_get(plan, "indicators"), i, v)
-        json_object_set_new(json_object_get(state, "indicators"), ptl_json_str(v, "id", ""),
-                            json_pack("{s:O,s:i,s:b,s:b}", "data", json_object_get(v, "data"), "revision", 1,
-                                      "retired", 0, "by_person", 0));
-    json_array_foreach(json_object_get(plan, "entries"), i, v) json_object_set_new(
-        json_object_get(state, "entries"), ptl_json_str(v, "id", ""),
-        json_pack("{s:O,s:n,s:i}", "entry", json_object_get(v, "entry"), "shipped", "revision", 1));
-    json_array_foreach(json_object_get(plan, "retire"), i, v)
-    {
-        json_t *o = json_object_get(json_object_get(state, "indicators"), json_string_value(v));
-        json_object_set_new(o, "retired", json_true());
-        json_object_set_new(o, "by_person", json_true());
-    }
-    json_array_foreach(json_object_get(plan, "keep"), i, v) json_object_set(
-        json_object_get(state, "files"), ptl_json_str(v, "path", ""), json_object_get(v, "text"));
-    json_array_foreach(json_object_get(plan, "forget"), i, v)
-        json_object_del(json_object_get(state, "files"), json_string_value(v));
-}
 
 static json_t *plan_of(const json_t *state, const json_t *files)
 {
@@ -61,15 +33,6 @@ static json_t *folder_of(const json_t *state)
     if (ptl_kb_files_make(doc, &nothing, state, &list) < 0)
         abort();
     return list;
-}
-
-static const char *text_of(const json_t *folder, const char *path)
-{
-    size_t i;
-    const json_t *v;
-    json_array_foreach(folder, i, v) if (ptl_str_eq(ptl_json_str(v, "path", ""), path)) return ptl_json_str(
-        v, "text", NULL);
-    return NULL;
 }
 
 /* The folder of a state, taken in again, changes nothing. */
@@ -112,12 +75,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     PTL_JSON *files = json_pack("[{s:s,s:s%}]", "path", path, "text", (const char *)data + 1, size - 1);
     if (!files || memchr(data + 1, 0, size - 1))
         return 0;
-    PTL_JSON *state = empty_state();
+    PTL_JSON *state = kb_tables_new();
     PTL_JSON *plan = plan_of(state, files);
     if (plan) {
-        apply(state, plan);
+        kb_tables_apply(state, plan);
         PTL_JSON *folder = folder_of(state);
-        const char *out = text_of(folder, path), *in = ptl_json_str(json_array_get(files, 0), "text", "");
+        const char *out = kb_tables_text(folder, path),
+                   *in = ptl_json_str(json_array_get(files, 0), "text", "");
         if (strcmp(path, "retired.yml") != 0 && (!out || strcmp(out, in) != 0))
             abort();
         check_stable(state);

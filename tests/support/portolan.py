@@ -52,6 +52,18 @@ class Answer:
         return json.loads(self.body)
 
 
+def lay_model(work: pathlib.Path, model: str) -> pathlib.Path:
+    """A model of tests/unit/models, a file or a folder, as made/ of a repository; what was there before is gone."""
+    source, target = pathlib.Path(__file__).resolve().parents[1] / "unit" / "models" / model, work / "made"
+    shutil.rmtree(target, ignore_errors=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        target.mkdir()
+        shutil.copy(source, target)
+    return target
+
+
 class Site:
     """One directory with a daemon, agents and repositories."""
 

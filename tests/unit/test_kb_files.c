@@ -2,6 +2,7 @@
  * what ships too; a change touches the lines of its object only; nothing half-right is imported. */
 #include "files.h"
 #include "kb.h"
+#include "../support/kb_tables.h"
 #include <portolan/spec.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static int tear_down(void **s PTL_UNUSED)
 /* The tables right after the files were loaded. */
 static json_t *state_new(void)
 {
-    json_t *state = json_pack("{s:{},s:{},s:{}}", "indicators", "entries", "files"), *v;
+    json_t *state = kb_tables_new(), *v;
     size_t i;
     json_array_foreach(json_object_get(doc, "indicators"), i, v) json_object_set_new(
         json_object_get(state, "indicators"), ptl_json_str(v, "id", ""),
@@ -45,47 +46,11 @@ static json_t *plan(const json_t *state, const char *path, const char *text)
     return out;
 }
 
-/* What the statements of an import do to the tables. */
-static void apply(json_t *state, const json_t *p)
-{
-    size_t i;
-    json_t *v, *entry;
-    json_array_foreach(json_object_get(p, "indicators"), i, v) json_object_set_new(
-        json_object_get(state, "indicators"), ptl_json_str(v, "id", ""),
-        json_pack("{s:O,s:I,s:b,s:b}", "data", json_object_get(v, "data"), "revision",
-                  (json_int_t)ptl_json_i64(v, "revision", 0) + 1, "retired", 0, "by_person", 0));
-    json_array_foreach(json_object_get(p, "entries"), i, v)
-    {
-        json_t *now = json_object_get(json_object_get(state, "entries"), ptl_json_str(v, "id", ""));
-        entry = json_object_get(v, "entry");
-        json_object_set(now, "entry", json_is_null(entry) ? json_object_get(now, "shipped") : entry);
-    }
-    json_array_foreach(json_object_get(p, "retire"), i, v)
-    {
-        json_t *now = json_object_get(json_object_get(state, "indicators"), json_string_value(v));
-        json_object_set_new(now, "retired", json_true());
-        json_object_set_new(now, "by_person", json_true());
-    }
-    json_array_foreach(json_object_get(p, "keep"), i, v) json_object_set(
-        json_object_get(state, "files"), ptl_json_str(v, "path", ""), json_object_get(v, "text"));
-    json_array_foreach(json_object_get(p, "forget"), i, v)
-        json_object_del(json_object_get(state, "files"), json_string_value(v));
-}
-
 static json_t *make(const json_t *state)
 {
     json_t *out = NULL;
     assert_int_equal(ptl_kb_files_make(doc, &ptl_kb_files_builtin, state, &out), 0);
     return out;
-}
-
-static const char *text_in(const json_t *files, const char *path)
-{
-    size_t i;
-    json_t *v;
-    json_array_foreach(files, i, v) if (ptl_str_eq(ptl_json_str(v, "path", ""), path)) return ptl_json_str(
-        v, "text", NULL);
-    return NULL;
 }
 
 static void every_object_as_yaml_reads_back(void **s PTL_UNUSED)
@@ -124,7 +89,7 @@ static void what_ships_goes_out_as_the_same_bytes(void **s PTL_UNUSED)
     assert_int_equal(json_array_size(files), ptl_kb_files_builtin.n);
     for (size_t i = 0; i < ptl_kb_files_builtin.n; i++) {
         const struct ptl_kb_file *f = &ptl_kb_files_builtin.v[i];
-        const char *text = text_in(files, f->path);
+        const char *text = kb_tables_text(files, f->path);
         if (ptl_str_ends(f->path, ".yml") && !ptl_str_eq(text, f->text))
             fail_msg("%s: other bytes", f->path);
     }
@@ -153,9 +118,9 @@ static void what_is_imported_goes_out_as_the_same_bytes(void **s PTL_UNUSED)
     PTL_JSON *state = state_new();
     PTL_JSON *p = plan(state, "indicators/house.yml", own);
     assert_int_equal(json_array_size(json_object_get(p, "indicators")), 2);
-    apply(state, p);
+    kb_tables_apply(state, p);
     PTL_JSON *files = make(state);
-    assert_string_equal(text_in(files, "indicators/house.yml"), own);
+    assert_string_equal(kb_tables_text(files, "indicators/house.yml"), own);
     PTL_JSON *again = plan(state, "indicators/house.yml", own);
     assert_int_equal(json_array_size(json_object_get(again, "indicators")), 0);
     assert_int_equal(json_array_size(json_object_get(again, "keep")), 0);
@@ -166,7 +131,7 @@ static void a_change_touches_its_own_lines_only(void **s PTL_UNUSED)
 {
     PTL_JSON *state = state_new();
     PTL_JSON *p = plan(state, "indicators/house.yml", own);
-    apply(state, p);
+    kb_tables_apply(state, p);
     json_t *data =
         json_object_get(json_object_get(json_object_get(state, "indicators"), "local/gadget"), "data");
     json_object_set_new(data, "pattern", json_string("GADGET is jammed"));
@@ -174,7 +139,7 @@ static void a_change_touches_its_own_lines_only(void **s PTL_UNUSED)
     PTL_FREE char *want =
         ptl_xasprintf("%.*s- id: local/gadget\n  pattern: GADGET is jammed\n  role: benign\n# the end\n",
                       (int)(strstr(own, "- {id") - own), own);
-    assert_string_equal(text_in(files, "indicators/house.yml"), want);
+    assert_string_equal(kb_tables_text(files, "indicators/house.yml"), want);
     /* One more, that says it is of that file, goes to its end; one that says nothing into a file of its own.
      */
     json_object_set_new(json_object_get(state, "indicators"), "local/third",
@@ -188,14 +153,14 @@ static void a_change_touches_its_own_lines_only(void **s PTL_UNUSED)
     PTL_JSON *more = make(state);
     PTL_FREE char *longer =
         ptl_xasprintf("%s- id: local/third\n  pattern: third thing\n  role: generic\n", want);
-    assert_string_equal(text_in(more, "indicators/house.yml"), longer);
+    assert_string_equal(kb_tables_text(more, "indicators/house.yml"), longer);
     assert_string_equal(
-        text_in(more, "indicators/local.yml"),
+        kb_tables_text(more, "indicators/local.yml"),
         "version: 1\nindicators:\n  - id: local/fourth\n    pattern: fourth thing\n    role: generic\n");
-    assert_string_equal(text_in(more, "retired.yml"), "version: 1\nretired:\n  - local/fourth\n");
+    assert_string_equal(kb_tables_text(more, "retired.yml"), "version: 1\nretired:\n  - local/fourth\n");
     for (size_t i = 0; i < ptl_kb_files_builtin.n; i++)
         if (ptl_str_ends(ptl_kb_files_builtin.v[i].path, ".yml"))
-            assert_string_equal(text_in(more, ptl_kb_files_builtin.v[i].path),
+            assert_string_equal(kb_tables_text(more, ptl_kb_files_builtin.v[i].path),
                                 ptl_kb_files_builtin.v[i].text);
     /* All of it into empty tables, and out again: the same folder. */
     PTL_JSON *other = state_new();
@@ -203,7 +168,7 @@ static void a_change_touches_its_own_lines_only(void **s PTL_UNUSED)
     PTL_JSON *all = NULL;
     if (ptl_kb_files_plan(doc, &ptl_kb_files_builtin, more, other, problems, &all) < 0)
         fail_msg("%s", json_string_value(json_array_get(problems, 0)));
-    apply(other, all);
+    kb_tables_apply(other, all);
     PTL_JSON *out = make(other);
     assert_true(json_equal(out, more));
 }
@@ -219,7 +184,7 @@ static void an_edited_entry_goes_out_in_its_file_and_comes_back(void **s PTL_UNU
                         json_string("our own words: a runtime and a converter of other years"));
     json_object_set_new(now, "entry", entry);
     PTL_JSON *files = make(state);
-    const char *text = text_in(files, "entries/mobile.yml");
+    const char *text = kb_tables_text(files, "entries/mobile.yml");
     assert_non_null(strstr(text, "our own words"));
     assert_string_not_equal(text, f->text);
     size_t same = 0;
@@ -230,14 +195,14 @@ static void an_edited_entry_goes_out_in_its_file_and_comes_back(void **s PTL_UNU
     PTL_JSON *other = state_new();
     PTL_JSON *p = plan(other, "entries/mobile.yml", text);
     assert_int_equal(json_array_size(json_object_get(p, "entries")), 1);
-    apply(other, p);
+    kb_tables_apply(other, p);
     PTL_JSON *out = make(other);
-    assert_string_equal(text_in(out, "entries/mobile.yml"), text);
+    assert_string_equal(kb_tables_text(out, "entries/mobile.yml"), text);
     PTL_JSON *back = plan(other, "entries/mobile.yml", f->text);
     assert_true(json_is_null(json_object_get(json_array_get(json_object_get(back, "entries"), 0), "entry")));
-    apply(other, back);
+    kb_tables_apply(other, back);
     PTL_JSON *clean = make(other);
-    assert_string_equal(text_in(clean, "entries/mobile.yml"), f->text);
+    assert_string_equal(kb_tables_text(clean, "entries/mobile.yml"), f->text);
 }
 
 static void nothing_half_right_is_imported(void **s PTL_UNUSED)

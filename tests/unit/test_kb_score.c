@@ -1,6 +1,7 @@
 /* test_kb_score.c - the details that decide which of several complaints is the cause: place in the log,
  * chains, scope, what a group captured, the stage a line comes from, roles, the attempt's own counts and what
  * people said. On a small knowledge base of its own, without a text model. */
+#include "data.h"
 #include "kb.h"
 #include "model.h"
 #include <setjmp.h>
@@ -175,6 +176,34 @@ static void an_earlier_stage_competes_and_is_named(void **state PTL_UNUSED)
                         A); /* the failed stage's own word weighs more */
 }
 
+/* What one log says at its end of what came before or comes next is about that log only. */
+static void the_end_of_one_log_is_not_about_the_next(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *own, *earlier;
+    } t[] = {
+        {"quiet\n",                                                               "beta trouble\n"                    },
+        {"During handling of the above exception, another exception occurred:\n", "beta trouble\n"                    },
+        {"beta trouble\n",                                                        "quiet\nCaused by: an older thing\n"},
+        {"beta trouble\n",                                                        "quiet\n"                           },
+    };
+    double score[4];
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        struct ptl_kb_log logs[] = {
+            {.stage = "verify/android",  .kind = "verify", .text = t[i].own, .len = strlen(t[i].own)},
+            {.stage = "convert/android",
+             .kind = "convert",
+             .text = t[i].earlier,
+             .len = strlen(t[i].earlier)                                                            },
+        };
+        PTL_JSON *d = diagnose("{\"platform\":\"mobile\",\"kind\":\"verify\"}", logs, 2);
+        score[i] = ptl_json_num(json_array_get(json_object_get(d, "evidence"), 0), "score", 0);
+        assert_string_equal(ptl_json_str(ranked(d, 0), "id", ""), B);
+    }
+    assert_true(score[0] > 0.6 && score[1] > score[0] - 0.001 && score[1] < score[0] + 0.001);
+    assert_true(score[3] > 0.8 && score[2] > score[3] - 0.001 && score[2] < score[3] + 0.001);
+}
+
 static void own_history_and_people_move_the_answer(void **state PTL_UNUSED)
 {
     struct ptl_kb_log one = {.text = "nothing known\n", .len = 14};
@@ -233,7 +262,7 @@ static void a_pattern_is_found_whatever_it_begins_with(void **state PTL_UNUSED)
         {"(?<name>[a-z.]+): unbound variable",               "setup: path.x: unbound variable",
          "setup: 7: unbound variable"                                                                            },
         {"(?:\\w+\\.)+(?<method>getLayer) is",               "abc.def.getLayer is",             "getLayer is"    },
-        {"(?:[a-z]+-){2}stop",                         "ab-cd-stop",                      "ab-stop"        },
+        {"(?:[a-z]+-){2}stop",                               "ab-cd-stop",                      "ab-stop"        },
         {"(?:\\d+|[a-z]*)-ended",                            "x-ended",                         "x-ending"       },
         {"(?:(?:[a-z]*|\\d{1,3}) )?x?done with",             "done with",                       "don with"       },
         {"[]x-]+ closed",                                    "]-x closed",                      "y closed"       },
@@ -300,6 +329,64 @@ static void four_words_and_a_question_mark_are_a_question(void **state PTL_UNUSE
     ptl_kb_free(with);
 }
 
+static void ranges_of_versions(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *range, *version;
+        bool well_formed, in;
+    } t[] = {
+        {">=1.2 <2.0", "1.15.5",  true,  true },
+        {">=1.2 <2.0", "2.0",     true,  false},
+        {"<1.10",      "1.9",     true,  true },
+        {"1.2",        "1.2.0",   true,  true },
+        {"==1.4",      "1.4.1",   true,  false},
+        {"2.*",        "2.19.1",  true,  true },
+        {"==2.*",      "20.1",    true,  false},
+        {"<2.0",       "nightly", true,  true },
+        {">=1,<3",     "v2.1",    true,  true },
+ /* a family has nothing before or behind it */
+        {">=2.*",      "3.0",     false, true },
+        {"2.*.1",      "2.0.1",   false, true },
+        {"~=2.0",      "2.1",     false, true },
+        {"",           "1.0",     false, true },
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        PTL_JSON *problems = json_array();
+        PTL_JSON *made = NULL;
+        PTL_JSON *doc = json_loads(knowledge, 0, NULL);
+        PTL_JSON *one =
+            json_pack("{s:s,s:s,s:s,s:{s:{s:f}},s:f,s:b,s:[],s:{s:{s:s}}}", "id", "t/one", "pattern",
+                      "some trouble", "summary", "x", "weights", "any", A, 0.9, "specificity", 0.9,
+                      "transient", 0, "sources", "scope", "versions", "tensorflow", t[i].range);
+        int r = ptl_kb_indicator_check(doc, "here", one, problems, &made);
+        if ((r == 0) != t[i].well_formed)
+            fail_msg("%s: %s", t[i].range, r == 0 ? "taken" : json_string_value(json_array_get(problems, 0)));
+        if (ptl_kb_version_in(t[i].version, t[i].range) != t[i].in)
+            fail_msg("%s: %s is %sin it", t[i].range, t[i].version, t[i].in ? "not " : "");
+    }
+}
+
+static void numbers_of_the_weighing_are_bounded(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *text;
+        size_t problems;
+    } t[] = {
+        {"version: 1\nrules: 2.4\nasked: -6\n", 0},
+        {"rules: 1.0e+300\n",                   1},
+        {"slope: -101\n",                       1},
+        {"slope: x\n",                          1}
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        struct ptl_kb_file file = {"model/params.yml", t[i].text, strlen(t[i].text)};
+        PTL_JSON *problems = json_array();
+        PTL_JSON *doc = NULL;
+        assert_int_equal(ptl_kb_data_read(&(struct ptl_kb_files){&file, 1}, problems, &doc), 0);
+        if (json_array_size(problems) != t[i].problems)
+            fail_msg("%s: %zu problems", t[i].text, json_array_size(problems));
+    }
+}
+
 static int make_kb(void **state PTL_UNUSED)
 {
     struct ptl_error err = PTL_ERROR_INIT;
@@ -327,6 +414,9 @@ int main(void)
         cmocka_unit_test(what_the_model_has_no_words_for_it_does_not_decide),
         cmocka_unit_test(a_pattern_is_found_whatever_it_begins_with),
         cmocka_unit_test(four_words_and_a_question_mark_are_a_question),
+        cmocka_unit_test(the_end_of_one_log_is_not_about_the_next),
+        cmocka_unit_test(ranges_of_versions),
+        cmocka_unit_test(numbers_of_the_weighing_are_bounded),
         cmocka_unit_test(own_history_and_people_move_the_answer),
     };
     return cmocka_run_group_tests(tests, make_kb, free_kb);

@@ -3,11 +3,8 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
 
-from portolan import wait_for
-
-MODELS = pathlib.Path(__file__).resolve().parents[2] / "unit" / "models"
+from portolan import lay_model, wait_for
 
 WRITES = """
 version: 1
@@ -32,12 +29,7 @@ def looked(site, run: int, looks: int) -> dict:
 
 def with_model(site, name: str, pipeline: str, model: str) -> pathlib.Path:
     work = site.project(name, pipeline, {"README": "x"})
-    target = work / "made"
-    if (MODELS / model).is_dir():
-        shutil.copytree(MODELS / model, target)
-    else:
-        target.mkdir()
-        shutil.copy(MODELS / model, target)
+    lay_model(work, model)
     site.commit(work, "a model")
     site.git(work, "push", "-q", "origin", "main")
     return work

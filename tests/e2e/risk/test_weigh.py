@@ -1,11 +1,8 @@
 """Risk of planned stages: there before the run, explained, moved by outcomes; gates by risk; playing history back."""
 from __future__ import annotations
 
-import pathlib
-import shutil
-
 from pipelines import BROKEN, FILES, TWO
-from portolan import GIT_ENV, wait_for
+from portolan import GIT_ENV, lay_model, wait_for
 
 
 def push(site, work, message: str, **files: str) -> None:
@@ -152,7 +149,6 @@ def test_a_risky_stage_waits_for_those_the_file_names(site, tokens):
 
 # ---- what pre-flight and a model's operators say
 
-MODEL = pathlib.Path(__file__).resolve().parents[2] / "unit" / "models" / "saved-model-named"
 # No agent has the label: converts wait, and are weighed as planned.
 TARGETS = """
 version: 1
@@ -175,11 +171,10 @@ targets:
 def put_model(work, operator: str) -> None:
     """A graph whose Dilation2D is called otherwise: as long, so that the file stays whole."""
     assert len(operator) == len("Dilation2D")
-    shutil.rmtree(work / "made", ignore_errors=True)
-    shutil.copytree(MODEL, work / "made")
-    graph = (work / "made" / "saved_model.pb").read_bytes()
+    file = lay_model(work, "saved-model-named") / "saved_model.pb"
+    graph = file.read_bytes()
     assert b"Dilation2D" in graph
-    (work / "made" / "saved_model.pb").write_bytes(graph.replace(b"Dilation2D", operator.encode()))
+    file.write_bytes(graph.replace(b"Dilation2D", operator.encode()))
 
 
 def looked_at(site, run: int, stages: list[str]) -> dict:
