@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from portolan import wait_for
 
-UNSUPPORTED, LOADING = "server/model-export/export-of-unsupported-models", "server/serving/model-loading"
+# What no text model takes a nonsense sentence for.
+STREAMING, LOADING = "server/serving/bidirectional-streaming", "server/serving/model-loading"
 
 
 def pipeline(text: str) -> str:
@@ -40,13 +41,13 @@ def test_new_knowledge_goes_over_history_and_keeps_what_was(own_site):
     site.project("told", pipeline("RuntimeError: the quern is unmoved"))
     site.project("gone", pipeline("RuntimeError: the quern is unmoved"))
     old, told, gone = fail(site, "past"), fail(site, "told"), fail(site, "gone")
-    assert old["challenge_id"] != UNSUPPORTED
+    assert old["challenge_id"] != STREAMING
     site.ok("POST", f"/api/v1/attempts/{told['id']}/feedback", {"verdict": "correct", "challenge": LOADING})
     site.sql(f"DELETE FROM log_chunk WHERE attempt_id = {gone['id']}")
 
-    site.indicator("unmoved", "the quern is unmoved", UNSUPPORTED, transient=False)
-    now = wait_for("the old failure under the new knowledge", lambda: (lambda a: a if a["challenge_id"] == UNSUPPORTED else None)(attempt(site, old)))
-    assert now["challenge_id"] == UNSUPPORTED and now["diagnosis"]["kb"] != old["diagnosis"]["kb"]
+    site.indicator("unmoved", "the quern is unmoved", STREAMING, transient=False)
+    now = wait_for("the old failure under the new knowledge", lambda: (lambda a: a if a["challenge_id"] == STREAMING else None)(attempt(site, old)))
+    assert now["challenge_id"] == STREAMING and now["diagnosis"]["kb"] != old["diagnosis"]["kb"]
     job = applied(site)
     assert (job["total"], job["done"], job["kept"], job["kb"], job["asked_by"]) == (3, 3, 1, now["diagnosis"]["kb"], "portoland")
     assert job["changed"] >= 1
@@ -77,13 +78,13 @@ def test_it_waits_while_fresh_failures_wait(own_site):
     old, fresh = fail(site, "past"), fail(site, "past")
     applied(site)
     site.sql(f"UPDATE attempt SET diagnosis_state = 'pending', diagnosis_until = now() + interval '1 hour' WHERE id = {fresh['id']}")
-    site.indicator("unmoved", "the quern is unmoved", UNSUPPORTED)
+    site.indicator("unmoved", "the quern is unmoved", STREAMING)
     wait_for("the job", lambda: site.ok("GET", "/api/v1/kb/apply")["state"] == "running")
     job = site.ok("POST", "/api/v1/kb/apply")["job"]
     assert (job["state"], job["done"], attempt(site, old)["challenge_id"]) == ("running", 0, old["challenge_id"])
     site.sql(f"UPDATE attempt SET diagnosis_until = NULL WHERE id = {fresh['id']}")
     applied(site)
-    assert attempt(site, old)["challenge_id"] == UNSUPPORTED
+    assert attempt(site, old)["challenge_id"] == STREAMING
 
 
 def test_killed_in_the_middle(own_site):
@@ -94,7 +95,7 @@ def test_killed_in_the_middle(own_site):
     site.project("past", pipeline("RuntimeError: the quern is unmoved"))
     all_of_them = [fail(site, "past") for _ in range(5)]
     applied(site)
-    site.indicator("unmoved", "the quern is unmoved", UNSUPPORTED)
+    site.indicator("unmoved", "the quern is unmoved", STREAMING)
     wait_for("some to be done", lambda: 0 < site.ok("GET", "/api/v1/kb/apply")["done"] < 5)
     port = site.url.rsplit(":", 1)[1]
     site.daemons[-1].kill()
@@ -102,6 +103,6 @@ def test_killed_in_the_middle(own_site):
     site.start_daemon(**{"listen-address": f"127.0.0.1:{port}"})
     job = applied(site, 120)
     assert (job["total"], job["done"], job["changed"]) == (5, 5, 5), job
-    assert all(attempt(site, a)["challenge_id"] == UNSUPPORTED for a in all_of_them)
+    assert all(attempt(site, a)["challenge_id"] == STREAMING for a in all_of_them)
     assert all(len(site.ok("GET", f"/api/v1/attempts/{a['id']}/diagnoses")["items"]) == 1 for a in all_of_them), "each old answer was kept once"
     assert site.sql("SELECT count(*) FROM kb_apply WHERE NOT superseded AND total = 5") == "1"
