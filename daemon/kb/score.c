@@ -7,6 +7,7 @@
  * text·T + prior·P (+ outside where the node is not a deployment challenge, + asked there when a person asks:
  * people rarely ask about a full disk), p = softmax(z), the first one's p calibrated
  *
+ * T of a node that an indicator is sure of is at least DOUBT_OF_SURE.
  * The paper's shares are of questions people asked, not of failures: a prior only, and a project's own counts
  * take over. */
 #include "kb-private.h"
@@ -30,6 +31,9 @@ static const double FEEDBACK_WEIGHT = 12;
 /* R of a line that says only that something failed: a consequence of specificity 0.45 and weight 0.8 makes
  * -ln(1 - 0.45 · 0.9 · 0.8) = 0.39. */
 static const double HARDLY_SAID = 0.45;
+/* What an indicator is sure of (strength × weight of .86 and more) the text model may doubt, but not rule out
+ * because it has hardly ever seen that node: its say ends at one in seven. */
+static const double SURE = 2, DOUBT_OF_SURE = -2;
 static const double OUTSIDE_SHARE =
     0.2; /* of all failures, what is assumed not to be a deployment challenge at all */
 
@@ -528,7 +532,8 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
         text *= w->known / PTL_KB_FEATURES_FLOOR;
     for (int i = 0; i < w->n_cand; i++) {
         struct candidate *c = &w->cand[i];
-        c->z = k->rules * c->rules + text * c->text + k->prior * c->prior +
+        double said = c->rules >= SURE && c->text < DOUBT_OF_SURE ? DOUBT_OF_SURE : c->text;
+        c->z = k->rules * c->rules + text * said + k->prior * c->prior +
                (kb->nodes[c->node].deployment ? 0 : k->outside + (w->asked ? k->asked : 0)) +
                FEEDBACK_WEIGHT * ptl_json_num(feedback, kb->nodes[c->node].id, 0);
         if (!w->asked && w->at.stage != IN_UNKNOWN && is_only_asked(kb->nodes[c->node].id))

@@ -13,7 +13,7 @@ from conftest import PIPELINE, Cli
 from portolan import BUILD, wait_for
 
 KB = pathlib.Path(__file__).resolve().parents[3] / "migrations" / "kb"
-NODE = "server/model-export/procedure"
+NODE = "server/serving/bidirectional-streaming"   # what no text model takes such a sentence for
 ENTRY = "mobile/dl-integration-into-projects/avoiding-version-incompatibility"
 
 
