@@ -19,11 +19,7 @@ static void on_of_attempt(void *ctx, struct ptl_rows *const *rows, size_t n PTL_
 {
     struct ptl_request *q = ctx;
     const struct of_attempt *o = ptl_request_get(q);
-    if (ptl_rows_failed(q, err))
-        return;
-    if (ptl_rows_count(rows[0]) == 0)
-        ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
-    else if (ptl_request_may_project(q, ptl_row_str(rows[0], 0, "project")))
+    if (ptl_rows_may_attempt(q, rows ? rows[0] : NULL, err))
         o->fn(q, rows[1], NULL);
 }
 

@@ -1,6 +1,7 @@
 /* routes_log.c - search in one log: a stream of JSON objects, one a line, so that a page shows the first
  * finds while the rest is looked through. Hanging up ends the search. Loop thread. */
 #include "body.h"
+#include "rows.h"
 #include <portolan/json.h>
 #include <stdio.h>
 
@@ -58,15 +59,7 @@ static void on_gone(struct ptl_request *q)
 static void on_attempt(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
-        return;
-    }
-    if (ptl_rows_count(rows) == 0) {
-        ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
-        return;
-    }
-    if (!ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
+    if (!ptl_rows_may_attempt(q, rows, err))
         return;
     if (!ptl_row_null(rows, 0, "log_pruned_at")) {
         ptl_answer_log_gone(q);
@@ -112,6 +105,5 @@ void ptl_on_get_log_search(struct ptl_request *q)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_request_param_id(q, "id"));
-    if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_attempt_get, &a, on_attempt, q) != 0)
-        ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
+    ptl_ask(q, PTL_SQL_attempt_get, &a, on_attempt);
 }

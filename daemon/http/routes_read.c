@@ -1,6 +1,7 @@
 /* routes_read.c - routes that read: one table says which statement answers which path, with what parameters;
  * a few answers need more. */
 #include "server.h"
+#include "rows.h"
 #include <portolan/client.h>
 #include <portolan/hash.h>
 #include <portolan/spec.h>
@@ -327,15 +328,7 @@ void ptl_answer_log_gone(struct ptl_request *q)
 static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
-        return;
-    }
-    if (ptl_rows_count(rows[0]) == 0) {
-        ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
-        return;
-    }
-    if (!ptl_request_may_project(q, ptl_row_str(rows[0], 0, "project")))
+    if (!ptl_rows_may_attempt(q, rows ? rows[0] : NULL, err))
         return;
     if (!ptl_row_null(rows[0], 0, "log_pruned_at")) {
         ptl_answer_log_gone(q);

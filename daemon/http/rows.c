@@ -25,6 +25,17 @@ bool ptl_rows_failed(struct ptl_request *q, const struct ptl_error *err)
     return err != NULL;
 }
 
+bool ptl_rows_may_attempt(struct ptl_request *q, const struct ptl_rows *rows, const struct ptl_error *err)
+{
+    if (ptl_rows_failed(q, err))
+        return false;
+    if (ptl_rows_count(rows) == 0) {
+        ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
+        return false;
+    }
+    return ptl_request_may_project(q, ptl_row_str(rows, 0, "project"));
+}
+
 void ptl_on_items(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;

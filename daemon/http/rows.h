@@ -10,6 +10,9 @@ const char *ptl_request_confined(struct ptl_request *q);
 void ptl_ask(struct ptl_request *q, enum ptl_sql sql, struct ptl_args *a, ptl_rows_fn *fn);
 /* True: there was an error and it has been answered. */
 bool ptl_rows_failed(struct ptl_request *q, const struct ptl_error *err);
+/* True when `rows` (with a column "project") are the attempt of the path's {id} and this identity may see it;
+ * else it is answered: the error, or 404. */
+bool ptl_rows_may_attempt(struct ptl_request *q, const struct ptl_rows *rows, const struct ptl_error *err);
 /* A ptl_rows_fn: all rows are the answer's items, there are no further pages. */
 void ptl_on_items(void *q, struct ptl_rows *rows, const struct ptl_error *err);
 /* Items asked for with one more than `limit`: where that came, it is left out and `next` is member `cursor`

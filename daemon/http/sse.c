@@ -2,6 +2,7 @@
  * table per stream, woken by NOTIFY and by the heartbeat; ids are cursors, so that a stream resumes where it
  * broke. A peer that does not take its bytes is not fed further. */
 #include "server.h"
+#include "rows.h"
 #include <portolan/clock.h>
 #include <portolan/log.h>
 #include <stdio.h>
@@ -317,15 +318,7 @@ void ptl_on_get_events(struct ptl_request *q)
 static void on_attempt_of_log(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct ptl_request *q = ctx;
-    if (err) {
-        ptl_answer_result(q, 200, err->code, NULL, err);
-        return;
-    }
-    if (ptl_rows_count(rows) == 0) {
-        ptl_answer_problem(q, 404, "no attempt %s", ptl_request_param(q, "id"));
-        return;
-    }
-    if (!ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
+    if (!ptl_rows_may_attempt(q, rows, err))
         return;
     const char *last = ptl_request_header(q, "Last-Event-ID");
     struct stream *s = begin(q);
