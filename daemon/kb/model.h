@@ -65,8 +65,7 @@ struct ptl_kb_case {
     struct ptl_kb_features f; /* finished */
 };
 struct ptl_kb_train_options {
-    int epochs;    /* 0: default */
-    double decay;  /* L2; 0: default */
+    double cost;   /* of a case on the wrong side; 0: default */
     int min_cases; /* a word counts when it is in so many cases; 0: default */
     int prune;     /* weights below so many units (of 127) are left out; 0: default */
 };

@@ -8,8 +8,8 @@
 struct options {
     const char *verb, *dir, *kb, *out, *platform, *stage, *tool, *end, *house, *before;
     bool json, rules_only, text_only, parts, held_out;
-    int folds, epochs, min_cases, prune;
-    double decay, entries, words;
+    int folds, min_cases, prune;
+    double cost, entries, words;
     char **files;
     int n_files;
     const char *also[8]; /* cases to learn from only */

@@ -17,7 +17,7 @@ static const char usage[] =
     "  compare  --house CASES.jsonl [--before MODEL] --out FILE [CASES.jsonl …]  train with a house's own cases too; as JSON what that changes, cross-validated\n"
     "  matches  [--platform P] [--stage S] [--tool T] FILE …   which indicators speak, one line a file: where they are heard, and which are silent in this situation\n"
     "  speed    FILE …                                     megabytes a second of a whole diagnosis and of the scan alone\n"
-    "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --epochs N  --decay X  --min-cases N  --prune N  --entries W  --words W\n"
+    "options: --kb FILE (compiled; default: as built in)  --dir DIR (files instead)  --rules-only  --cost X  --min-cases N  --prune N  --entries W  --words W\n"
     "         --also CASES.jsonl (cases to learn from only; up to 8 times)\n"
     "         --held-out (indicators that speak on one case only are silent there)  --parts (what the scores are made of)\n";
 
@@ -70,8 +70,6 @@ static bool take_option(struct options *o, const char *name, const char *value)
         o->also[o->n_also++] = value;
     else if (strcmp(name, "--folds") == 0)
         o->folds = atoi(value);
-    else if (strcmp(name, "--epochs") == 0)
-        o->epochs = atoi(value);
     else if (strcmp(name, "--min-cases") == 0)
         o->min_cases = atoi(value);
     else if (strcmp(name, "--prune") == 0)
@@ -80,8 +78,8 @@ static bool take_option(struct options *o, const char *name, const char *value)
         o->words = atof(value);
     else if (strcmp(name, "--entries") == 0)
         o->entries = atof(value);
-    else if (strcmp(name, "--decay") == 0)
-        o->decay = atof(value);
+    else if (strcmp(name, "--cost") == 0)
+        o->cost = atof(value);
     else
         return false;
     return true;

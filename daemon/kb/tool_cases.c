@@ -308,9 +308,7 @@ int tool_train_without(const struct options *o, const struct items *a, const str
               !is_own_fixture(own, ptl_json_str(a->v[i].j, "id", ""), fold, o->folds))))
             c[n++] = all[i];
     int r = ptl_kb_train(
-        c, n,
-        &(struct ptl_kb_train_options){
-            .epochs = o->epochs, .decay = o->decay, .min_cases = o->min_cases, .prune = o->prune},
+        c, n, &(struct ptl_kb_train_options){.cost = o->cost, .min_cases = o->min_cases, .prune = o->prune},
         model, len, err);
     free(c);
     return r;

@@ -1,26 +1,13 @@
-/* train.c - makes the text model: multinomial logistic regression over the hashed words of labelled cases,
- * where the score of a node is that of its own class plus that of its kind, so that what is known of one
- * platform serves the others, plus that of its category, so that a rare leaf has its siblings' words. Only
- * nodes of the case's platform and what is outside of all platforms compete. Adagrad in a fixed order: the
- * same cases give the same bytes. */
-#include "model.h"
+/* train.c - makes the text model of labelled cases: hashed words in, a file of weights out. The weights are
+ * those of two learners, half each: logit.c spreads what it learned over platforms and siblings and hardly
+ * errs far, planes.c parts what is alike. On 834 logs that neither had seen (20,000 cases): logit alone .861
+ * right first, planes .882, both .882, and on the 90 error blocks right among three .844, .822, .833
+ * (5-fold); over all sets both lose least. Only nodes of the case's platform and what is outside of all
+ * platforms compete. All is done in a fixed order: the same cases give the same bytes. */
+#include "train-private.h"
 #include <math.h>
 #include <portolan/buf.h>
-
-struct trainer {
-    const struct ptl_kb_case *cases;
-    size_t n;
-    char **names; /* classes: nodes first, then kinds and categories */
-    int n_nodes, n_classes;
-    int *kind;      /* node class -> kind class */
-    int *category;  /* node class -> category class, -1: none */
-    int *platform;  /* node class -> number of its first word */
-    uint32_t *hash; /* kept features, ascending */
-    float *idf;
-    size_t n_feat;
-    float *w, *g; /* [feature][class] weights and sums of squared gradients */
-    float *b, *gb;
-};
+#include <pthread.h>
 
 static int find_name(char **names, int n, const char *name)
 {
@@ -116,89 +103,95 @@ static int choose_features(struct trainer *t, int min_cases, struct ptl_error *e
     return 0;
 }
 
-/* The kept features of a case, as indexes and unit-length values. Returns how many. */
-static size_t vector(const struct trainer *t, const struct ptl_kb_case *c, uint32_t *at, float *x)
+static void choose_answers(const struct trainer *t, const struct ptl_kb_case *c, struct row *ret)
 {
-    size_t n = 0, i = 0;
-    double norm = 0;
-    for (size_t k = 0; k < c->f.n; k++) {
-        while (i < t->n_feat && t->hash[i] < c->f.v[k].hash)
-            i++;
-        if (i == t->n_feat || t->hash[i] != c->f.v[k].hash)
-            continue;
-        at[n] = (uint32_t)i;
-        x[n] = c->f.v[k].value * t->idf[i];
-        norm += x[n] * x[n];
-        n++;
+    int n = 0;
+    ret->weight = c->weight;
+    ret->label = find_name(t->names, t->n_nodes, c->label);
+    for (int i = 0; i < ALSO_MAX; i++)
+        ret->also[i] = -1;
+    for (int i = 0; i < ALSO_MAX && c->alternatives[i]; i++) {
+        int also = find_name(t->names, t->n_nodes, c->alternatives[i]);
+        if (also >= 0 && also != ret->label)
+            ret->also[n++] = also;
     }
-    for (size_t k = 0; k < n; k++)
-        x[k] /= (float)sqrt(norm + PTL_KB_FEATURES_FLOOR);
-    return n;
 }
 
-static void step(float *w, float *g, float grad, float rate)
+static int make_rows(struct trainer *t, struct ptl_error *err)
 {
-    *g += grad * grad;
-    *w -= rate * grad / sqrtf(*g + 1e-6f);
-}
-
-/* How far the answer is from the wanted one, by class. Returns the classes that differ by more than nothing,
- * in *ret_active. */
-static int differences(const struct trainer *t, const struct ptl_kb_case *c, const float *z, float *d,
-                       int *ret_active)
-{
-    int label = find_name(t->names, t->n_nodes, c->label), platform = t->platform[label], n = 0;
-    double p[PTL_KB_CLASSES_MAX], top = -1e30, sum = 0, share[PTL_KB_CLASSES_MAX] = {0};
-    share[label] = 1;
-    for (int i = 0; i < 4 && c->alternatives[i]; i++) {
-        int alt = find_name(t->names, t->n_nodes, c->alternatives[i]);
-        if (alt >= 0 && alt != label) {
-            share[alt] = 0.25;
-            share[label] -= 0.25;
+    size_t total = 0, used = 0;
+    for (size_t i = 0; i < t->n; i++)
+        total += t->cases[i].f.n;
+    t->at = malloc((total + 1) * sizeof(*t->at));
+    t->x = malloc((total + 1) * sizeof(*t->x));
+    t->rows = calloc(t->n, sizeof(*t->rows));
+    if (!t->at || !t->x || !t->rows)
+        return ptl_error_set(err, -ENOMEM, "training: out of memory");
+    for (size_t i = 0; i < t->n; i++) {
+        const struct ptl_kb_features *f = &t->cases[i].f;
+        struct row *row = &t->rows[i];
+        double norm = 0;
+        size_t k = 0;
+        choose_answers(t, &t->cases[i], row);
+        row->at = t->at + used;
+        row->x = t->x + used;
+        for (size_t j = 0; j < f->n; j++) {
+            while (k < t->n_feat && t->hash[k] < f->v[j].hash)
+                k++;
+            if (k == t->n_feat || t->hash[k] != f->v[j].hash)
+                continue;
+            t->at[used + row->n] = (uint32_t)k;
+            t->x[used + row->n] = f->v[j].value * t->idf[k];
+            norm += (double)t->x[used + row->n] * (double)t->x[used + row->n];
+            row->n++;
         }
+        for (size_t j = 0; j < row->n; j++)
+            t->x[used + j] /= (float)sqrt(norm + PTL_KB_FEATURES_FLOOR);
+        used += row->n;
     }
-    for (int i = 0; i < t->n_nodes; i++) {
-        /* An outside case does not tell its platform: every node competes. */
-        bool in = platform == 3 || t->platform[i] == 3 || t->platform[i] == platform;
-        double shared = (double)z[t->kind[i]] + (t->category[i] >= 0 ? (double)z[t->category[i]] : 0);
-        p[i] = in ? (double)z[i] + shared : -1e30;
-        top = p[i] > top ? p[i] : top;
-    }
-    for (int i = 0; i < t->n_nodes; i++)
-        sum += p[i] = exp(p[i] - top);
-    for (int i = 0; i < t->n_nodes; i++) {
-        float e = (float)((p[i] / sum - share[i]) * c->weight);
-        d[i] += e;
-        d[t->kind[i]] += e;
-        if (t->category[i] >= 0)
-            d[t->category[i]] += e;
-    }
-    for (int i = 0; i < t->n_classes; i++)
-        if (fabsf(d[i]) >= 1e-3f)
-            ret_active[n++] = i;
-    return n;
+    return 0;
 }
 
-static void learn(struct trainer *t, const struct ptl_kb_case *c, const uint32_t *at, const float *x,
-                  size_t n, float rate, float decay)
+/* ---- both learners at once */
+struct half {
+    const struct trainer *t;
+    double cost;
+    float *w;
+    double b[PTL_KB_CLASSES_MAX];
+    int r;
+};
+
+static void *planes_thread(void *userdata)
 {
-    size_t C = (size_t)t->n_classes;
-    float z[PTL_KB_CLASSES_MAX], d[PTL_KB_CLASSES_MAX] = {0};
-    int active[PTL_KB_CLASSES_MAX];
-    memcpy(z, t->b, C * sizeof(*z));
-    for (size_t k = 0; k < n; k++) {
-        const float *w = t->w + at[k] * C, f = x[k];
-        for (size_t i = 0; i < C; i++)
-            z[i] += f * w[i];
+    struct half *h = userdata;
+    h->r = kb_train_planes(h->t, h->cost, h->w, h->b);
+    return NULL;
+}
+
+/* *ret_w: [feature][class]; caller frees it in any case. */
+static int learn(const struct trainer *t, double cost, float **ret_w, double *ret_b, struct ptl_error *err)
+{
+    size_t n = t->n_feat * (size_t)t->n_classes;
+    struct half logit = {.t = t, .w = calloc(n + 1, sizeof(float))},
+                planes = {.t = t, .cost = cost, .w = calloc(n + 1, sizeof(float))};
+    pthread_t thread;
+    *ret_w = logit.w;
+    int r = -ENOMEM;
+    if (logit.w && planes.w) {
+        bool apart = pthread_create(&thread, NULL, planes_thread, &planes) == 0;
+        r = kb_train_logit(t, logit.w, logit.b);
+        if (apart)
+            pthread_join(thread, NULL);
+        else
+            planes_thread(&planes);
+        r = r < 0 ? r : planes.r;
     }
-    int m = differences(t, c, z, d, active);
-    for (int j = 0; j < m; j++)
-        step(&t->b[active[j]], &t->gb[active[j]], d[active[j]], rate);
-    for (size_t k = 0; k < n; k++) {
-        float *w = t->w + at[k] * C, *g = t->g + at[k] * C, f = x[k];
-        for (int j = 0; j < m; j++)
-            step(&w[active[j]], &g[active[j]], d[active[j]] * f + decay * w[active[j]], rate);
-    }
+    for (size_t i = 0; r == 0 && i < n; i++)
+        logit.w[i] = (logit.w[i] + planes.w[i]) / 2;
+    for (int i = 0; r == 0 && i < t->n_classes; i++)
+        ret_b[i] = (logit.b[i] + planes.b[i]) / 2;
+    free(planes.w);
+    return r < 0 ? ptl_error_set(err, r, "training: out of memory") : 0;
 }
 
 static int by_size(const void *a, const void *b)
@@ -208,26 +201,27 @@ static int by_size(const void *a, const void *b)
 }
 
 /* One weight in five thousand may be cut: a lone giant must not cost all others their digits. */
-static double unit_of(const struct trainer *t)
+static double unit_of(const struct trainer *t, const float *w)
 {
     size_t n = t->n_feat * (size_t)t->n_classes, k = 0;
     float *size = malloc((n + 1) * sizeof(*size));
     if (!size)
         return 1e-3;
     for (size_t i = 0; i < n; i++)
-        if (t->w[i] != 0)
-            size[k++] = fabsf(t->w[i]);
+        if (w[i] != 0)
+            size[k++] = fabsf(w[i]);
     qsort(size, k, sizeof(*size), by_size);
     double unit = k ? (double)size[k - 1 - k / 5000] / 127 : 1e-3;
     free(size);
     return unit > 1e-6 ? unit : 1e-6;
 }
 
-static int write_model(const struct trainer *t, int prune, void **ret, size_t *ret_len, struct ptl_error *err)
+static int write_model(const struct trainer *t, const float *w, const double *b_of, int prune, void **ret,
+                       size_t *ret_len, struct ptl_error *err)
 {
     size_t C = (size_t)t->n_classes, entries = 0;
     PTL_BUF b = PTL_BUF_INIT, classes = PTL_BUF_INIT, weights = PTL_BUF_INIT;
-    double scale = unit_of(t);
+    double scale = unit_of(t, w);
     uint32_t *first = calloc(t->n_feat + 1, sizeof(*first));
     uint16_t *idf = calloc(t->n_feat + 1, sizeof(*idf));
     if (!first || !idf) {
@@ -239,7 +233,7 @@ static int write_model(const struct trainer *t, int prune, void **ret, size_t *r
         first[f] = (uint32_t)entries;
         idf[f] = (uint16_t)lround((double)t->idf[f] * 1000);
         for (size_t c = 0; c < C; c++) {
-            int q = (int)lround((double)t->w[f * C + c] / scale);
+            int q = (int)lround((double)w[f * C + c] / scale);
             if (abs(q) < prune)
                 continue; /* together they move little, and are most of them */
             q = q > 127 ? 127 : q < -127 ? -127 : q;
@@ -251,13 +245,11 @@ static int write_model(const struct trainer *t, int prune, void **ret, size_t *r
     first[t->n_feat] = (uint32_t)entries;
     double bias[PTL_KB_CLASSES_MAX];
     for (size_t c = 0; c < C; c++)
-        bias[c] = round((double)t->b[c] * 1000) / 1000;
+        bias[c] = round(b_of[c] * 1000) / 1000;
     if (!ptl_kb_model_is_sane(scale, bias, C)) {
         free(first);
         free(idf);
-        return ptl_error_set(err, -ERANGE,
-                             "training: its weights ran away (scale %g): take a larger --decay or fewer "
-                             "--epochs",
+        return ptl_error_set(err, -ERANGE, "training: its weights ran away (scale %g): take a smaller --cost",
                              scale);
     }
     PTL_JSON *head = json_pack("{s:[],s:[],s:f,s:I,s:I}", "classes", "bias", "scale", scale, "features",
@@ -287,44 +279,23 @@ static int write_model(const struct trainer *t, int prune, void **ret, size_t *r
     return 0;
 }
 
-static int run(struct trainer *t, const struct ptl_kb_train_options *o, struct ptl_error *err)
-{
-    size_t C = (size_t)t->n_classes, most = 0;
-    t->w = calloc(t->n_feat * C + 1, sizeof(float));
-    t->g = calloc(t->n_feat * C + 1, sizeof(float));
-    t->b = calloc(C, sizeof(float));
-    t->gb = calloc(C, sizeof(float));
-    for (size_t i = 0; i < t->n; i++)
-        most = t->cases[i].f.n > most ? t->cases[i].f.n : most;
-    uint32_t *at = malloc((most + 1) * sizeof(*at));
-    float *x = malloc((most + 1) * sizeof(*x));
-    bool ok = t->w && t->g && t->b && t->gb && at && x;
-    int epochs = o->epochs ? o->epochs : 15;
-    for (int e = 0; ok && e < epochs; e++)
-        for (size_t k = 0; k < t->n; k++) {
-            /* A fixed walk that differs from epoch to epoch. */
-            const struct ptl_kb_case *c = &t->cases[(k * 7919 + (size_t)e * 104729) % t->n];
-            size_t n = vector(t, c, at, x);
-            learn(t, c, at, x, n, 0.35f, o->decay > 0 ? (float)o->decay : 3e-4f);
-        }
-    free(at);
-    free(x);
-    return ok ? 0 : ptl_error_set(err, -ENOMEM, "training: out of memory");
-}
-
 int ptl_kb_train(const struct ptl_kb_case *cases, size_t n, const struct ptl_kb_train_options *o, void **ret,
                  size_t *ret_len, struct ptl_error *err)
 {
     struct trainer t = {.cases = cases, .n = n};
+    double b[PTL_KB_CLASSES_MAX] = {0};
+    float *w = NULL;
     if (n == 0)
         return ptl_error_set(err, -EINVAL, "training: no labelled cases");
     int r = make_classes(&t, err);
     if (r == 0)
         r = choose_features(&t, o->min_cases ? o->min_cases : 3, err);
     if (r == 0)
-        r = run(&t, o, err);
+        r = make_rows(&t, err);
     if (r == 0)
-        r = write_model(&t, o->prune ? o->prune : 28, ret, ret_len, err);
+        r = learn(&t, o->cost > 0 ? o->cost : 0.5, &w, b, err);
+    if (r == 0)
+        r = write_model(&t, w, b, o->prune ? o->prune : 12, ret, ret_len, err);
     for (int i = 0; t.names && i < t.n_classes; i++)
         free(t.names[i]);
     free(t.names);
@@ -333,9 +304,9 @@ int ptl_kb_train(const struct ptl_kb_case *cases, size_t n, const struct ptl_kb_
     free(t.platform);
     free(t.hash);
     free(t.idf);
-    free(t.w);
-    free(t.g);
-    free(t.b);
-    free(t.gb);
+    free(t.at);
+    free(t.x);
+    free(t.rows);
+    free(w);
     return r;
 }
