@@ -52,13 +52,23 @@ static bool is_strings(const json_t *j)
     return true;
 }
 
+/* 0.70 might be a version, so the reader of YAML leaves it a text; who meant a number is to be told. */
+static const char *number_wanted(const json_t *v)
+{
+    const char *text = json_string_value(v);
+    size_t n = text ? strlen(text) : 0;
+    bool is_decimal = n > 2 && text[n - 1] == '0' && strchr(text, '.') &&
+                      strspn(text + (*text == '-'), "0123456789.") == n - (*text == '-');
+    return is_decimal ? "a number without zeros at its end (like 0.7; 0.70 is a text)" : "a number";
+}
+
 static const char *type_wanted(enum type t, const json_t *v)
 {
     switch (t) {
     case T_STR:
         return json_is_string(v) ? NULL : "text (quote it when it looks like a number)";
     case T_NUM:
-        return json_is_number(v) ? NULL : "a number";
+        return json_is_number(v) ? NULL : number_wanted(v);
     case T_INT:
         return json_is_integer(v) ? NULL : "a whole number";
     case T_BOOL_NULL:
@@ -488,7 +498,7 @@ static void check_weights(struct reader *r, const json_t *weights)
             double x = json_number_value(w);
             known_node(r, id);
             if (!json_is_number(w) || x <= 0 || x > 1)
-                problem(r, "weights: %s: %s: expected a number above 0, at most 1", key, id);
+                problem(r, "weights: %s: %s: expected %s, above 0, at most 1", key, id, number_wanted(w));
             sum += x;
             size_t n = strcspn(key, "@"), m = strcspn(id, "/");
             const json_t *node = json_object_get(r->nodes_by_id, id);
@@ -650,7 +660,7 @@ static void read_params(struct reader *r, const json_t *doc, json_t *out)
     json_object_foreach((json_t *)doc, key, v)
     {
         if (!json_is_number(v) || !(fabs(json_number_value(v)) <= PARAM_MAX))
-            problem(r, "%s: expected a number from -%d to %d", key, PARAM_MAX, PARAM_MAX);
+            problem(r, "%s: expected %s, from -%d to %d", key, number_wanted(v), PARAM_MAX, PARAM_MAX);
         json_object_set(out, key, v);
     }
 }

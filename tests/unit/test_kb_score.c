@@ -371,11 +371,13 @@ static void numbers_of_the_weighing_are_bounded(void **state PTL_UNUSED)
     static const struct {
         const char *text;
         size_t problems;
+        const char *say;
     } t[] = {
-        {"version: 1\nrules: 2.4\nasked: -6\n", 0},
-        {"rules: 1.0e+300\n",                   1},
-        {"slope: -101\n",                       1},
-        {"slope: x\n",                          1}
+        {"version: 1\nrules: 2.4\nasked: -6\n", 0, NULL                      },
+        {"rules: 1.0e+300\n",                   1, "a number, from -100"     },
+        {"slope: -101\n",                       1, "a number, from -100"     },
+        {"slope: x\n",                          1, "a number, from -100"     },
+        {"slope: -0.70\n",                      1, "without zeros at its end"},
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
         struct ptl_kb_file file = {"model/params.yml", t[i].text, strlen(t[i].text)};
@@ -384,6 +386,8 @@ static void numbers_of_the_weighing_are_bounded(void **state PTL_UNUSED)
         assert_int_equal(ptl_kb_data_read(&(struct ptl_kb_files){&file, 1}, problems, &doc), 0);
         if (json_array_size(problems) != t[i].problems)
             fail_msg("%s: %zu problems", t[i].text, json_array_size(problems));
+        if (t[i].say && !strstr(json_string_value(json_array_get(problems, 0)), t[i].say))
+            fail_msg("%s: %s", t[i].text, json_string_value(json_array_get(problems, 0)));
     }
 }
 
