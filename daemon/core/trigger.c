@@ -19,13 +19,27 @@ bool ptl_core_ref_ok(const char *ref)
 
 struct told {
     struct ptl_core *core;
+    int64_t project_id;
+    json_t *seen; /* what polling compares with from now on; NULL: nothing to note */
     ptl_core_fn *fn;
     void *ctx;
 };
 
+/* Only when the push is kept: a poll tells again of one that got lost on its way. */
+static void note_seen(const struct told *t)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, t->project_id);
+    ptl_args_json(&a, t->seen);
+    (void)!ptl_store_query(t->core->store, PTL_SQL_ref_seen_follow, &a, NULL, NULL);
+}
+
 static void on_pushed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct told *t = ctx;
+    if (!err && t->seen)
+        note_seen(t);
     if (err) {
         if (t->fn)
             t->fn(t->ctx, ptl_core_result_of(err), NULL, err);
@@ -35,6 +49,7 @@ static void on_pushed(void *ctx, struct ptl_rows *rows, const struct ptl_error *
                                                        "this push was told before");
         t->fn(t->ctx, 0, o, NULL);
     }
+    json_decref(t->seen);
     free(t);
 }
 
@@ -46,7 +61,9 @@ void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, c
         before = NULL;
     struct ptl_args a;
     struct told *t = ptl_xcalloc(1, sizeof(*t));
-    *t = (struct told){core, fn, ctx};
+    *t = (struct told){.core = core, .project_id = project_id, .fn = fn, .ctx = ctx};
+    if (after)
+        t->seen = json_pack("[{s:s,s:s?}]", "ref", ref, "after", deleted ? NULL : after);
     ptl_args_init(&a);
     ptl_args_i64(&a, project_id);
     ptl_args_str(&a, ref);
@@ -61,15 +78,8 @@ void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, c
         ptl_error_set(&err, PTL_FULL, "the database queue is full, try again in a moment");
         if (fn)
             fn(ctx, PTL_FULL, NULL, &err);
+        json_decref(t->seen);
         free(t);
-        return;
-    }
-    if (after) { /* what polling compares with */
-        PTL_JSON *told = json_pack("[{s:s,s:s?}]", "ref", ref, "after", deleted ? NULL : after);
-        ptl_args_init(&a);
-        ptl_args_i64(&a, project_id);
-        ptl_args_json(&a, told);
-        (void)!ptl_store_query(core->store, PTL_SQL_ref_seen_follow, &a, NULL, NULL);
     }
 }
 

@@ -345,18 +345,21 @@ void ptl_on_delete_secret(struct ptl_request *q)
 struct pushes {
     struct ptl_request *q;
     int64_t project_id;
-    size_t open;
+    size_t open, kept;
     json_t *answers; /* in order of the request */
     bool single;
+    int result; /* of the last that failed */
+    struct ptl_error err;
 };
 
+/* Where nothing was kept the caller has to come again; where something was, each says how it went. */
 static void pushes_done(struct pushes *p)
 {
     if (--p->open > 0)
         return;
     PTL_JSON *body =
         p->single ? json_incref(json_array_get(p->answers, 0)) : json_pack("{s:O}", "pushes", p->answers);
-    ptl_answer_json(p->q, 202, body);
+    ptl_answer_result(p->q, 202, p->kept ? 0 : p->result, body, &p->err);
     json_decref(p->answers);
     free(p);
 }
@@ -370,10 +373,15 @@ static void on_push(void *ctx, int result, const json_t *answer, const struct pt
 {
     struct one_push *o = ctx;
     json_t *slot = json_array_get(o->all->answers, o->at);
-    if (result == 0)
+    if (result == 0) {
         json_object_update(slot, (json_t *)answer);
-    else
+        o->all->kept++;
+    } else {
         json_object_set_new(slot, "error", json_string(err ? err->text : "failed"));
+        o->all->result = result;
+        if (err)
+            o->all->err = *err;
+    }
     pushes_done(o->all);
     free(o);
 }

@@ -109,6 +109,24 @@ def test_polling_sees_pushes_deletions_and_not_the_past(site):
     site.ok("PATCH", "/api/v1/projects/polled", {"poll": "0"})
 
 
+def test_a_push_that_could_not_be_kept_is_no_success_and_is_told_again(site):
+    work = site.project("unkept", NOOP % "", poll="5s")
+    wait_for("the first look", lambda: site.sql("SELECT count(*) FROM ref_seen r JOIN project p ON p.id = r.project_id WHERE p.name = 'unkept'") == "1", 30)
+    site.sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no room' USING ERRCODE = '53100'; END$$;"
+             "CREATE TRIGGER refuse BEFORE INSERT ON push FOR EACH ROW EXECUTE FUNCTION refuse()")
+    try:
+        head = site.commit(work, "new")
+        site.git(work, "push", "-q", "origin", "main")
+        for path, body in (("pushes", {"updates": [{"ref": "refs/heads/main", "after": head}]}), ("runs", {"ref": "refs/heads/main"})):
+            answer = site.call("POST", f"/api/v1/projects/unkept/{path}", body)
+            assert answer.status == 503 and b"no room" in answer.body, (path, answer.status, answer.body)
+    finally:
+        site.sql("DROP TRIGGER refuse ON push; DROP FUNCTION refuse()")
+    runs = wait_for("a poll to tell it again", lambda: site.ok("GET", "/api/v1/runs?project=unkept")["items"], 40)
+    assert runs[0]["commit_sha"] == head
+    site.ok("PATCH", "/api/v1/projects/unkept", {"poll": "0"})
+
+
 def test_the_first_push_into_an_empty_repository_is_seen(site):
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(site.dir / "repos" / "fresh.git")], check=True)
     site.ok("POST", "/api/v1/projects", {"name": "fresh", "url": str(site.dir / "repos" / "fresh.git"), "poll": "5s"})
