@@ -202,6 +202,27 @@ static void snapshot(struct prepare *p, const struct ptl_git_call *call, const c
     }
 }
 
+/* Forges and polls read the refs themselves. */
+static bool is_somebodys_word(const char *trigger)
+{
+    return ptl_str_eq(trigger, "manual") || ptl_str_eq(trigger, "hook");
+}
+
+/* Secrets are released by ref: whoever may start runs must not get those of a protected branch for a commit
+ * that is not on it. */
+static bool is_where_it_is_said_to_be(struct prepare *p, const struct ptl_git_call *call, const char *mirror)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    bool on_it = false;
+    int r = ptl_git_is_on_ref(call, mirror, p->ref, p->commit.sha, &on_it, &err);
+    if (r < 0)
+        invalid(p, "commit %.12s was told to be on %s: %s", p->commit.sha, p->ref, err.text);
+    else if (!on_it)
+        invalid(p, "commit %.12s is not on %s (any more); start the run with a branch or tag that has it",
+                p->commit.sha, p->ref);
+    return p->outcome != FOUND_INVALID;
+}
+
 static void run(struct ptl_work *w)
 {
     struct prepare *p = (struct prepare *)w;
@@ -228,6 +249,8 @@ static void run(struct ptl_work *w)
         invalid(p, "%s", err.text);
         return;
     }
+    if (p->sha && is_somebodys_word(p->trigger) && !is_where_it_is_said_to_be(p, &call, mirror))
+        return;
     plan(p, &call, mirror);
     if (p->outcome == FOUND_PLAN)
         compare(p, &call, mirror);

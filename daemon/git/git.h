@@ -144,6 +144,11 @@ bool ptl_git_ref_is_valid(const char *name);
 PTL_NODISCARD int ptl_git_resolve(const struct ptl_git_call *call, const char *mirror_dir, const char *rev,
                                   struct ptl_git_commit *ret, struct ptl_error *err);
 
+/* Is this commit (40 digits) what the branch or tag points to, or one of its ancestors? -ENOENT: no such ref.
+ */
+PTL_NODISCARD int ptl_git_is_on_ref(const struct ptl_git_call *call, const char *mirror_dir, const char *ref,
+                                    const char *sha, bool *ret, struct ptl_error *err);
+
 /* In order of names. Non-zero from `fn` stops and is returned. `commit` is the peeled tip, or "" when it is
  * no commit. */
 typedef int ptl_git_ref_fn(void *ctx, const char *ref, const char *commit);

@@ -142,6 +142,33 @@ int ptl_git_resolve(const struct ptl_git_call *call, const char *mirror_dir, con
     return r;
 }
 
+int ptl_git_is_on_ref(const struct ptl_git_call *call, const char *mirror_dir, const char *ref,
+                      const char *sha, bool *ret, struct ptl_error *err)
+{
+    struct ask a;
+    git_oid oid;
+    if (!ptl_git_ref_is_valid(ref) || git_oid_fromstr(&oid, sha) != 0)
+        return ptl_error_set(err, -EINVAL, "expected the name of a branch or tag, and a full commit id");
+    int r = ask_begin(&a, call, mirror_dir, err);
+    if (r < 0)
+        return r;
+    git_object *object = NULL, *tip = NULL;
+    r = find_object(a.rd.repo, ref, &object);
+    if (r == 0)
+        r = git_object_peel(&tip, object, GIT_OBJECT_COMMIT);
+    if (r == 0 && git_oid_equal(git_object_id(tip), &oid))
+        r = 1;
+    else if (r == 0)
+        r = git_graph_descendant_of(a.rd.repo, git_object_id(tip), &oid);
+    if (r < 0)
+        r = read_failed(&a, r, mirror_dir, ref, err);
+    git_object_free(tip);
+    git_object_free(object);
+    ask_end(&a);
+    *ret = r > 0;
+    return r < 0 ? r : 0;
+}
+
 int ptl_git_list_refs(const struct ptl_git_call *call, const char *mirror_dir, ptl_git_ref_fn *fn, void *ctx,
                       struct ptl_error *err)
 {

@@ -231,7 +231,7 @@ void ptl_on_post_project(struct ptl_request *q)
 {
     struct project_body p = {0};
     struct ptl_args a;
-    if (!project_body(q, true, &p))
+    if (!project_body(q, true, &p) || !ptl_request_may_project(q, p.name))
         return;
     if (p.forge) {
         ptl_answer_problem(q, 422, "body.status_forge: set it with PATCH after the project is there");

@@ -564,6 +564,12 @@ static void authorised(void *ctx, int status, const struct ptl_identity *who)
                            who->role[0] ? who->role : "agent", who->name);
         return;
     }
+    /* What only administrators do is about all projects: with it a confined token would unconfine itself. */
+    if (who->project[0] && q->route->may == PTL_MAY_ADMIN) {
+        ptl_answer_problem(q, 403, "token '%s' is confined to project '%s', and this is about all projects",
+                           who->name, who->project);
+        return;
+    }
     q->route->fn(q);
 }
 

@@ -64,6 +64,36 @@ def test_a_confined_token_sees_its_project_only(site):
     site.until(theirs, "running")
 
 
+def test_a_confined_token_cannot_unconfine_itself(site):
+    site.project("fenced", SIMPLE)
+    for role in ("manager", "admin"):
+        bearer = token(site, f"fenced-{role}", role, project="fenced")
+        assert site.call("PATCH", "/api/v1/projects/fenced", {"poll": "0"}, token=bearer).status == 200, "what is about its project it may"
+        for method, path, body in (("POST", "/api/v1/tokens", {"name": "more", "role": role}), ("GET", "/api/v1/tokens", None), ("GET", "/api/v1/audit", None),
+                                   ("POST", "/api/v1/agents/enrol-tokens", {"name": "x", "hosts": ["server"]})):
+            answer = site.call(method, path, body, token=bearer)
+            assert answer.status == 403 and (role == "manager" or b"confined to project 'fenced'" in answer.body), (role, method, path, answer.body)
+        assert site.call("POST", "/api/v1/projects", {"name": "beyond", "url": str(site.dir / "repos" / "fenced.git")}, token=bearer).status == 404
+
+
+def test_a_commit_gets_no_secrets_of_a_branch_it_is_not_on(site):
+    work = site.project("guarded", SIMPLE)
+    home = site.git(work, "rev-parse", "HEAD")
+    site.git(work, "checkout", "-q", "-b", "aside")
+    aside = site.commit(work, "aside")
+    site.git(work, "push", "-q", "origin", "aside")
+    bearer = token(site, "starter", "member")
+    for path, body in (("runs", {"ref": "refs/heads/main", "commit": aside}), ("runs", {"commit": aside}), ("pushes", {"updates": [{"ref": "refs/heads/main", "after": aside}]})):
+        answer = site.call("POST", f"/api/v1/projects/guarded/{path}", body, token=bearer)
+        assert answer.status == 202, answer.body
+        run = (answer.json.get("pushes") or [answer.json])[0]["run_id"]
+        got = wait_for("the run to be refused", lambda: (r := site.ok("GET", f"/api/v1/runs/{run}"))["state"] not in ("pending", "preparing") and r, 30)
+        assert got["state"] == "invalid" and f"commit {aside[:12]} is not on refs/heads/main" in json.dumps(got), got
+    for body in ({"ref": "refs/heads/aside", "commit": home}, {"ref": "refs/heads/aside", "commit": aside}):
+        run = site.ok("POST", "/api/v1/projects/guarded/runs", body, token=bearer)["run_id"]
+        wait_for("the run to be planned", lambda: site.ok("GET", f"/api/v1/runs/{run}")["state"] in ("running", "green", "red"), 30)
+
+
 def test_revocation_is_immediate_and_tokens_are_never_stored(site):
     made = site.ok("POST", "/api/v1/tokens", {"name": "short", "role": "viewer"})
     assert site.call("GET", "/api/v1/whoami", token=made["token"]).status == 200
