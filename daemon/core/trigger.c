@@ -4,6 +4,7 @@
 #include "core-private.h"
 #include <portolan/clock.h>
 #include <portolan/log.h>
+#include <stdio.h>
 
 static const char ZERO[] = "0000000000000000000000000000000000000000";
 
@@ -20,36 +21,28 @@ bool ptl_core_ref_ok(const char *ref)
 struct told {
     struct ptl_core *core;
     int64_t project_id;
-    json_t *seen; /* what polling compares with from now on; NULL: nothing to note */
+    char ref[256]; /* for the log only: may be cut */
     ptl_core_fn *fn;
     void *ctx;
 };
 
-/* Only when the push is kept: a poll tells again of one that got lost on its way. */
-static void note_seen(const struct told *t)
-{
-    struct ptl_args a;
-    ptl_args_init(&a);
-    ptl_args_i64(&a, t->project_id);
-    ptl_args_json(&a, t->seen);
-    (void)!ptl_store_query(t->core->store, PTL_SQL_ref_seen_follow, &a, NULL, NULL);
-}
-
-static void on_pushed(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static void on_pushed(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
+                      const struct ptl_error *err)
 {
     struct told *t = ctx;
-    if (!err && t->seen)
-        note_seen(t);
     if (err) {
         if (t->fn)
             t->fn(t->ctx, ptl_core_result_of(err), NULL, err);
+        else
+            ptl_log_warning("project id=%lld: a push of %s that polling saw is not stored, the next poll "
+                            "tells it again: %s",
+                            (long long)t->project_id, t->ref, err->text);
     } else if (t->fn) {
-        PTL_JSON *o = ptl_rows_count(rows) ? ptl_row_object(rows, 0)
-                                           : json_pack("{s:n,s:n,s:s}", "push_id", "run_id", "outcome",
-                                                       "this push was told before");
+        PTL_JSON *o = ptl_rows_count(rows[0]) ? ptl_row_object(rows[0], 0)
+                                              : json_pack("{s:n,s:n,s:s}", "push_id", "run_id", "outcome",
+                                                          "this push was told before");
         t->fn(t->ctx, 0, o, NULL);
     }
-    json_decref(t->seen);
     free(t);
 }
 
@@ -59,11 +52,11 @@ void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, c
     bool deleted = ptl_str_eq(after, ZERO);
     if (ptl_str_eq(before, ZERO))
         before = NULL;
+    struct ptl_batch *b = ptl_batch_new(core->store);
     struct ptl_args a;
     struct told *t = ptl_xcalloc(1, sizeof(*t));
     *t = (struct told){.core = core, .project_id = project_id, .fn = fn, .ctx = ctx};
-    if (after)
-        t->seen = json_pack("[{s:s,s:s?}]", "ref", ref, "after", deleted ? NULL : after);
+    snprintf(t->ref, sizeof(t->ref), "%s", ref);
     ptl_args_init(&a);
     ptl_args_i64(&a, project_id);
     ptl_args_str(&a, ref);
@@ -73,12 +66,21 @@ void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, c
     ptl_args_str(&a, pusher);
     ptl_args_bool(&a, false);
     ptl_args_str(&a, deleted ? "the ref was deleted: nothing to run" : NULL);
-    if (ptl_store_query(core->store, PTL_SQL_push_add, &a, on_pushed, t) != 0) {
+    ptl_batch_add(b, PTL_SQL_push_add, &a);
+    /* What polling compares with moves along, in the same transaction: a push that is not kept is told again.
+     * A person may ask for an old commit: that moves no ref. */
+    if (after && !ptl_str_eq(source, "manual")) {
+        PTL_JSON *told = json_pack("[{s:s,s:s?}]", "ref", ref, "after", deleted ? NULL : after);
+        ptl_args_init(&a);
+        ptl_args_i64(&a, project_id);
+        ptl_args_json(&a, told);
+        ptl_batch_add(b, PTL_SQL_ref_seen_follow, &a);
+    }
+    if (ptl_batch_run(b, on_pushed, t) != 0) {
         struct ptl_error err = PTL_ERROR_INIT;
         ptl_error_set(&err, PTL_FULL, "the database queue is full, try again in a moment");
         if (fn)
             fn(ctx, PTL_FULL, NULL, &err);
-        json_decref(t->seen);
         free(t);
     }
 }

@@ -127,6 +127,23 @@ def test_a_push_that_could_not_be_kept_is_no_success_and_is_told_again(site):
     site.ok("PATCH", "/api/v1/projects/unkept", {"poll": "0"})
 
 
+def test_a_run_of_an_old_commit_is_no_push(site):
+    work = site.project("again", NOOP % "", poll="5s")
+    old = site.git(work, "rev-parse", "HEAD")
+    site.commit(work, "newer")
+    site.git(work, "push", "-q", "origin", "main")
+    project = "project_id = (SELECT id FROM project WHERE name = 'again')"
+    wait_for("the newer commit to be seen", lambda: site.sql(f"SELECT count(*) FROM ref_seen WHERE {project} AND sha <> '{old}'") == "1", 30)
+    seen, told = site.sql(f"SELECT sha FROM ref_seen WHERE {project}"), site.sql(f"SELECT count(*) FROM push WHERE {project} AND source = 'poll'")
+    run = site.ok("POST", "/api/v1/projects/again/runs", {"commit": old})["run_id"]
+    assert site.ok("GET", f"/api/v1/runs/{run}")["commit_sha"] == old
+    polled = site.ok("GET", "/api/v1/projects/again")["polled_at"]
+    wait_for("another poll", lambda: site.ok("GET", "/api/v1/projects/again")["polled_at"] != polled, 40)
+    assert site.sql(f"SELECT sha FROM ref_seen WHERE {project}") == seen
+    assert site.sql(f"SELECT count(*) FROM push WHERE {project} AND source = 'poll'") == told
+    site.ok("PATCH", "/api/v1/projects/again", {"poll": "0"})
+
+
 def test_the_first_push_into_an_empty_repository_is_seen(site):
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(site.dir / "repos" / "fresh.git")], check=True)
     site.ok("POST", "/api/v1/projects", {"name": "fresh", "url": str(site.dir / "repos" / "fresh.git"), "poll": "5s"})
