@@ -5,8 +5,13 @@
  * n", which a program may also choose as its exit code. When it exits, the kernel kills everything else in
  * the namespace. Uses nothing but libc, so that it runs wherever the host's /usr is mounted.
  *
- * usage: portolan-init STATUS_FD STDERR_FD UID NAMESPACE_INIT(0|1) DENY_USERNS(0|1) -- PROGRAM [ARG...]
- * Messages on STATUS_FD: struct ptl_init_message, STARTED once, then ENDED or EXEC_FAILED. */
+ * The payload's environment comes over a descriptor, not as this program's own: what a stage sets
+ * (LD_PRELOAD, LD_DEBUG_OUTPUT, GLIBC_TUNABLES …) would otherwise be obeyed by bubblewrap, which starts
+ * outside, and here.
+ *
+ * usage: portolan-init STATUS_FD STDERR_FD ENV_FD UID NAMESPACE_INIT(0|1) DENY_USERNS(0|1) -- PROGRAM
+ * [ARG...] ENV_FD: a file of "K=V\0" each. Messages on STATUS_FD: struct ptl_init_message, STARTED once, then
+ * ENDED or EXEC_FAILED. */
 #include "init.h"
 
 #include <errno.h>
@@ -24,6 +29,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -140,7 +146,34 @@ static int drop_to(uid_t uid)
     return 0;
 }
 
-_Noreturn static void payload(int status_fd, int deny_userns, char **argv)
+/* NULL and errno. Nothing here is ever freed: an exec follows. */
+static char **read_environment(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return NULL;
+    size_t size = (size_t)st.st_size, got = 0, n = 0;
+    char *text = malloc(size + 1);
+    while (text && got < size) {
+        ssize_t r = pread(fd, text + got, size - got, (off_t)got);
+        if (r <= 0 && !(r < 0 && errno == EINTR)) {
+            errno = r == 0 ? EIO : errno;
+            return NULL;
+        }
+        got += r > 0 ? (size_t)r : 0;
+    }
+    for (size_t i = 0; text && i < size; i++)
+        n += text[i] == '\0';
+    char **env = text ? calloc(n + 1, sizeof(*env)) : NULL;
+    n = 0;
+    for (size_t i = 0; env && i < size; i += strlen(text + i) + 1) {
+        text[size] = '\0';
+        env[n++] = text + i;
+    }
+    return env;
+}
+
+_Noreturn static void payload(int status_fd, int deny_userns, char **env, char **argv)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -150,6 +183,7 @@ _Noreturn static void payload(int status_fd, int deny_userns, char **argv)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int e = -shut_door(deny_userns);
     if (e == 0) {
+        environ = env; /* whose PATH it is that execvp looks in */
         execvp(argv[0], argv);
         e = errno;
     }
@@ -159,13 +193,19 @@ _Noreturn static void payload(int status_fd, int deny_userns, char **argv)
 
 int main(int argc, char **argv)
 {
-    if (argc < 8 || strcmp(argv[6], "--") != 0) {
+    if (argc < 9 || strcmp(argv[7], "--") != 0) {
         fprintf(stderr, "portolan-init is started by portolan-agent, not by hand\n");
         return 2;
     }
-    int status_fd = atoi(argv[1]), stderr_fd = atoi(argv[2]), uid = atoi(argv[3]), is_init = atoi(argv[4]);
-    int deny_userns = atoi(argv[5]);
+    int status_fd = atoi(argv[1]), stderr_fd = atoi(argv[2]), env_fd = atoi(argv[3]), uid = atoi(argv[4]);
+    int is_init = atoi(argv[5]), deny_userns = atoi(argv[6]);
     fcntl(status_fd, F_SETFD, FD_CLOEXEC);
+    char **env = read_environment(env_fd);
+    if (!env) {
+        fprintf(stderr, "portolan-init: no environment for the program: %s\n", strerror(errno));
+        return 125;
+    }
+    close(env_fd);
     for (int i = 1; i < NSIG;
          i++) /* the end is the payload's to decide; from outside, SIGKILL always works */
         if (i != SIGCHLD && i != SIGKILL && i != SIGSTOP)
@@ -185,7 +225,7 @@ int main(int argc, char **argv)
     tell(status_fd, PTL_INIT_STARTED, 0);
     pid_t child = fork();
     if (child == 0)
-        payload(status_fd, deny_userns, argv + 7);
+        payload(status_fd, deny_userns, env, argv + 8);
     if (child < 0) {
         tell(status_fd, PTL_INIT_EXEC_FAILED, errno);
         return 126;

@@ -212,11 +212,27 @@ static int text_fd(const char *name, const char *text)
     return fd;
 }
 
+/* "K=V\0" each, for portolan-init: not as bwrap's environment, which it would obey outside of the sandbox,
+ * and not as its arguments, which all of the host can read. */
+static int environment_fd(const char *const *env)
+{
+    int fd = memfd_create("environment", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (size_t i = 0; env && env[i]; i++)
+        if (ptl_fs_write_all(fd, env[i], strlen(env[i]) + 1) < 0) {
+            close(fd);
+            return -EIO;
+        }
+    return fd;
+}
+
 static void add_init(struct args *a, const struct ptl_sandbox_spec *spec, int status_fd, int stderr_fd,
-                     bool drop_uid, bool namespaced)
+                     int env_fd, bool drop_uid, bool namespaced)
 {
     args_num(a, status_fd);
     args_num(a, stderr_fd);
+    args_num(a, env_fd);
     args_add(a, drop_uid ? NOBODY : "0");
     args_add(a, namespaced ? "1" : "0");
     args_add(a, spec->deny_userns ? "1" : "0");
@@ -226,8 +242,8 @@ static void add_init(struct args *a, const struct ptl_sandbox_spec *spec, int st
 }
 
 static void bwrap_command(struct args *a, const char *bwrap, const char *init,
-                          const struct ptl_sandbox_spec *spec, int status_fd, int stderr_fd, int passwd_fd,
-                          int group_fd)
+                          const struct ptl_sandbox_spec *spec, int status_fd, int stderr_fd, int env_fd,
+                          int passwd_fd, int group_fd)
 {
     bool drop_uid = spec->unprivileged && geteuid() == 0;
     args_add3(a, bwrap, "--unshare-pid", "--unshare-ipc");
@@ -262,7 +278,7 @@ static void bwrap_command(struct args *a, const char *bwrap, const char *init,
     add_binds(a, "--dev-bind", spec->dev_binds);
     args_add2(a, "--chdir", spec->cwd ? spec->cwd : "/");
     args_add2(a, "--", INIT_INSIDE);
-    add_init(a, spec, status_fd, stderr_fd, drop_uid, true);
+    add_init(a, spec, status_fd, stderr_fd, env_fd, drop_uid, true);
 }
 
 /* ---- starting ---- */
@@ -407,7 +423,8 @@ int ptl_sandbox_start(const struct ptl_sandbox_spec *spec, struct ptl_sandbox **
                                                 "nobody:x:" NOBODY ":" NOBODY "::/tmp:/bin/sh\n");
     PTL_CLOSE int group_fd =
         text_fd("group", "root:x:0:\nportolan:x:" INSIDE_UID ":\nnogroup:x:" NOBODY ":\n");
-    if (passwd_fd < 0 || group_fd < 0 || make_pipe(&s->message_fd, &status_fd) < 0 ||
+    PTL_CLOSE int env_fd = environment_fd(spec->env);
+    if (passwd_fd < 0 || group_fd < 0 || env_fd < 0 || make_pipe(&s->message_fd, &status_fd) < 0 ||
         make_pipe(&s->bwrap_fd, &words_fd) < 0)
         return ptl_error_set(err, -EMFILE, "sandbox: no descriptors left: %s", strerror(errno));
     int stderr_fd = spec->stderr_fd;
@@ -416,21 +433,21 @@ int ptl_sandbox_start(const struct ptl_sandbox_spec *spec, struct ptl_sandbox **
 
     struct args a = {0};
     if (namespaced) {
-        bwrap_command(&a, bwrap, init, spec, status_fd, stderr_fd, passwd_fd, group_fd);
+        bwrap_command(&a, bwrap, init, spec, status_fd, stderr_fd, env_fd, passwd_fd, group_fd);
     } else {
         args_add(&a, init);
-        add_init(&a, spec, status_fd, stderr_fd, spec->unprivileged && geteuid() == 0, false);
+        add_init(&a, spec, status_fd, stderr_fd, env_fd, spec->unprivileged && geteuid() == 0, false);
     }
     static const char *const empty_env[] = {NULL};
     struct ptl_proc_spec proc = {
         .argv = (const char *const *)a.v,
-        .env = spec->env ? spec->env : empty_env,
+        .env = empty_env,
         .cwd = namespaced ? "/" : spec->cwd,
         .stdin_fd = -1,
         .stdout_fd = spec->stdout_fd,
         .stderr_fd = words_fd,
-        .keep_fds = {status_fd, stderr_fd, passwd_fd, group_fd},
-        .n_keep_fds = 4,
+        .keep_fds = {status_fd, stderr_fd, env_fd, passwd_fd, group_fd},
+        .n_keep_fds = 5,
         .new_session = true,
         .die_with_parent = true,
         .in_child = in_child,

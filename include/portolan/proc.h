@@ -11,7 +11,7 @@ struct ptl_proc_spec {
     const char *const *env;  /* NULL-ended "K=V"; NULL inherits */
     const char *cwd;         /* NULL: unchanged */
     int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null */
-    int keep_fds[4];
+    int keep_fds[5];
     int n_keep_fds;             /* passed on under the same numbers */
     bool new_session;           /* setsid, else setpgid: either way the child leads its own group */
     bool die_with_parent;       /* PR_SET_PDEATHSIG SIGKILL */

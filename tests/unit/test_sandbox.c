@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "sandbox.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -149,6 +150,27 @@ static void environment_is_not_inherited(void **state)
     run_script("env; cat /proc/1/environ | tr '\\0' '\\n'", &o);
     assert_null(strstr(o.out, "must-not-be-seen"));
     unsetenv("PORTOLAN_TOKEN_OF_AGENT");
+}
+
+/* The loader would obey these in bubblewrap and in portolan-init, outside of the sandbox or before it is
+ * shut. */
+static void environment_is_the_payloads_alone(void **state)
+{
+    (void)state;
+    PTL_FREE char *trace = ptl_fs_join(hidden, "loader");
+    PTL_FREE char *output = ptl_xasprintf("LD_DEBUG_OUTPUT=%s", trace);
+    const char *env[] = {"PATH=/usr/bin:/bin", "LD_DEBUG=statistics", output, "GREETING=hello\nthere", NULL};
+    struct ptl_sandbox_spec spec = {.env = env};
+    struct outcome o;
+    run_spec(&spec, "echo $GREETING; tr '\\0' '\\n' </proc/1/environ | grep -c GREETING", &o);
+    assert_non_null(strstr(o.out, "hello there\n"));
+    assert_non_null(strstr(o.out, "\n0\n")); /* and not portolan-init's */
+    DIR *d = opendir(hidden);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        if (strncmp(e->d_name, "loader", 6) == 0)
+            fail_msg("%s: the environment of a stage was obeyed outside", e->d_name);
+    closedir(d);
 }
 
 static void read_only_binds_are_read_only(void **state)
@@ -507,6 +529,7 @@ int main(void)
         cmocka_unit_test(missing_program_is_told),
         cmocka_unit_test(sees_only_what_it_is_given),
         cmocka_unit_test(environment_is_not_inherited),
+        cmocka_unit_test(environment_is_the_payloads_alone),
         cmocka_unit_test(read_only_binds_are_read_only),
         cmocka_unit_test(network_is_shared_only_when_asked),
         cmocka_unit_test(other_socket_families_are_refused),
