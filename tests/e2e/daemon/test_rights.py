@@ -117,6 +117,18 @@ def test_an_enrolment_token_works_once_and_for_its_hosts(site):
     agent = first.json["token"]
     assert site.call("GET", "/api/v1/runs", token=agent).status == 403, "an agent's token opens an agent's calls only"
     assert site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["mobile"]}, "wait_ms": 0}, token=agent).json == {"claims": []}
+    site.project("not-theirs", SIMPLE.replace(", labels: [never]", ", labels: [lab]"))
+    run = site.run("not-theirs")
+    site.until_stage(run, "export", "queued")
+    more = site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["server"], "labels": ["lab"]}, "wait_ms": 0}, token=agent)
+    assert more.status == 403 and "agent x was enrolled for none of the host kinds" in more.json["detail"], more.body
+    assert site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["server", "mobile"], "labels": ["lab"]}, "wait_ms": 0}, token=agent).json == {"claims": []}
+    assert site.sql("SELECT hosts, inventory ->> 'hosts' FROM agent WHERE name = 'x'").split("|") == ["{mobile}", '["mobile"]'], "nor is it noted as one that could"
+    assert site.stage(run, "export")["state"] == "queued"
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+    phones = site.ok("POST", "/api/v1/agents/enrol-tokens", {"name": "server-1", "hosts": ["mobile"]})["token"]
+    assert site.call("POST", "/api/v1/agent/enroll", {"token": phones, "name": "server-1", "inventory": {"hosts": ["mobile"]}}, token="").status == 401, "nor is an agent of other kinds taken over by its name"
+    assert site.call("POST", "/api/v1/agent/enroll", {"token": phones, "name": "phones", "inventory": {"hosts": ["mobile"]}}, token="").status == 201, "the refusal did not use it up"
     assert site.call("GET", "/api/v1/blobs/" + "0" * 64, token=agent).status == 404
     site.ok("POST", "/api/v1/agents/x/remove")
     assert site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["mobile"]}, "wait_ms": 0}, token=agent).status == 401
