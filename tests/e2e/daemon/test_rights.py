@@ -144,7 +144,7 @@ export:
   run: ["echo \\"$KEY\\"", "printf %s \\"$KEY\\" | base64 -w0", "mkdir $PORTOLAN_OUTPUTS/model", "printf %s \\"$KEY\\" | sha256sum > $PORTOLAN_OUTPUTS/model/digest"]
   {ask}
 targets:
-  server: {{host: server, verify: {{run: ["test -z \\"$KEY\\"", "echo '{{\\"verdict\\":\\"green\\"}}' > $PORTOLAN_REPORT"]}}}}
+  server: {{host: server, verify: {{{ask}, run: ["test -z \\"$KEY\\"", "echo '{{\\"verdict\\":\\"green\\"}}' > $PORTOLAN_REPORT"]}}}}
 """)
     site.ok("PUT", "/api/v1/projects/sealed/secrets/KEY", {"value": secret, "stages": ["export"]})
     run = site.until(site.run("sealed"), "green", "red")
@@ -153,6 +153,7 @@ targets:
     for form in (secret, *secret.splitlines(), base64.b64encode(secret.encode()).decode()):
         assert form not in log, "masked whole, by line, and in base64"
     assert "***" in log
+    assert "warning: secret KEY is not released to this ref or stage" in site.attempt_log(run["stages"][1]["attempt_id"]), "who asks in vain is told"
     assert secret.splitlines()[0] not in json.dumps(site.ok("GET", "/api/v1/projects/sealed/secrets")) + site.log() + site.log("agent-server-1")
     assert site.sql("SELECT count(*) FROM project_secret WHERE encode(value, 'escape') LIKE '%s3cr3t%'") == "0", "sealed at rest"
     assert "KEY" not in json.dumps(site.ok("GET", f"/api/v1/attempts/{run['stages'][0]['attempt_id']}/job").get("secrets", {}))
