@@ -157,6 +157,14 @@ static int load_job(struct attempt *a, struct ptl_error *err)
     if (memory <= 0 && dflt && ptl_size_parse(dflt, &memory) < 0)
         memory = 0;
     a->memory_bytes = memory > 0 ? (uint64_t)memory : 0;
+    size_t i;
+    json_t *w;
+    /* What the daemon has to say of it, such as: a secret is not released to it. */
+    json_array_foreach(json_object_get(a->job, "warnings"), i, w)
+    {
+        if (json_is_string(w))
+            json_array_append(a->warnings, w);
+    }
     return 0;
 }
 

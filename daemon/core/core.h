@@ -97,6 +97,7 @@ void ptl_core_compare(struct ptl_core *core, int64_t run_id, int64_t with_id, co
 /* ---- dispatch (dispatch.c) */
 struct ptl_core_claim; /* a waiting long poll */
 /* Answers {"claims":[job…]}: at once when something suits, else after wait_ms (0..60000) with an empty list.
+ * A stage whose secrets cannot be read is queued again; PTL_FULL when nothing else was claimed.
  * Returns a handle valid until fn runs. */
 struct ptl_core_claim *ptl_core_claim(struct ptl_core *core, int64_t agent_id, const json_t *inventory,
                                       int free_slots, int64_t wait_ms, ptl_core_fn *fn, void *ctx);

@@ -27,7 +27,8 @@ struct ptl_core_claim {
     bool abandoned, expired;
     /* assembling the answer */
     json_t *claims;
-    unsigned open; /* secret look-ups under way */
+    unsigned open;           /* secret look-ups under way */
+    struct ptl_error failed; /* the last one that did not succeed: its job was given back */
 };
 
 static void claim_free(struct ptl_core_claim *c)
@@ -131,6 +132,42 @@ void ptl_core_job_merge(json_t *job, const json_t *spec)
     }
 }
 
+static void on_given_back(void *ctx PTL_UNUSED, int result, const json_t *answer_json PTL_UNUSED,
+                          const struct ptl_error *err)
+{
+    if (result != 0)
+        ptl_log_warning("claim: not given back, its lease will run out: %s", err ? err->text : "no reason");
+}
+
+/* What was claimed and does not reach the agent: another one may have the stage at once. */
+static void give_back(struct ptl_core_claim *c, const json_t *job, const char *why)
+{
+    PTL_JSON *result = json_pack("{s:I,s:s,s:b,s:s}", "fence", (json_int_t)ptl_json_i64(job, "fence", 0),
+                                 "end_reason", "cancelled", "ok", 0, "message", why);
+    int64_t attempt = ptl_json_i64(job, "attempt_id", 0);
+    ptl_log_info("attempt=%lld: given back by agent=%lld: %s", (long long)attempt, (long long)c->agent_id,
+                 why);
+    ptl_core_finish(c->core, c->agent_id, attempt, result, on_given_back, NULL);
+}
+
+static const char hung_up[] = "the agent hung up before it had the job";
+
+/* One look-up fewer is under way; the last one answers with what there is. */
+static void look_up_done(struct ptl_core_claim *c)
+{
+    size_t i;
+    json_t *job;
+    if (--c->open > 0)
+        return;
+    if (c->abandoned) {
+        json_array_foreach(c->claims, i, job) give_back(c, job, hung_up);
+    }
+    if (c->failed.code && json_array_size(c->claims) == 0)
+        answer(c, PTL_FULL, &c->failed);
+    else
+        answer(c, 0, NULL);
+}
+
 struct secrets_wanted {
     struct ptl_core_claim *claim;
     json_t *job; /* borrowed from claim->claims */
@@ -154,18 +191,51 @@ static bool any_glob(const json_t *globs, const char *text)
     return false;
 }
 
+static void secrets_wanted_free(struct secrets_wanted *w)
+{
+    json_decref(w->names);
+    free(w->ref);
+    free(w->stage);
+    free(w);
+}
+
+/* Without its secrets a stage would turn red for our trouble, or green with a default: nobody gets it so. */
+static void keep_back(struct secrets_wanted *w, const struct ptl_error *err)
+{
+    struct ptl_core_claim *c = w->claim;
+    PTL_FREE char *why = ptl_xasprintf("its secrets could not be read: %s", err->text);
+    size_t i;
+    json_t *job;
+    ptl_error_set(&c->failed, PTL_FULL, "the secrets of stage %s could not be read, it is queued again: %s",
+                  w->stage, err->text);
+    ptl_log_warning("claim: %s", c->failed.text);
+    give_back(c, w->job, why);
+    json_array_foreach(c->claims, i, job)
+    {
+        if (job != w->job)
+            continue;
+        json_array_remove(c->claims, i);
+        break;
+    }
+}
+
 static void on_secrets(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct secrets_wanted *w = ctx;
     struct ptl_core_claim *c = w->claim;
+    if (err) {
+        keep_back(w, err);
+        secrets_wanted_free(w);
+        look_up_done(c);
+        return;
+    }
     json_t *values = json_object(), *warnings = json_array();
     size_t i;
     json_t *n;
     json_array_foreach(w->names, i, n)
     {
-        const char *name = json_string_value(n),
-                   *why = err ? "could not be read" : "is not set for this project";
-        for (int row = 0; !err && row < ptl_rows_count(rows); row++) {
+        const char *name = json_string_value(n), *why = "is not set for this project";
+        for (int row = 0; row < ptl_rows_count(rows); row++) {
             if (!ptl_str_eq(ptl_row_str(rows, row, "name"), name))
                 continue;
             PTL_JSON *refs = ptl_row_array(rows, row, "refs"), *stages = ptl_row_array(rows, row, "stages");
@@ -192,12 +262,8 @@ static void on_secrets(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     }
     json_object_set_new(w->job, "secrets", values);
     json_object_set_new(w->job, "warnings", warnings);
-    json_decref(w->names);
-    free(w->ref);
-    free(w->stage);
-    free(w);
-    if (--c->open == 0)
-        answer(c, 0, NULL);
+    secrets_wanted_free(w);
+    look_up_done(c);
 }
 
 static void want_secrets(struct ptl_core_claim *c, struct ptl_rows *rows, int row, json_t *job, json_t *names)
@@ -227,26 +293,6 @@ static void want_secrets(struct ptl_core_claim *c, struct ptl_rows *rows, int ro
     }
 }
 
-static void on_given_back(void *ctx PTL_UNUSED, int result, const json_t *answer_json PTL_UNUSED,
-                          const struct ptl_error *err)
-{
-    if (result != 0)
-        ptl_log_warning("claim: not given back, its lease will run out: %s", err ? err->text : "no reason");
-}
-
-/* The agent hung up while its claim was on the way: another one may have the stage at once. */
-static void give_back(struct ptl_core_claim *c, struct ptl_rows *rows, int row)
-{
-    PTL_JSON *job = ptl_row_json(rows, row, "job");
-    PTL_JSON *result =
-        json_pack("{s:I,s:s,s:b,s:s}", "fence", (json_int_t)ptl_json_i64(job, "fence", 0), "end_reason",
-                  "cancelled", "ok", 0, "message", "the agent hung up before it had the job");
-    int64_t attempt = ptl_row_i64(rows, row, "attempt_id");
-    ptl_log_info("attempt=%lld: agent=%lld hung up before it had the job: given back", (long long)attempt,
-                 (long long)c->agent_id);
-    ptl_core_finish(c->core, c->agent_id, attempt, result, on_given_back, NULL);
-}
-
 static void try_claim(struct ptl_core_claim *c);
 static void wake_offer(struct ptl_core *core, uint64_t offer);
 
@@ -267,8 +313,10 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
         return;
     }
     if (c->abandoned) {
-        for (int i = 0; i < n; i++)
-            give_back(c, rows, i);
+        for (int i = 0; i < n; i++) {
+            PTL_JSON *job = ptl_row_json(rows, i, "job");
+            give_back(c, job, hung_up);
+        }
         answer(c, 0, NULL);
         return;
     }
@@ -290,8 +338,7 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
                      (long long)ptl_row_i64(rows, i, "stage_id"),
                      (long long)ptl_row_i64(rows, i, "attempt_id"), (long long)c->agent_id);
     }
-    if (--c->open == 0)
-        answer(c, 0, NULL);
+    look_up_done(c);
 }
 
 static void try_claim(struct ptl_core_claim *c)

@@ -9,14 +9,15 @@ struct asked {
     void *ctx;
     const char *what;
     int64_t id;
-    size_t result_at; /* which statement of the batch has the answer */
+    size_t result_at;    /* which statement of the batch has the answer */
+    const char *refused; /* what its having no row means; NULL: the state of what was named */
 };
 
 static struct asked *ask(struct ptl_core *core, const char *what, int64_t id, size_t at, ptl_core_fn *fn,
                          void *ctx)
 {
     struct asked *a = ptl_xcalloc(1, sizeof(*a));
-    *a = (struct asked){core, fn, ctx, what, id, at};
+    *a = (struct asked){core, fn, ctx, what, id, at, NULL};
     return a;
 }
 
@@ -50,9 +51,10 @@ static void on_batch(void *ctx, struct ptl_rows *const *rows, size_t n, const st
         int result = 0;
         if (a->result_at < n) {
             if (ptl_rows_count(rows[a->result_at]) == 0)
-                result = ptl_error_set(&none, -ESTALE,
-                                       "%s: its state does not allow that any more, or it does not exist",
-                                       a->what);
+                result = ptl_error_set(&none, -ESTALE, "%s: %s", a->what,
+                                       a->refused ? a->refused
+                                                  : "its state does not allow that any more, or it does not "
+                                                    "exist");
             else
                 answer = ptl_row_object(rows[a->result_at], 0);
         }
@@ -120,7 +122,11 @@ void ptl_core_run_rerun(struct ptl_core *core, int64_t run_id, const char *who, 
     add_i64(b, PTL_SQL_run_rerun, run_id);
     ptl_core_batch_advance(b, run_id);
     ptl_log_info("run=%lld: rerun asked by %s", (long long)run_id, who);
-    run_batch(b, ask(core, "rerun", run_id, 1, fn, ctx));
+    struct asked *a = ask(core, "rerun", run_id, 1, fn, ctx);
+    a->refused =
+        "its state does not allow that, or another run of its concurrency group is running: ask again "
+        "when that one has ended";
+    run_batch(b, a);
 }
 
 struct approval {

@@ -49,6 +49,21 @@ static size_t slot_of(const char *hash)
     return strtoul((char[]){hash[0], hash[1], hash[2], hash[3], 0}, NULL, 16) % CACHE_SLOTS;
 }
 
+static unsigned hosts_of(struct ptl_rows *rows)
+{
+    PTL_JSON *hosts = ptl_row_array(rows, 0, "hosts");
+    unsigned bits = 0;
+    size_t i;
+    json_t *v;
+    json_array_foreach(hosts, i, v)
+    {
+        enum ptl_host_kind k;
+        if (ptl_host_kind_parse(json_string_value(v), &k) == 0)
+            bits |= 1u << k;
+    }
+    return bits;
+}
+
 static void on_token(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct asked *a = ctx;
@@ -63,6 +78,7 @@ static void on_token(void *ctx, struct ptl_rows *rows, const struct ptl_error *e
         snprintf(who.role, sizeof(who.role), "%s", role ? role : "");
         snprintf(who.project, sizeof(who.project), "%s", project ? project : "");
         who.may = who.agent_id ? PTL_MAY_AGENT : ptl_role_may(role);
+        who.hosts = hosts_of(rows);
         if (a->session)
             who.session_id = ptl_row_i64(rows, 0, "session_id");
         if (ptl_row_bool(rows, 0, "stale")) {

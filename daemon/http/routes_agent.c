@@ -29,7 +29,8 @@ static void on_enrolled(void *ctx, struct ptl_rows *rows, const struct ptl_error
     } else if (ptl_rows_count(rows) == 0) {
         ptl_answer_problem(
             q, 401,
-            "this one-time token is unknown, used, expired, or not for these host kinds; ask for a new one: portolan agent enrol");
+            "this one-time token is unknown, used, expired, or not for these host kinds, or the name is that of "
+            "an agent of other host kinds; ask for a new one: portolan agent enrol");
     } else {
         ptl_log_info("agent=%lld: enrolled", (long long)ptl_row_i64(rows, 0, "agent_id"));
         PTL_JSON *o =
@@ -76,6 +77,25 @@ void ptl_on_agent_enrol(struct ptl_request *q)
     }
 }
 
+/* An agent serves what it was enrolled for, whatever else works on its machine: the other kinds are taken out
+ * of what it offers. */
+static bool keep_enrolled_kinds(struct ptl_request *q, json_t *hosts)
+{
+    const struct ptl_identity *who = ptl_request_identity(q);
+    enum ptl_host_kind k;
+    for (size_t i = json_array_size(hosts); who->hosts && i-- > 0;)
+        if (ptl_host_kind_parse(json_string_value(json_array_get(hosts, i)), &k) < 0 ||
+            !(who->hosts & 1u << k))
+            json_array_remove(hosts, i);
+    if (json_array_size(hosts))
+        return true;
+    ptl_answer_problem(q, 403,
+                       "agent %s was enrolled for none of the host kinds that it offers now; set its hosts "
+                       "right, or enrol it anew: portolan agent enrol --host KIND",
+                       who->name);
+    return false;
+}
+
 static void claim_gone(struct ptl_request *q)
 {
     struct ptl_core_claim *claim = ptl_request_get(q);
@@ -106,6 +126,8 @@ void ptl_on_agent_claim(struct ptl_request *q)
         ptl_answer_problem(q, 422, "%s", err.text[0] ? err.text : "body.free_slots: expected 0 to 1024");
         return;
     }
+    if (!keep_enrolled_kinds(q, json_object_get(inventory, "hosts")))
+        return;
     ptl_request_set(q,
                     ptl_core_claim(ptl_request_core(q), ptl_request_identity(q)->agent_id, inventory,
                                    (int)slots, wait, on_claimed, q),

@@ -20,6 +20,7 @@ enum ptl_may {
 struct ptl_identity {
     unsigned may;
     int64_t token_id, agent_id; /* agent_id 0: a person */
+    unsigned hosts;             /* an agent's: bits of the host kinds it was enrolled for; 0: any */
     int64_t session_id;         /* 0: showed the token itself, not a browser's cookie */
     char name[128];             /* of the token, for the audit log */
     char role[16];

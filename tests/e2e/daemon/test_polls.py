@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 
 from portolan import wait_for
 
@@ -69,6 +70,48 @@ def test_who_hung_up_is_given_nothing(site):
     assert got["claims"][0]["fence"] == 1, "nobody had it before"
     site.ok("POST", f"/api/v1/runs/{run}/cancel")
     living.socket.close()
+
+
+SECRETIVE = PIPELINE.replace("labels: [polls]", "labels: [polls], secrets: [KEY]")
+
+
+def test_a_stage_is_not_handed_out_without_its_secrets(site):
+    site.project("unread", SECRETIVE)
+    site.ok("PUT", "/api/v1/projects/unread/secrets/KEY", {"value": "of the vault"})
+    token, run = agent(site, "unread"), site.run("unread")
+    site.until_stage(run, "export", "queued")
+    site.sql("ALTER TABLE project_secret RENAME TO project_secret_away")
+    try:
+        status, got = Poll(site, token, wait_ms=0).answer()
+    finally:
+        site.sql("ALTER TABLE project_secret_away RENAME TO project_secret")
+    assert status == 503 and "secrets of stage export could not be read" in got["detail"], got
+    stage = site.until_stage(run, "export", "queued")
+    assert "secrets could not be read" in stage["message"] and stage["losses"] == 0, stage
+    status, got = Poll(site, token).answer()
+    assert status == 200 and [(job["run_id"], job["fence"], job["secrets"]) for job in got["claims"]] == [(run, 2, {"KEY": "of the vault"})]
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+
+
+def test_who_hangs_up_while_the_secrets_are_read_gives_the_stage_back(site):
+    site.project("locked", SECRETIVE)
+    site.ok("PUT", "/api/v1/projects/locked/secrets/KEY", {"value": "of the vault"})
+    token, before, run = agent(site, "locked"), int(counter(site, "portolan_long_polls")), site.run("locked")
+    site.until_stage(run, "export", "queued")
+    # Long enough that the daemon sees who hung up, short enough that the lease does not run out first.
+    lock = threading.Thread(target=site.sql, args=("BEGIN; LOCK TABLE project_secret; SELECT pg_sleep(2); COMMIT",))
+    lock.start()
+    wait_for("the lock", lambda: site.sql("SELECT count(*) FROM pg_locks WHERE relation = 'project_secret'::regclass AND mode = 'AccessExclusiveLock' AND granted") == "1", 10)
+    poll = Poll(site, token)
+    site.until_stage(run, "export", "claimed")
+    poll.socket.close()
+    lock.join()
+    waiting(site, before)
+    stage = site.until_stage(run, "export", "queued", timeout=5)
+    assert "hung up" in stage["message"] and stage["losses"] == 0, stage
+    status, got = Poll(site, token).answer()
+    assert status == 200 and [(job["run_id"], job["fence"]) for job in got["claims"]] == [(run, 2)]
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
 
 
 def test_what_is_sent_while_a_poll_waits_is_answered_after_it(site):

@@ -117,6 +117,18 @@ def test_an_enrolment_token_works_once_and_for_its_hosts(site):
     agent = first.json["token"]
     assert site.call("GET", "/api/v1/runs", token=agent).status == 403, "an agent's token opens an agent's calls only"
     assert site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["mobile"]}, "wait_ms": 0}, token=agent).json == {"claims": []}
+    site.project("not-theirs", SIMPLE.replace(", labels: [never]", ", labels: [lab]"))
+    run = site.run("not-theirs")
+    site.until_stage(run, "export", "queued")
+    more = site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["server"], "labels": ["lab"]}, "wait_ms": 0}, token=agent)
+    assert more.status == 403 and "agent x was enrolled for none of the host kinds" in more.json["detail"], more.body
+    assert site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["server", "mobile"], "labels": ["lab"]}, "wait_ms": 0}, token=agent).json == {"claims": []}
+    assert site.sql("SELECT hosts, inventory ->> 'hosts' FROM agent WHERE name = 'x'").split("|") == ["{mobile}", '["mobile"]'], "nor is it noted as one that could"
+    assert site.stage(run, "export")["state"] == "queued"
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+    phones = site.ok("POST", "/api/v1/agents/enrol-tokens", {"name": "server-1", "hosts": ["mobile"]})["token"]
+    assert site.call("POST", "/api/v1/agent/enroll", {"token": phones, "name": "server-1", "inventory": {"hosts": ["mobile"]}}, token="").status == 401, "nor is an agent of other kinds taken over by its name"
+    assert site.call("POST", "/api/v1/agent/enroll", {"token": phones, "name": "phones", "inventory": {"hosts": ["mobile"]}}, token="").status == 201, "the refusal did not use it up"
     assert site.call("GET", "/api/v1/blobs/" + "0" * 64, token=agent).status == 404
     site.ok("POST", "/api/v1/agents/x/remove")
     assert site.call("POST", "/api/v1/agent/claim", {"inventory": {"hosts": ["mobile"]}, "wait_ms": 0}, token=agent).status == 401
@@ -132,7 +144,7 @@ export:
   run: ["echo \\"$KEY\\"", "printf %s \\"$KEY\\" | base64 -w0", "mkdir $PORTOLAN_OUTPUTS/model", "printf %s \\"$KEY\\" | sha256sum > $PORTOLAN_OUTPUTS/model/digest"]
   {ask}
 targets:
-  server: {{host: server, verify: {{run: ["test -z \\"$KEY\\"", "echo '{{\\"verdict\\":\\"green\\"}}' > $PORTOLAN_REPORT"]}}}}
+  server: {{host: server, verify: {{{ask}, run: ["test -z \\"$KEY\\"", "echo '{{\\"verdict\\":\\"green\\"}}' > $PORTOLAN_REPORT"]}}}}
 """)
     site.ok("PUT", "/api/v1/projects/sealed/secrets/KEY", {"value": secret, "stages": ["export"]})
     run = site.until(site.run("sealed"), "green", "red")
@@ -141,6 +153,7 @@ targets:
     for form in (secret, *secret.splitlines(), base64.b64encode(secret.encode()).decode()):
         assert form not in log, "masked whole, by line, and in base64"
     assert "***" in log
+    assert "warning: secret KEY is not released to this ref or stage" in site.attempt_log(run["stages"][1]["attempt_id"]), "who asks in vain is told"
     assert secret.splitlines()[0] not in json.dumps(site.ok("GET", "/api/v1/projects/sealed/secrets")) + site.log() + site.log("agent-server-1")
     assert site.sql("SELECT count(*) FROM project_secret WHERE encode(value, 'escape') LIKE '%s3cr3t%'") == "0", "sealed at rest"
     assert "KEY" not in json.dumps(site.ok("GET", f"/api/v1/attempts/{run['stages'][0]['attempt_id']}/job").get("secrets", {}))

@@ -189,8 +189,16 @@ targets:
     site.until(second, "running", timeout=60)
     assert site.get(third)["state"] == "waiting"
     site.ok("POST", f"/api/v1/runs/{third}/cancel")
+    site.until(first, "cancelled", timeout=60)
+    again = site.call("POST", f"/api/v1/runs/{first}/rerun")
+    assert again.status == 409 and "another run of its concurrency group is running" in again.json["detail"], again.body
+    assert (site.get(first)["state"], site.get(second)["state"]) == ("cancelled", "running")
     site.ok("POST", f"/api/v1/runs/{second}/cancel")
     site.until(second, "cancelled", timeout=60)
+    site.ok("POST", f"/api/v1/runs/{first}/rerun")
+    site.until(first, "running")
+    site.ok("POST", f"/api/v1/runs/{first}/cancel")
+    site.until(first, "cancelled", timeout=60)
 
     site.project("queue-latest", head % "latest" + body)
     first = site.run("queue-latest")
