@@ -320,12 +320,22 @@ bool ptl_core_same_host(const char *a, const char *b)
     return la > 0 && la == lb && strncasecmp(ha, hb, la) == 0;
 }
 
+static bool over_ssh(const char *url)
+{
+    static const char *const schemes[] = {"ssh://", "git+ssh://", "ssh+git://"};
+    for (size_t i = 0; i < PTL_ARRAY_LEN(schemes); i++)
+        if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0)
+            return true;
+    return !strstr(url, "://");
+}
+
 /* Asked for the repository, its LFS store and its submodules: what a .gitmodules names may be anywhere, and
- * the project's credential is for the project's own host only. */
+ * the project's credential is for the project's own host only, and for the way it is reached: a key is of no
+ * use over https, where a public submodule needs nothing. */
 int ptl_core_access_fn(void *ctx, const char *url, struct ptl_git_credentials *ret)
 {
     const struct ptl_core_access *a = ctx;
-    if (a->url && ptl_core_same_host(a->url, url))
+    if (a->url && ptl_core_same_host(a->url, url) && over_ssh(a->url) == over_ssh(url))
         *ret = a->cred;
     return 0;
 }

@@ -1,6 +1,7 @@
 /* prepare.c - from a push to a plan: fetch the mirror, find the commit, read and check the pipeline file,
  * apply its filters, make the source snapshot; then one transaction puts the stages in. The slow half runs on
- * a worker; a daemon that dies over it is succeeded by another after its lease, at most three times. */
+ * a worker; a daemon that dies over it is succeeded by another after its lease, and what a forge or a disk
+ * refuses for a moment is asked for again after a while, both together at most three times. */
 #include "core-private.h"
 #include <portolan/clock.h>
 #include <portolan/fs.h>
@@ -14,16 +15,20 @@ enum {
     MAILMAP_MAX = 1 << 20,
 };
 
+/* After the first try, after the second: a hiccup, a forge that starts anew. */
+static const int64_t try_again_ms[PTL_CORE_PREPARE_TRIES - 1] = {15000, 120000};
+
 struct prepare {
     struct ptl_work work;
     struct ptl_core *core;
     /* asked */
     int64_t run_id, project_id;
+    int64_t tries; /* with this one */
     char *project, *url, *default_branch, *ref, *sha, *before, *base, *trigger;
     struct ptl_core_access access;
     /* found */
-    enum { FOUND_PLAN, FOUND_NO_RUN, FOUND_INVALID } outcome;
-    char *message; /* why there is no plan or no run */
+    enum { FOUND_PLAN, FOUND_NO_RUN, FOUND_INVALID, FOUND_TROUBLE } outcome;
+    char *message; /* why there is no plan (yet) or no run */
     char *pipeline, *group;
     struct ptl_git_commit commit;
     json_t *plan;
@@ -58,6 +63,16 @@ static void invalid(struct prepare *p, const char *fmt, ...)
     va_end(ap);
     p->outcome = FOUND_INVALID;
     p->message = text;
+}
+
+/* As invalid(), but for what says nothing of the commit and may have passed by the next try. */
+static void trouble(struct prepare *p, int code)
+{
+    static const int passing[] = {-EAGAIN,       -ETIMEDOUT,  -EHOSTUNREACH, -ENETUNREACH,
+                                  -ECONNREFUSED, -ECONNRESET, -EIO,          -ENOSPC};
+    for (size_t i = 0; i < PTL_ARRAY_LEN(passing) && p->tries < PTL_CORE_PREPARE_TRIES; i++)
+        if (code == passing[i])
+            p->outcome = FOUND_TROUBLE;
 }
 
 static int one_path(void *ctx, const char *path)
@@ -199,6 +214,7 @@ static void snapshot(struct prepare *p, const struct ptl_git_call *call, const c
     if (r < 0) {
         unlink(out);
         invalid(p, "source snapshot of %.12s: %s", p->commit.sha, err.text);
+        trouble(p, r);
     }
 }
 
@@ -241,6 +257,7 @@ static void run(struct ptl_work *w)
     }
     if (r < 0) {
         invalid(p, "%s", err.text);
+        trouble(p, r);
         return;
     }
     const char *rev = p->sha ? p->sha : p->ref;
@@ -382,7 +399,19 @@ static void done(struct ptl_work *w)
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, p->run_id);
-    if (p->outcome == FOUND_NO_RUN) {
+    if (p->outcome == FOUND_TROUBLE) {
+        int64_t wait_ms = try_again_ms[p->tries - 1];
+        char words[32];
+        ptl_duration_format(wait_ms, words);
+        PTL_FREE char *told = ptl_xasprintf("%s; it is tried again after %s (%lld of %d tries so far)",
+                                            p->message ? p->message : "out of memory", words,
+                                            (long long)p->tries, PTL_CORE_PREPARE_TRIES);
+        ptl_args_i64(&a, p->tries);
+        ptl_args_i64(&a, wait_ms);
+        ptl_args_str(&a, told);
+        ptl_batch_add(b, PTL_SQL_run_prepare_later, &a);
+        ptl_log_warning("run=%lld project=%s: %s", (long long)p->run_id, p->project, told);
+    } else if (p->outcome == FOUND_NO_RUN) {
         ptl_args_str(&a, p->message);
         ptl_batch_add(b, PTL_SQL_run_drop, &a);
         ptl_log_info("run=%lld project=%s: no run of %s: %s", (long long)p->run_id, p->project, p->ref,
@@ -413,6 +442,7 @@ static void on_claimed(void *ctx, struct ptl_rows *rows, const struct ptl_error 
         p->core = core;
         p->run_id = ptl_row_i64(rows, i, "id");
         p->project_id = ptl_row_i64(rows, i, "project_id");
+        p->tries = ptl_row_i64(rows, i, "prepare_tries");
         p->project = ptl_xstrdup(ptl_row_str(rows, i, "project"));
         p->url = ptl_xstrdup(ptl_row_str(rows, i, "url"));
         p->default_branch = ptl_xstrdup(ptl_row_str(rows, i, "default_branch"));

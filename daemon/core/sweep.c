@@ -214,7 +214,7 @@ void ptl_core_sweep_tick(void *ctx)
         tidy(core);
     watch(core);
     (void)!ptl_store_query(core->store, PTL_SQL_sweep_stuck, NULL, on_stuck, core);
-    query_i64(core, PTL_SQL_sweep_prepare, 3, on_given_up);
+    query_i64(core, PTL_SQL_sweep_prepare, PTL_CORE_PREPARE_TRIES, on_given_up);
     sweep_gates(core);
     ptl_core_decide_sweep(core);
 }

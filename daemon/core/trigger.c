@@ -158,41 +158,41 @@ static void note_poll(struct poll *p, const char *error)
     (void)!ptl_store_query(p->core->store, PTL_SQL_project_poll_done, &a, NULL, NULL);
 }
 
+static void tell_ref(struct poll *p, const char *ref, const char *before, const char *after)
+{
+    if (!p->first || ptl_str_eq(after, ZERO)) {
+        ptl_core_push(p->core, p->project_id, ref, before, after, "poll", "poll", NULL, NULL);
+        return;
+    }
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, p->project_id);
+    ptl_args_str(&a, ref);
+    ptl_args_str(&a, after);
+    (void)!ptl_store_query(p->core->store, PTL_SQL_ref_seen_put, &a, NULL, NULL);
+}
+
+/* Both lists are in the order of strcmp(), so one walk over the two is enough, however many refs there are:
+ * this is the loop's thread. */
 static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
 {
     struct poll *p = ctx;
-    int known = err ? -1 : ptl_rows_count(rows);
-    for (size_t i = 0; known >= 0 && i < p->n; i++) {
-        const char *before = NULL;
-        bool same = false;
-        for (int row = 0; row < known; row++)
-            if (ptl_str_eq(ptl_row_str(rows, row, "ref"), p->refs[i].ref)) {
-                before = ptl_row_str(rows, row, "sha");
-                same = ptl_str_eq(before, p->refs[i].sha);
-            }
-        if (same)
-            continue;
-        if (p->first) {
-            struct ptl_args a;
-            ptl_args_init(&a);
-            ptl_args_i64(&a, p->project_id);
-            ptl_args_str(&a, p->refs[i].ref);
-            ptl_args_str(&a, p->refs[i].sha);
-            (void)!ptl_store_query(p->core->store, PTL_SQL_ref_seen_put, &a, NULL, NULL);
-        } else {
-            ptl_core_push(p->core, p->project_id, p->refs[i].ref, before, p->refs[i].sha, "poll", "poll",
-                          NULL, NULL);
-        }
+    int known = err ? 0 : ptl_rows_count(rows), row = 0;
+    for (size_t i = 0; !err && (i < p->n || row < known);) {
+        const struct ref_now *now = i < p->n ? &p->refs[i] : NULL;
+        const char *seen = row < known ? ptl_row_str(rows, row, "ref") : NULL;
+        const char *before = seen ? ptl_row_str(rows, row, "sha") : NULL;
+        int order = !now ? 1 : !seen ? -1 : strcmp(now->ref, seen);
+        if (order < 0)
+            tell_ref(p, now->ref, NULL, now->sha);
+        else if (order > 0)
+            tell_ref(p, seen, before, ZERO);
+        else if (!ptl_str_eq(before, now->sha))
+            tell_ref(p, now->ref, before, now->sha);
+        i += order <= 0;
+        row += order >= 0;
     }
-    for (int row = 0; row < known; row++) { /* refs that are gone */
-        bool there = false;
-        for (size_t i = 0; i < p->n && !there; i++)
-            there = ptl_str_eq(ptl_row_str(rows, row, "ref"), p->refs[i].ref);
-        if (!there)
-            ptl_core_push(p->core, p->project_id, ptl_row_str(rows, row, "ref"),
-                          ptl_row_str(rows, row, "sha"), ZERO, "poll", "poll", NULL, NULL);
-    }
-    if (known >= 0)
+    if (!err)
         note_poll(
             p,
             NULL); /* behind the refs it noted, in the same order of writes: a crash in between looks again */

@@ -6,6 +6,7 @@ kernel. The HTTP server also misbehaves on request (slow, silent, garbage, redir
     /ok/<repo>.git/…          git http-backend, anonymous read; push with any credentials that match `users`
     /auth/<repo>.git/…        the same, but every request needs basic auth (users) or a bearer token (tokens)
     /html/…                   200 and a web page            /status/<n>/…     that HTTP status
+    /busy/<n>/<repo>.git/…    503 to the first n requests, then as /ok/
     /stall/…                  headers, then silence         /silent/…         accepts, answers nothing
     /stall-pack/<repo>.git    refs as usual, pack: half of it, then silence
     /cut-pack/<repo>.git      refs as usual, pack: half of it, then end of connection
@@ -61,6 +62,7 @@ class HttpGit:
         self.lfs_store = Path(lfs_store) if lfs_store else None
         self.lfs_hooks = {}  # "wrong-bytes", "no-action", "error", "too-long", "href": callable(oid, href) -> href
         self.requests = []
+        self.busy = 0  # requests that /busy/ refused
         self.release = threading.Event()  # ends the stalling handlers
         owner = self
 
@@ -182,6 +184,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def at_status(self, rest, query):
         self.answer(int(rest.split("/")[1]), b"so it is")
+
+    def at_busy(self, rest, query):
+        n, _, repo = rest[1:].partition("/")
+        if self.server_owner.busy < int(n):
+            self.server_owner.busy += 1
+            self.body()
+            return self.answer(503, b"in a moment")
+        self.repository("/" + repo, query)
 
     def at_silent(self, rest, query):
         self.server_owner.release.wait(60)

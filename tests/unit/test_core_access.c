@@ -1,5 +1,5 @@
 /* test_core_access.c - a project's credential is handed out for the project's own host and for no other,
- * however the other is spelt. */
+ * however the other is spelt; and for one way to it, a key or a token. */
 #include "core-private.h"
 #include <setjmp.h>
 #include <cmocka.h>
@@ -21,6 +21,11 @@ static void only_its_own_host(void **state PTL_UNUSED)
         {"https://forge.example/a",       "https://evil.org?forge.example/",      false},
         {"git@forge.example:a/b.git",     "git@forge.example:c.git",              true },
         {"git@forge.example:a/b.git",     "git@evil.org:forge.example",           false},
+        {"git@forge.example:a/b.git",     "ssh://git@forge.example/c.git",        true },
+        {"git@forge.example:a/b.git",     "https://forge.example/c/d.git",        false},
+        {"ssh://git@forge.example/a.git", "https://forge.example/a/info/lfs",     false},
+        {"https://forge.example/a/b.git", "git@forge.example:c.git",              false},
+        {"https://forge.example/a/b.git", "git+ssh://git@forge.example/c.git",    false},
         {"/srv/git/a.git",                "/srv/git/b.git",                       false},
         {"/srv/git/a.git",                "https://forge.example/b.git",          false},
     };

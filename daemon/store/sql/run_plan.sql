@@ -11,7 +11,7 @@ WITH numbered AS (
     UPDATE run SET state = 'waiting', number = numbered.number, commit_sha = $2::text, commit_message = $3::text, commit_author = $4::text,
            commit_at = to_timestamp($5::bigint), model = $6::text, pipeline_text = $7::text, plan = $8::jsonb, source_sha256 = $9::text,
            source_size_bytes = $10::bigint, concurrency_group = lower($11::text), concurrency_queue = COALESCE($12::text, 'all'),
-           cancel_in_progress = COALESCE($13::boolean, false), prepare_until = NULL
+           cancel_in_progress = COALESCE($13::boolean, false), prepare_until = NULL, message = NULL
       FROM numbered WHERE id = $1::bigint AND state = 'preparing'
     RETURNING id, push_id
 ), noted AS (

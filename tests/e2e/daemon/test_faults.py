@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 
+from git_servers import HttpGit, free_port
 from portolan import wait_for
 
 STEPS = """
@@ -153,6 +154,27 @@ def test_a_repository_that_goes_away_gives_a_clear_failed_run(own_site):
     subprocess.run(["git", "init", "-q", "--bare", str(site.dir / "repos" / "empty.git")], check=True)
     got = site.until(site.run("empty"), "invalid")
     assert "no commits" in got["message"] or "empty" in got["message"], got["message"]
+
+
+def test_a_forge_that_is_away_for_a_moment_makes_no_run_invalid(own_site):
+    site = own_site
+    site.start_daemon(**{"git-schemes": "http,file"})
+    site.repo("busy", STEPS)
+    with HttpGit(site.dir / "repos") as forge:
+        site.ok("POST", "/api/v1/projects", {"name": "busy", "url": f"{forge.base}/busy/1/busy.git"})
+        run = site.run("busy")
+        got = wait_for("the trouble to be told", lambda: (lambda r: r if r["message"] else None)(site.get(run)), 30)
+        assert got["state"] == "preparing" and "HTTP 503" in got["message"] and "1 of 3 tries" in got["message"], got
+        got = site.until(run, "running", "invalid")
+        assert got["state"] == "running" and got["message"] is None and forge.busy == 1, got
+    # One that stays away: the third try is the last, and says what it was.
+    site.ok("PATCH", "/api/v1/projects/busy", {"url": f"http://127.0.0.1:{free_port()}/busy.git"})
+    run = site.run("busy")
+    for tries in ("1 of 3 tries", "2 of 3 tries"):
+        wait_for(tries, lambda: tries in (site.get(run)["message"] or ""), 30)
+        site.sql(f"UPDATE run SET prepare_until = now() WHERE id = {run}")
+    got = site.until(run, "invalid")
+    assert "failed" in got["message"] and "tries" not in got["message"], got["message"]
 
 
 def test_without_a_pipeline_file_the_run_says_how_to_add_one(own_site):

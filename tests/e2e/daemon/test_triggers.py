@@ -5,9 +5,10 @@ import hashlib
 import hmac
 import json
 import subprocess
+import time
 import uuid
 
-from portolan import wait_for
+from portolan import PATIENCE, wait_for
 
 NOOP = """
 version: 1
@@ -107,6 +108,39 @@ def test_polling_sees_pushes_deletions_and_not_the_past(site):
     error = wait_for("a failed poll to be told", lambda: site.ok("GET", "/api/v1/projects/polled")["poll_error"], 40)
     assert "nothing.git" in error
     site.ok("PATCH", "/api/v1/projects/polled", {"poll": "0"})
+
+
+def test_polling_a_repository_of_very_many_refs_starts_nothing_and_keeps_nobody_waiting(site):
+    work = site.repo("crowded", NOOP % "")
+    head = site.git(work, "rev-parse", "HEAD")
+    # Names that a collation of words orders otherwise than their bytes.
+    names = sorted([f"refs/tags/{kind}{n:05}" for n in range(7000) for kind in ("v-", "V_", "va")] + ["refs/tags/gone", "refs/heads/moved"])
+    packed = site.dir / "repos" / "crowded.git" / "packed-refs"
+    packed.write_text("# pack-refs with: peeled fully-peeled sorted \n" + "".join(f"{head} {name}\n" for name in names))
+    site.ok("POST", "/api/v1/projects", {"name": "crowded", "url": str(site.dir / "repos" / "crowded.git"), "poll": "5s"})
+    polled = lambda: site.sql("SELECT polled_at FROM project WHERE name = 'crowded'")  # noqa: E731
+    wait_for("the first looks", polled, 90)
+    assert int(site.sql("SELECT count(*) FROM ref_seen r JOIN project p ON p.id = r.project_id WHERE p.name = 'crowded'")) == len(names) + 1
+    slowest = 0.0
+    for what in ("the second look", "the third look"):
+        last = polled()
+
+        def seen():
+            nonlocal slowest
+            began = time.monotonic()
+            site.call("GET", "/healthz", token="")
+            slowest = max(slowest, time.monotonic() - began)
+            return polled() != last
+
+        wait_for(what, seen, 60)
+    assert outcomes(site, "crowded") == []
+    assert slowest < PATIENCE, f"nobody was answered for {slowest:.1f} s"
+    new = site.commit(work, "new")
+    site.git(work, "push", "-q", "origin", "main:moved", "main:fresh", ":refs/tags/gone")
+    got = settled(site, "crowded", 3)
+    assert sorted(o.split(" ")[0] for o in got) == ["refs/heads/fresh", "refs/heads/moved", "refs/tags/gone"], got
+    assert {r["commit_sha"] for r in site.ok("GET", "/api/v1/runs?project=crowded")["items"]} == {new}
+    site.ok("PATCH", "/api/v1/projects/crowded", {"poll": "0"})
 
 
 def test_a_push_that_could_not_be_kept_is_no_success_and_is_told_again(site):

@@ -58,12 +58,13 @@ def test_blobs_have_no_room_while_a_log_arrives(small):
     assert not list((site.disk / "uploads").iterdir()), "nothing half-sent is left"
 
 
-def test_a_run_that_cannot_be_prepared_says_that_the_disk_is_full(small):
+def test_a_run_that_cannot_be_prepared_says_that_the_disk_is_full_and_waits(small):
     site = small
     site.project("wide", STEPS, {"weights.txt": os.urandom(40000).hex()})
     filler = fill(site.disk)
-    got = site.until(site.run("wide"), "invalid", "running", "green", "red")
-    assert got["state"] == "invalid" and "No space left on device" in got["message"], got["message"]
+    run = site.run("wide")
+    got = wait_for("the trouble to be told", lambda: (lambda r: r if r["message"] else None)(site.get(run)))
+    assert got["state"] == "preparing" and "No space left on device" in got["message"], got
     assert not list((site.disk / "tmp").iterdir()), "the half snapshot is gone"
     filler.unlink()
-    site.until(site.run("wide"), "running")
+    assert site.until(run, "running", "invalid")["state"] == "running"
