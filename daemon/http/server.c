@@ -847,6 +847,14 @@ struct ptl_server *ptl_server_free(struct ptl_server *s)
             q->gone(q);
         else
             ptl_answer_problem(q, 503, "this daemon is stopping");
+        if (s->requests == q) { /* nothing runs any more that could end it: better lost than looped on */
+            ptl_log_error("http: %s %s did not end with the daemon: a mistake in this program",
+                          q->route->method, q->route->pattern);
+            forget_connection(q);
+            s->requests = q->next;
+            if (q->next)
+                q->next->prev = &s->requests;
+        }
     }
     if (s->http)
         evhttp_free(s->http);
