@@ -1,11 +1,14 @@
 """Kill anything: nothing is lost, nothing runs twice with effect. Each test has a site of its own, because it breaks it."""
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from portolan import patient, wait_for
@@ -243,3 +246,33 @@ def test_a_daemon_stops_while_nobody_reads_its_downloads(own_site):
         daemon.kill()
         raise
     assert daemon.returncode == 0 and "did not end with the daemon" not in site.log()
+
+
+def test_a_piece_that_waited_for_its_turn_leaves_the_finished_blob_alone(own_site):
+    site = own_site
+    site.start_daemon()
+    inventory = {"hosts": ["server"]}
+    once = site.ok("POST", "/api/v1/agents/enrol-tokens", {"name": "sender", "hosts": ["server"]})["token"]
+    sender = site.ok("POST", "/api/v1/agent/enroll", {"token": once, "name": "sender", "inventory": inventory}, token="")["token"]
+    data = b"whole" * 1000
+    sha = hashlib.sha256(data).hexdigest()
+
+    def piece(first: int, part: bytes, total: int):
+        return site.call("PUT", f"/api/v1/blobs/{sha}", raw=part, token=sender, headers={"Content-Range": f"bytes {first}-{first + len(part) - 1}/{total}"})
+    assert piece(0, data[:2000], 5000).json == {"next_offset": 2000}
+    part, blob = site.dir / "state" / "uploads" / f"{sha}.part", site.dir / "state" / "blobs" / sha[:2] / sha
+    got = []
+    with open(part, "r+b") as first:  # as one that sends it whole
+        fcntl.flock(first, fcntl.LOCK_EX)
+        late = threading.Thread(target=lambda: got.append(piece(2000, data[2000:] + b"more", 9000)))
+        late.start()
+        wait_for("the second to wait", lambda: any("->" in line and f":{part.stat().st_ino} " in line for line in pathlib.Path("/proc/locks").read_text().splitlines()), 20)
+        first.seek(2000)
+        first.write(data[2000:])
+        first.flush()
+        blob.parent.mkdir(exist_ok=True)
+        part.rename(blob)
+    late.join()
+    assert blob.read_bytes() == data
+    assert got[0].status == 409 and b"ask again" in got[0].body, got[0].body
+    assert piece(2000, data[2000:], 5000).json == {"size_bytes": 5000}, "it asks again, and it is there"
