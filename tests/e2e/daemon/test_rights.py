@@ -64,6 +64,12 @@ def test_a_confined_token_sees_its_project_only(site):
     assert {r["project"] for r in site.call("GET", "/api/v1/runs?project=theirs", token=bearer).json["items"]} <= {"mine"}
     assert [p["name"] for p in site.call("GET", "/api/v1/projects", token=bearer).json["items"]] == ["mine"]
     site.until(theirs, "running")
+    for project, run in (("mine", mine), ("theirs", theirs)):  # whose stage queues longest: what is counted is what is seen
+        site.until_stage(run, "export", "queued")
+        alone = token(site, f"alone-{project}", "viewer", project=project)
+        pending = site.call("GET", "/api/v1/stages/pending?limit=1", token=alone).json["items"]
+        assert [p["project"] for p in pending] == [project]
+        assert site.call("GET", f"/api/v1/runs/{mine if project == 'theirs' else theirs}/why", token=alone).json["items"] == []
 
 
 def test_a_confined_token_cannot_unconfine_itself(site):
