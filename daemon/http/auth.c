@@ -153,6 +153,7 @@ void ptl_auth_forget(struct ptl_server *s)
     struct ptl_auth_cache *c = *ptl_server_auth_cache(s);
     if (c)
         memset(c, 0, sizeof(*c));
+    ptl_sse_doubt(*ptl_server_sse(s));
 }
 
 void ptl_auth_cache_free(struct ptl_auth_cache *c)

@@ -347,7 +347,7 @@ static void put(struct ptl_work *w)
 {
     struct blob_job *j = (struct blob_job *)w;
     PTL_FREE char *path = ptl_blob_path(j->core, j->sha), *part = ptl_blob_upload_path(j->core, j->sha);
-    struct stat st;
+    struct stat st, named;
     if (stat(path, &st) == 0) {
         j->size = st.st_size;
         return;
@@ -359,9 +359,11 @@ static void put(struct ptl_work *w)
                                   strerror(errno));
         return;
     }
-    if (st.st_nlink == 0) { /* another piece has just finished it */
-        w->result =
-            ptl_error_set(&j->err, -ESTALE, "blob %.12s: finished by another upload, ask again", j->sha);
+    /* Another piece has just ended it: what is open is the blob itself by now, under its own name, or nothing
+     * that has one. */
+    if (stat(part, &named) < 0 || named.st_dev != st.st_dev || named.st_ino != st.st_ino) {
+        w->result = ptl_error_set(&j->err, -ESTALE,
+                                  "blob %.12s: finished or dropped by another upload, ask again", j->sha);
         return;
     }
     j->have = st.st_size;

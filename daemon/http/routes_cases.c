@@ -206,7 +206,7 @@ struct handing {
     struct ptl_request *q;
     struct ptl_timer *timer;
     char after[256];
-    bool gone;
+    bool gone, waiting; /* waiting: for its timer alone */
 };
 
 static void handing_end(struct handing *h)
@@ -241,16 +241,23 @@ static void on_page(void *ctx, struct ptl_rows *rows, const struct ptl_error *er
     hand_page(h);
 }
 
+static void wait_on(struct handing *h, int64_t ms)
+{
+    h->waiting = true;
+    ptl_timer_after(h->timer, ms);
+}
+
 static void hand_page(void *ctx)
 {
     struct handing *h = ctx;
     const char *project = ptl_request_identity(h->q)->project;
+    h->waiting = false;
     if (h->gone) {
         handing_end(h);
         return;
     }
     if (ptl_stream_waiting(h->q) > EXPORT_WAITING_MAX) {
-        ptl_timer_after(h->timer, 50);
+        wait_on(h, 50);
         return;
     }
     struct ptl_args a;
@@ -259,13 +266,15 @@ static void hand_page(void *ctx)
     ptl_args_i64(&a, EXPORT_PAGE);
     ptl_args_str(&a, *project ? project : NULL);
     if (ptl_store_query(ptl_core_store(ptl_request_core(h->q)), PTL_SQL_case_export, &a, on_page, h) != 0)
-        ptl_timer_after(h->timer, 200);
+        wait_on(h, 200);
 }
 
 static void on_gone(struct ptl_request *q)
 {
     struct handing *h = ptl_request_get(q);
     h->gone = true;
+    if (h->waiting) /* the timer may come no more: the daemon stops */
+        handing_end(h);
 }
 
 void ptl_on_get_kb_cases_export(struct ptl_request *q)

@@ -54,7 +54,7 @@ struct search {
     int64_t looked_bytes;
     bool page_full;
     /* csv */
-    bool csv, gone;
+    bool csv, gone, waiting; /* waiting: for the peer to read, with nothing else under way */
     int64_t rows_given;
     struct ptl_timer *wait;
 };
@@ -488,15 +488,21 @@ static void csv_gone(struct ptl_request *q)
 {
     struct search *s = ptl_request_get(q);
     s->gone = true;
+    if (s->waiting) { /* the timer may come no more: the daemon stops */
+        ptl_stream_end(q);
+        search_free(s);
+    }
 }
 
 static void csv_on(void *ctx)
 {
     struct search *s = ctx;
+    s->waiting = false;
     if (s->gone) {
         ptl_stream_end(s->q);
         search_free(s);
     } else if (ptl_stream_waiting(s->q) > CSV_WAITING) {
+        s->waiting = true;
         ptl_timer_after(s->wait, 50);
     } else {
         next_page(s);

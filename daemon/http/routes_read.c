@@ -233,15 +233,11 @@ static void on_why(void *ctx, struct ptl_rows *rows, const struct ptl_error *err
         return;
     }
     json_t *items = json_array();
-    const char *confined = ptl_request_identity(q)->project;
     for (int i = 0; i < ptl_rows_count(rows); i++) {
         json_t *o = ptl_row_object(rows, i);
         PTL_FREE char *why = ptl_core_why_text(o);
         json_object_set_new(o, "why", json_string(why));
-        if (*confined && !ptl_str_eq(confined, ptl_json_str(o, "project", "")))
-            json_decref(o);
-        else
-            json_array_append_new(items, o);
+        json_array_append_new(items, o);
     }
     PTL_JSON *body = json_pack("{s:o,s:n}", "items", items, "next");
     ptl_answer_json(q, 200, body);
@@ -257,6 +253,7 @@ void ptl_on_get_why(struct ptl_request *q)
     else
         ptl_args_null(&a);
     ptl_args_i64(&a, page_of(q));
+    ptl_args_str(&a, ptl_request_confined(q));
     if (ptl_store_query(ptl_core_store(ptl_request_core(q)), PTL_SQL_stage_why, &a, on_why, q) != 0)
         ptl_answer_problem(q, 503, "the database queue is full, try again in a moment");
 }

@@ -20,7 +20,7 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-enum { PARAMS_MAX = 4, IDLE_TIMEOUT_S = 120, BODY_HARD_MAX = 16 << 20, EARLY_MAX = 64 << 10 };
+enum { PARAMS_MAX = 4, IDLE_TIMEOUT_S = 120, BODY_MAX = 1 << 20, EARLY_MAX = 64 << 10 };
 
 struct ptl_server {
     struct ptl_core *core;
@@ -608,6 +608,11 @@ static void set_request_id(struct ptl_request *q)
     }
 }
 
+static size_t body_max(const struct ptl_route *r)
+{
+    return r->body_max ? r->body_max : BODY_MAX;
+}
+
 static void on_request(struct evhttp_request *req, void *arg)
 {
     struct ptl_server *s = arg;
@@ -668,7 +673,7 @@ static void on_request(struct evhttp_request *req, void *arg)
                 return;
             }
     }
-    size_t max = q->route->body_max ? q->route->body_max : 1 << 20;
+    size_t max = body_max(q->route);
     if (evbuffer_get_length(evhttp_request_get_input_buffer(req)) > max) {
         ptl_answer_problem(q, 413, "the body has more than %zu bytes", max);
         return;
@@ -798,7 +803,11 @@ int ptl_server_new(struct ptl_core *core, const struct ptl_server_options *o, st
     evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_HEAD |
                                             EVHTTP_REQ_DELETE | EVHTTP_REQ_PATCH);
     evhttp_set_max_headers_size(s->http, 64 << 10);
-    evhttp_set_max_body_size(s->http, BODY_HARD_MAX);
+    size_t hard_max = 0; /* no route takes more: refused while it arrives */
+    for (size_t i = 0; i < ptl_routes_count; i++)
+        if (body_max(&ptl_routes[i]) > hard_max)
+            hard_max = body_max(&ptl_routes[i]);
+    evhttp_set_max_body_size(s->http, (ev_ssize_t)hard_max);
     evhttp_set_timeout(s->http, IDLE_TIMEOUT_S);
     evhttp_set_gencb(s->http, on_request, s);
     s->bound = evhttp_bind_socket_with_handle(s->http, host, (ev_uint16_t)port);
@@ -847,6 +856,14 @@ struct ptl_server *ptl_server_free(struct ptl_server *s)
             q->gone(q);
         else
             ptl_answer_problem(q, 503, "this daemon is stopping");
+        if (s->requests == q) { /* nothing runs any more that could end it: better lost than looped on */
+            ptl_log_error("http: %s %s did not end with the daemon: a mistake in this program",
+                          q->route->method, q->route->pattern);
+            forget_connection(q);
+            s->requests = q->next;
+            if (q->next)
+                q->next->prev = &s->requests;
+        }
     }
     if (s->http)
         evhttp_free(s->http);

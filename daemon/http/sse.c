@@ -1,13 +1,21 @@
 /* sse.c - server-sent events: what happens, from the event table, and logs as they grow. One reader of the
  * table per stream, woken by NOTIFY and by the heartbeat; ids are cursors, so that a stream resumes where it
- * broke. A peer that does not take its bytes is not fed further. */
+ * broke. A peer that does not take its bytes is not fed further. Who may listen is looked up again and again:
+ * a stream outlives the moment it was authorised in, and so must not outlive its token. */
 #include "server.h"
 #include "rows.h"
 #include <portolan/clock.h>
 #include <portolan/log.h>
 #include <stdio.h>
 
-enum { HEARTBEAT_MS = 15000, POLL_MS = 2000, BATCH = 200, WAITING_MAX = 1 << 20, LOG_CHUNKS = 16 };
+enum {
+    HEARTBEAT_MS = 15000,
+    MAY_MS = 15000,
+    POLL_MS = 2000,
+    BATCH = 200,
+    WAITING_MAX = 1 << 20,
+    LOG_CHUNKS = 16
+};
 
 struct stream {
     struct ptl_request *q;
@@ -20,7 +28,7 @@ struct stream {
     char project[64];
     /* log */
     int64_t attempt_id, offset;
-    int64_t beat_ms;
+    int64_t beat_ms, may_ms; /* may_ms: until then it need not be asked whether it still may */
 };
 
 struct ptl_sse {
@@ -130,6 +138,20 @@ static void on_log(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
         ask(s);
 }
 
+static void on_may(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct stream *s = ctx;
+    s->asking = false;
+    if (s->gone || s->ended || (!err && ptl_rows_count(rows) == 0)) {
+        finish(s);
+        return;
+    }
+    if (err)
+        s->may_ms = 0; /* the next wake tries again; nothing is told before */
+    else
+        ask(s);
+}
+
 static void ask(struct stream *s)
 {
     struct ptl_store *store = ptl_core_store(ptl_server_core(s->sse->server));
@@ -138,6 +160,19 @@ static void ask(struct stream *s)
         return;
     }
     s->again = false;
+    if (ptl_mono_ms() >= s->may_ms) {
+        const struct ptl_identity *who = ptl_request_identity(s->q);
+        struct ptl_args a;
+        ptl_args_init(&a);
+        ptl_args_i64(&a, who->token_id);
+        if (who->session_id)
+            ptl_args_i64(&a, who->session_id);
+        else
+            ptl_args_null(&a);
+        s->asking = ptl_store_query(store, PTL_SQL_token_live, &a, on_may, s) == 0;
+        s->may_ms = s->asking ? ptl_mono_ms() + MAY_MS : 0;
+        return;
+    }
     if (ptl_stream_waiting(s->q) > WAITING_MAX)
         return; /* a slow peer: the timer looks again */
     struct ptl_args a;
@@ -211,6 +246,15 @@ static struct ptl_sse *sse_of(struct ptl_request *q)
     return *sse;
 }
 
+void ptl_sse_doubt(struct ptl_sse *sse)
+{
+    for (struct stream *s = sse ? sse->streams : NULL; s; s = s->next) {
+        s->may_ms = 0;
+        if (s->txid[0] || s->is_log)
+            ask(s);
+    }
+}
+
 void ptl_sse_stop(struct ptl_sse *sse)
 {
     if (!sse)
@@ -239,6 +283,7 @@ static struct stream *begin(struct ptl_request *q)
     s->q = q;
     s->sse = sse;
     s->beat_ms = ptl_mono_ms();
+    s->may_ms = s->beat_ms + MAY_MS;
     s->next = sse->streams;
     if (s->next)
         s->next->prev = &s->next;

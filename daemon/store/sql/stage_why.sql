@@ -1,4 +1,4 @@
--- stage_why: why stages are not running yet, computed from the facts.  $1 bigint stage or null, $2 bigint run or null, $3 bigint limit.
+-- stage_why: why stages are not running yet, computed from the facts.  $1 bigint stage or null, $2 bigint run or null, $3 bigint limit, $4 text project of a confined token or null.
 -- @read
 SELECT s.id, s.name, s.state, s.run_id, r.number AS run_number, p.name AS project, r.state AS run_state, s.host, s.labels, s.toolchain, s.uses, s.queued_at, s.message, s.gate_why, s.state = 'waiting' AND stage_risk_open(s) AS risk_open, (extract(epoch FROM now() - s.risk_open_since) * 1000)::bigint AS risk_open_ms, array_to_string(s.approvers, ', ') AS approvers,
        GREATEST(0, extract(epoch FROM s.not_before - now()) * 1000)::bigint AS hold_ms,
@@ -15,5 +15,5 @@ SELECT s.id, s.name, s.state, s.run_id, r.number AS run_number, p.name AS projec
                    (s.toolchain IS NULL OR s.toolchain = ANY (a.toolchains)) AND (s.uses IS NULL OR s.uses = ANY (a.recipes)) AS equipped,
                    (SELECT count(*) FROM stage t WHERE t.agent_id = a.id AND t.state IN ('claimed', 'running', 'cancelling')) AS busy
               FROM agent a WHERE a.state <> 'removed') x) m
- WHERE s.state IN ('waiting', 'gated', 'queued', 'deciding') AND ($1::bigint IS NULL OR s.id = $1::bigint) AND ($2::bigint IS NULL OR s.run_id = $2::bigint)
+ WHERE s.state IN ('waiting', 'gated', 'queued', 'deciding') AND ($1::bigint IS NULL OR s.id = $1::bigint) AND ($2::bigint IS NULL OR s.run_id = $2::bigint) AND ($4::text IS NULL OR p.name = $4::text)
  ORDER BY s.queued_at NULLS LAST, s.id LIMIT $3::bigint;

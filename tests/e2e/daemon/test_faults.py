@@ -1,13 +1,18 @@
 """Kill anything: nothing is lost, nothing runs twice with effect. Each test has a site of its own, because it breaks it."""
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
+import threading
+import time
 
 from git_servers import HttpGit, free_port
-from portolan import wait_for
+from portolan import patient, wait_for
 
 STEPS = """
 version: 1
@@ -233,3 +238,63 @@ def test_what_has_grown_old_is_tidied_away_and_nothing_else(own_site):
     wait_for("old events to go", lambda: site.sql("SELECT count(*) FROM event") == "1", 30)
     wait_for("the old upload to go", lambda: not old.exists(), 30)
     assert young.exists() and site.get(run)["state"] == "cancelled"
+
+
+def test_a_daemon_stops_while_nobody_reads_its_downloads(own_site):
+    site = own_site
+    daemon = site.start_daemon()
+    site.project("idle", STEPS)
+    run = site.run("idle")
+    site.until_stage(run, "export", "queued")
+    site.sql("INSERT INTO known_case (id, url, title, challenge_id, text, imported_by) SELECT 'x-' || i, 'https://example.org/' || i, 't', 'x', repeat('x', 100000), 'a test' FROM generate_series(1, 120) i")
+    site.sql("INSERT INTO attempt (stage_id, fence, agent_name, ended_at, ok, end_reason, diagnosis_state, log_pruned_at) "
+             f"SELECT s.id, 1000 + i, 'many', now() - i * interval '1 minute', false, 'exit', 'done', now() FROM stage s, generate_series(1, 1500) i WHERE s.run_id = {run} AND s.name = 'export'")
+    site.sql("SELECT count(failure_refresh(id)) FROM attempt WHERE agent_name = 'many'")
+    site.sql("UPDATE failure SET key_line = repeat('x', 8000)")
+    readers = []
+    for path in ("/api/v1/kb/cases/export", "/api/v1/failures.csv"):
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", int(site.url.rsplit(":", 1)[1])))
+        reader.settimeout(patient(30))
+        reader.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {site.token}\r\n\r\n".encode())
+        assert reader.recv(100).startswith(b"HTTP/1.1 200"), path
+        readers.append(reader)
+    time.sleep(patient(2))  # until what is sent waits for its reader
+    daemon.terminate()
+    try:
+        daemon.wait(patient(20))
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        raise
+    assert daemon.returncode == 0 and "did not end with the daemon" not in site.log()
+
+
+def test_a_piece_that_waited_for_its_turn_leaves_the_finished_blob_alone(own_site):
+    site = own_site
+    site.start_daemon()
+    inventory = {"hosts": ["server"]}
+    once = site.ok("POST", "/api/v1/agents/enrol-tokens", {"name": "sender", "hosts": ["server"]})["token"]
+    sender = site.ok("POST", "/api/v1/agent/enroll", {"token": once, "name": "sender", "inventory": inventory}, token="")["token"]
+    data = b"whole" * 1000
+    sha = hashlib.sha256(data).hexdigest()
+
+    def piece(first: int, part: bytes, total: int):
+        return site.call("PUT", f"/api/v1/blobs/{sha}", raw=part, token=sender, headers={"Content-Range": f"bytes {first}-{first + len(part) - 1}/{total}"})
+    assert piece(0, data[:2000], 5000).json == {"next_offset": 2000}
+    part, blob = site.dir / "state" / "uploads" / f"{sha}.part", site.dir / "state" / "blobs" / sha[:2] / sha
+    got = []
+    with open(part, "r+b") as first:  # as one that sends it whole
+        fcntl.flock(first, fcntl.LOCK_EX)
+        late = threading.Thread(target=lambda: got.append(piece(2000, data[2000:] + b"more", 9000)))
+        late.start()
+        wait_for("the second to wait", lambda: any("->" in line and f":{part.stat().st_ino} " in line for line in pathlib.Path("/proc/locks").read_text().splitlines()), 20)
+        first.seek(2000)
+        first.write(data[2000:])
+        first.flush()
+        blob.parent.mkdir(exist_ok=True)
+        part.rename(blob)
+    late.join()
+    assert blob.read_bytes() == data
+    assert got[0].status == 409 and b"ask again" in got[0].body, got[0].body
+    assert piece(2000, data[2000:], 5000).json == {"size_bytes": 5000}, "it asks again, and it is there"

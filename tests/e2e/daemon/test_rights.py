@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import ssl
 import subprocess
+import time
 
 import pytest
-from portolan import BUILD, wait_for
+from portolan import BUILD, patient, wait_for
 
 SIMPLE = """
 version: 1
@@ -62,6 +64,12 @@ def test_a_confined_token_sees_its_project_only(site):
     assert {r["project"] for r in site.call("GET", "/api/v1/runs?project=theirs", token=bearer).json["items"]} <= {"mine"}
     assert [p["name"] for p in site.call("GET", "/api/v1/projects", token=bearer).json["items"]] == ["mine"]
     site.until(theirs, "running")
+    for project, run in (("mine", mine), ("theirs", theirs)):  # whose stage queues longest: what is counted is what is seen
+        site.until_stage(run, "export", "queued")
+        alone = token(site, f"alone-{project}", "viewer", project=project)
+        pending = site.call("GET", "/api/v1/stages/pending?limit=1", token=alone).json["items"]
+        assert [p["project"] for p in pending] == [project]
+        assert site.call("GET", f"/api/v1/runs/{mine if project == 'theirs' else theirs}/why", token=alone).json["items"] == []
 
 
 def test_a_confined_token_cannot_unconfine_itself(site):
@@ -105,6 +113,48 @@ def test_revocation_is_immediate_and_tokens_are_never_stored(site):
     assert any(a["action"] == "token.revoke" for a in site.ok("GET", "/api/v1/audit")["items"]), "every write by a person is in the audit log"
     expired = site.ok("POST", "/api/v1/tokens", {"name": "brief", "role": "viewer", "expires_in": "1s"})["token"]
     wait_for("the token to expire", lambda: site.call("GET", "/api/v1/whoami", token=expired).status == 401, 20)
+
+
+class Stream:
+    """An event stream that is read line by line; it beats every 15 s, so reading cannot stand still for long."""
+
+    def __init__(self, site, path: str, **headers: str):
+        self.connection = http.client.HTTPConnection(site.url.removeprefix("http://"), timeout=patient(40))
+        self.connection.request("GET", path, headers=headers)
+        self.answer = self.connection.getresponse()
+        assert self.answer.status == 200, self.answer.read()
+
+    def until(self, what: str | None, timeout: float) -> list[str]:
+        """The lines up to one that begins so; None: to its end."""
+        lines, deadline = [], time.monotonic() + patient(timeout)
+        for line in iter(self.answer.readline, b""):
+            lines.append(line.decode())
+            if what and lines[-1].startswith(what):
+                return lines
+            assert time.monotonic() < deadline, f"no {what or 'end'}: {lines}"
+        assert what is None, f"ended without {what}: {lines}"
+        return lines
+
+
+def test_a_stream_ends_with_the_right_to_it(site):
+    site.project("told", SIMPLE)
+    run = site.run("told")
+    site.until_stage(run, "export", "queued")
+    listener = site.ok("POST", "/api/v1/tokens", {"name": "listener", "role": "viewer"})
+    entered = site.call("POST", "/api/v1/session", {"token": token(site, "by browser", "viewer")}, token="", headers={"X-Portolan-CSRF": "1"})
+    cookie, csrf = entered.headers["Set-Cookie"].split(";")[0], entered.json["csrf"]
+    living = Stream(site, "/api/v1/events", Authorization=f"Bearer {token(site, 'living', 'viewer')}")
+    gone = [(Stream(site, "/api/v1/events", Authorization=f"Bearer {listener['token']}"), lambda: site.ok("DELETE", f"/api/v1/tokens/{listener['id']}"), 5),
+            (Stream(site, f"/api/v1/runs/{run}/events", Cookie=cookie), lambda: site.call("DELETE", "/api/v1/session", token="", headers={"Cookie": cookie, "X-Portolan-CSRF": csrf}), 5)]
+    expired = site.ok("POST", "/api/v1/tokens", {"name": "late", "role": "viewer", "expires_in": "1h"})
+    gone.append((Stream(site, "/api/v1/events", Authorization=f"Bearer {expired['token']}"), lambda: site.sql(f"UPDATE token SET expires_at = now() WHERE id = {expired['id']}"), 25))
+    for stream in (living, *(g[0] for g in gone)):
+        stream.until("event: hello", 10)
+    for stream, end, seconds in gone:
+        end()
+        stream.until(None, seconds)
+    site.ok("POST", f"/api/v1/runs/{run}/cancel")
+    living.until("event: run", 10)
 
 
 def test_an_enrolment_token_works_once_and_for_its_hosts(site):

@@ -149,7 +149,9 @@ def test_a_text_model_of_ones_own_is_put_in_force_and_taken_back(site, cli, tmp_
     assert "set by Cora" in cli("kb", "model", "show").stdout and "from 24 cases" in cli("kb", "model", "show").stdout
     assert "24" in cli("kb", "model", "show", "--json").stdout
     (tmp_path / "bad.bin").write_text("no model")
-    cli("kb", "model", "set", "bad.bin", code=2)
+    refused = cli("kb", "model", "set", "bad.bin", code=2).stderr
+    (tmp_path / "bad.bin").write_bytes(b"no model" * (19 << 17))
+    assert cli("kb", "model", "set", "bad.bin", code=2).stderr == refused, "a large one is looked at too"
     Cli(tmp_path, site, site.viewer)("kb", "model", "reset", code=3)
     cli("kb", "model", "reset")
     assert json.loads(cli("kb", "model", "show", "--json").stdout) == {"own": False}
