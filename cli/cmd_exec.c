@@ -418,7 +418,9 @@ static int settle(struct exec *x)
     json_array_foreach(json_object_get(x->run, "stages"), i, s)
     {
         const char *state = ptl_json_str(s, "state", "");
-        red |= ptl_str_eq(state, "red") && !ptl_json_flag(s, "allow_failure", false);
+        /* cancelled: somebody ended it from outside, whoever may fail */
+        red |= ptl_str_eq(state, "cancelled") ||
+               (ptl_str_eq(state, "red") && !ptl_json_flag(s, "allow_failure", false));
     }
     json_object_set_new(x->run, "state", json_string(x->interrupted ? "cancelled" : red ? "red" : "green"));
     return x->interrupted ? 130 : red ? CLI_FAILED : CLI_OK;

@@ -137,10 +137,11 @@ int cli_cmd_notify_channel_test(struct cli *c)
             d) if (ptl_json_i64(d, "id", 0) == id &&
                    (!ptl_str_eq(ptl_json_str(d, "state", ""), "open") || ptl_json_str(d, "last_error", NULL)))
         {
+            bool sent = ptl_str_eq(ptl_json_str(d, "state", ""), "sent");
             if (c->json)
-                return cli_print_json(c, d);
+                return (r = cli_print_json(c, d)) ? r : sent ? CLI_OK : CLI_FAILED;
             PTL_FREE char *why = cli_clean(ptl_json_str(d, "last_error", ""));
-            if (ptl_str_eq(ptl_json_str(d, "state", ""), "sent")) {
+            if (sent) {
                 cli_print(c, "it was taken by the other side\n");
                 return 0;
             }

@@ -162,7 +162,6 @@ int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const cha
                 cli_note(c, interrupted ? "interrupted: the stage is being stopped"
                                         : "the stage is over its time limits and is being stopped");
                 ptl_proc_stop(&proc, STOP_GRACE_MS, &status);
-                *ret_interrupted = interrupted;
                 r = 0;
                 break;
             }
@@ -173,6 +172,7 @@ int cli_attempt_run(struct cli *c, const char *agent, const char *dir, const cha
         r = r < 0 ? cli_fail(c, CLI_FAILED, "portolan-agent could not be waited for: %s", strerror(-r))
                   : read_result(c, dir, status, ret_result);
     }
+    *ret_interrupted = interrupted; /* also when it came outside of the wait, and the child ended of it */
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
     if (tail.fd >= 0)

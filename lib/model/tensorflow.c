@@ -24,13 +24,14 @@ struct graph {
     struct node *nodes;
     uint32_t n, *bucket, n_buckets;
 };
+enum { LOOK_MAX = 100000000 }; /* comparisons of a call with the functions there are: about a second */
 struct reach {
     json_t *facts;
     struct graph main;
     struct bytes *fn, *fn_name; /* FunctionDef and its name */
     bool *fn_seen;
     uint32_t n_fn;
-    int64_t total;
+    int64_t total, looked_at;
     uint32_t *stack, n_stack, cap_stack;
 };
 
@@ -135,6 +136,12 @@ static void function(struct reach *r, struct bytes name, int depth)
 {
     if (depth > 64) {
         fact_cut(r->facts, "functions that call deeper than 64 are not read");
+        return;
+    }
+    if (r->looked_at > LOOK_MAX)
+        return;
+    if ((r->looked_at += r->n_fn) > LOOK_MAX) {
+        fact_cut(r->facts, "functions: there are more calls than are followed");
         return;
     }
     for (uint32_t i = 0; i < r->n_fn; i++)

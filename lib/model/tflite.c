@@ -81,10 +81,16 @@ static void operators(json_t *facts, struct flat_table graph, struct flat_vector
     }
 }
 
-static void tensors(json_t *facts, struct flat_table graph, struct flat_vector buffers, bool *quantized)
+/* *total: of all graphs, which a hostile file may let share one list. */
+static void tensors(json_t *facts, struct flat_table graph, struct flat_vector buffers, bool *quantized,
+                    int64_t *total)
 {
     struct flat_vector all = flat_vector(graph, 0, 4);
-    for (uint32_t i = 0; i < all.n && i < PTL_MODEL_NODES_MAX; i++) {
+    for (uint32_t i = 0; i < all.n; i++) {
+        if (++*total > PTL_MODEL_NODES_MAX) {
+            fact_cut(facts, "tensors: only the first %d are looked at", PTL_MODEL_NODES_MAX);
+            return;
+        }
         struct flat_table t = flat_at_table(all, i);
         struct flat_table buffer = flat_at_table(buffers, (uint32_t)flat_int(t, 2, 4, false, 0));
         bool weight = flat_vector(buffer, 0, 1).n > 0 || flat_int(buffer, 2, 8, false, 0) > 0;
@@ -129,7 +135,7 @@ int read_tflite(const char *dir PTL_UNUSED, const char *path PTL_UNUSED, struct 
                        buffers = flat_vector(model, 4, 4);
     struct bytes about = flat_string(model, 3);
     bool quantized = false;
-    int64_t total = 0, weights = 0;
+    int64_t total = 0, n_tensors = 0, weights = 0;
     json_object_set_new(facts, "schema_version", json_integer(flat_int(model, 0, 4, false, 0)));
     json_object_set_new(facts, "op_versions", json_object());
     if (about.n)
@@ -144,7 +150,7 @@ int read_tflite(const char *dir PTL_UNUSED, const char *path PTL_UNUSED, struct 
     for (uint32_t i = 0; i < graphs.n && i < 1000; i++) {
         struct flat_table g = flat_at_table(graphs, i);
         operators(facts, g, codes, &total);
-        tensors(facts, g, buffers, &quantized);
+        tensors(facts, g, buffers, &quantized, &n_tensors);
         if (i == 0) {
             json_object_set_new(facts, "inputs", ends(g, 1));
             json_object_set_new(facts, "outputs", ends(g, 2));

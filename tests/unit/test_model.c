@@ -227,10 +227,49 @@ static void test_no_way_out(void **state)
     assert_string_equal(bytes, "null");
 }
 
+static void le32(uint8_t *p, size_t at, uint32_t v)
+{
+    memcpy(p + at, &v, 4);
+}
+
+/* Three subgraphs that share one list of half a million tensors, all of them the same: small in bytes, not in
+ * what there is to look at. */
+static void test_shared_lists(void **state)
+{
+    (void)state;
+    enum { TENSORS = 500000, GRAPHS = 3, MODEL = 40, LIST = 60, GRAPH = 90, ALL = 100 };
+    size_t size = ALL + 4 + 4 * (size_t)TENSORS + 16, tensor = size - 8;
+    uint8_t *p = calloc(size, 1);
+    static const uint16_t of_model[] = {14, 8, 0, 0, 4, 0, 0}, of_graph[] = {6, 8, 4}, of_tensor[] = {4, 4};
+    assert_non_null(p);
+    le32(p, 0, MODEL);
+    memcpy(p + 4, "TFL3", 4);
+    memcpy(p + 20, of_model, sizeof(of_model)); /* the tables of fields stand before their tables */
+    le32(p, MODEL, MODEL - 20);
+    le32(p, MODEL + 4, LIST - (MODEL + 4));
+    le32(p, LIST, GRAPHS);
+    for (size_t k = 0; k < GRAPHS; k++)
+        le32(p, LIST + 4 + 4 * k, (uint32_t)(GRAPH - (LIST + 4 + 4 * k)));
+    memcpy(p + 80, of_graph, sizeof(of_graph));
+    le32(p, GRAPH, GRAPH - 80);
+    le32(p, GRAPH + 4, ALL - (GRAPH + 4));
+    le32(p, ALL, TENSORS);
+    for (size_t k = 0; k < TENSORS; k++)
+        le32(p, ALL + 4 + 4 * k, (uint32_t)(tensor - (ALL + 4 + 4 * k)));
+    memcpy(p + tensor - 4, of_tensor, sizeof(of_tensor));
+    le32(p, tensor, 4);
+    put("shared.tflite", p, size);
+    free(p);
+    PTL_JSON *facts = read_model(scratch, "shared.tflite");
+    PTL_FREE char *cuts = at(facts, "cuts");
+    assert_non_null(strstr(cuts, "tensors: only the first 1000000 are looked at"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_facts),
+        cmocka_unit_test_setup_teardown(test_shared_lists, make_scratch, remove_scratch),
         cmocka_unit_test(test_find),
         cmocka_unit_test_setup_teardown(test_problems, make_scratch, remove_scratch),
         cmocka_unit_test_setup_teardown(test_not_models, make_scratch, remove_scratch),

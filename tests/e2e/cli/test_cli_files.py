@@ -27,7 +27,7 @@ artifacts = [{"path": str(f.relative_to(d / "outputs")), "sha256": hashlib.sha25
              for f in sorted((d / "outputs").rglob("*")) if f.is_file()]
 report = json.loads((d / "report.json").read_text()) if (d / "report.json").exists() else None
 ok = code == 0 and (report or {}).get("verdict", "green") == "green"
-(d / "result.json").write_text(json.dumps({"attempt_id": job["attempt_id"], "fence": job["fence"], "end_reason": "exit", "exit_code": code, "signal": 0, "ok": ok, "message": "" if ok else f"ended with exit code {code}",
+(d / "result.json").write_text(json.dumps({"attempt_id": job["attempt_id"], "fence": job["fence"], "end_reason": "cancelled" if (d / "scratch/cancelled").exists() else "exit", "exit_code": code, "signal": 0, "ok": ok, "message": "" if ok else f"ended with exit code {code}",
     "started_wall_ms": int(began * 1000), "duration_ms": int((time.time() - began) * 1000), "peak_memory_bytes": 1, "sandbox": "none", "environment": {}, "artifacts": artifacts, "report": report, "warnings": []}))
 """
 
@@ -226,6 +226,13 @@ def test_exec_red_and_skipped(exec_cli, repo, tmp_path):
     (repo / ".portolan.yml").write_text(PIPELINE.replace("VERDICT", "red"))
     done = exec_cli("exec", "--json", "-q", cwd=repo)
     assert done.code == 1 and done.json["state"] == "red" and [s["state"] for s in done.json["stages"]] == ["green", "green", "red", "green"], done
+
+
+def test_exec_of_a_stage_that_was_ended_from_outside_is_no_success(exec_cli, repo):
+    (repo / "data.txt").unlink()
+    (repo / ".portolan.yml").write_text(PIPELINE.replace("cat data.txt", "touch ../scratch/cancelled; cat data.txt"))
+    done = exec_cli("exec", "--json", "-q", cwd=repo)
+    assert [s["state"] for s in done.json["stages"]][:2] == ["cancelled", "skipped"] and done.json["state"] != "green" and done.code == 1, done
 
 
 def test_exec_parts(exec_cli, repo, tmp_path):

@@ -239,3 +239,4 @@ def test_the_command_line_of_it(site, tokens, mailbox, hooks):
     assert "not there" not in cli("notify", "channel", "remove", "g2") and "no channel" in cli("notify", "channel", "remove", "g2", expect=4)
     hooks.status = lambda path: 410 if path == "/cli" else 200
     assert "answered 410" in cli("notify", "channel", "test", "g3", expect=1)
+    assert "410" in cli("notify", "channel", "test", "g3", "--json", expect=1), "scripts look at the exit code"
