@@ -2,6 +2,7 @@
 #ifndef PTL_AGENT_ATTEMPT_PRIVATE_H
 #define PTL_AGENT_ATTEMPT_PRIVATE_H
 #include "env.h"
+#include "mask.h"
 #include "recipe.h"
 #include "toolchain.h"
 #include "../drivers/driver.h"
@@ -18,6 +19,7 @@ struct attempt {
     uint64_t memory_bytes;
     bool network, private_net;
     struct ptl_logger *log;
+    struct ptl_mask *mask;           /* for what is reported; the logger has its own, for another thread */
     struct ptl_recipe *recipe;       /* NULL: bare commands */
     struct ptl_toolchain *toolchain; /* may be NULL */
     struct ptl_env env;

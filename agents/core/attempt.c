@@ -173,9 +173,12 @@ static int open_log(struct attempt *a, struct ptl_error *err)
     PTL_CLEANUP(ptl_mask_freep) struct ptl_mask *mask = ptl_mask_new();
     const char *name;
     json_t *value;
+    a->mask = ptl_mask_new();
     json_object_foreach(json_object_get(a->job, "secrets"), name, value)
     {
         int r = json_is_string(value) ? ptl_mask_add(mask, json_string_value(value)) : 0;
+        if (r == 0 && json_is_string(value))
+            r = ptl_mask_add(a->mask, json_string_value(value));
         if (r == PTL_ABSENT && *json_string_value(value)) {
             PTL_FREE char *text = ptl_xasprintf(
                 "secret %s is shorter than %d bytes and is not masked in this log", name, PTL_MASK_MIN);
@@ -765,6 +768,44 @@ static json_t *artifacts_of(struct attempt *a)
     return json_array();
 }
 
+static void into_buf(void *ctx, const char *data, size_t len)
+{
+    ptl_buf_add(ctx, data, len);
+}
+
+static char *masked_text(struct ptl_mask *m, const char *text, size_t len)
+{
+    PTL_BUF b = PTL_BUF_INIT;
+    ptl_mask_feed(m, text, len, into_buf, &b);
+    ptl_mask_end(m, into_buf, &b);
+    return ptl_json_text_utf8(ptl_buf_str(&b), b.len); /* a cut may leave half of a letter */
+}
+
+/* A copy without the secrets: a stage's report and its errors are shown to more people than its log. */
+static json_t *masked(struct ptl_mask *m, const json_t *v)
+{
+    const char *key;
+    size_t i;
+    json_t *one;
+    if (json_is_string(v)) {
+        PTL_FREE char *text = masked_text(m, json_string_value(v), json_string_length(v));
+        return json_string(text);
+    }
+    json_t *copy = json_is_array(v) ? json_array() : json_is_object(v) ? json_object() : json_deep_copy(v);
+    if (json_is_array(v)) {
+        json_array_foreach(v, i, one) json_array_append_new(copy, masked(m, one));
+    } else if (json_is_object(v)) {
+        json_object_foreach((json_t *)v, key, one)
+        {
+            PTL_FREE char *name = masked_text(m, key, strlen(key));
+            /* the one word that is ours: a secret named "green" must not take the verdict away */
+            json_object_set_new(copy, name,
+                                ptl_str_eq(key, "verdict") ? json_deep_copy(one) : masked(m, one));
+        }
+    }
+    return copy;
+}
+
 static int write_result(struct attempt *a, struct ptl_error *err)
 {
     PTL_FREE char *path = ptl_fs_join(a->dir, "result.json");
@@ -778,15 +819,20 @@ static int write_result(struct attempt *a, struct ptl_error *err)
     json_object_set_new(r, "exit_code", json_integer(a->end.exit_code));
     json_object_set_new(r, "signal", json_integer(a->end.signal));
     json_object_set_new(r, "ok", json_boolean(ok));
-    set_utf8(r, "message", a->end.message);
+    PTL_FREE char *message =
+        a->mask ? masked_text(a->mask, a->end.message, strlen(a->end.message)) : ptl_xstrdup(a->end.message);
+    set_utf8(r, "message", message);
     json_object_set_new(r, "started_wall_ms", json_integer(a->started_wall_ms));
     json_object_set_new(r, "duration_ms", json_integer(ptl_mono_ms() - a->started_mono_ms));
     json_object_set_new(r, "peak_memory_bytes", json_integer((json_int_t)a->end.peak_memory_bytes));
     json_object_set_new(r, "sandbox", json_string(*a->sandbox ? a->sandbox : "none"));
     json_object_set_new(r, "environment", environment_of(a));
     json_object_set(r, "artifacts", a->artifacts);
-    json_object_set(r, "report", a->report ? a->report : json_null());
-    json_object_set(r, "warnings", a->warnings);
+    json_object_set_new(r, "report",
+                        !a->report ? json_null()
+                        : a->mask  ? masked(a->mask, a->report)
+                                   : json_incref(a->report));
+    json_object_set_new(r, "warnings", a->mask ? masked(a->mask, a->warnings) : json_incref(a->warnings));
     if (precision && a->kind != PTL_STAGE_VERIFY)
         json_object_set_new(r, "precision", json_string(precision));
     struct ptl_error why = PTL_ERROR_INIT;
@@ -846,6 +892,7 @@ static void attempt_done(struct attempt *a)
     json_decref(a->report);
     json_decref(a->artifacts);
     json_decref(a->warnings);
+    ptl_mask_free(a->mask);
     char *const texts[] = {a->dir,     a->src,          a->inputs,         a->outputs,
                            a->scratch, a->recipes_root, a->report_scratch, a->with_path};
     for (size_t i = 0; i < PTL_ARRAY_LEN(texts); i++)

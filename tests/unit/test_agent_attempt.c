@@ -318,6 +318,21 @@ static void secrets_are_given_and_masked(void **state)
     assert_null(strstr(text, "hunter2"));
 }
 
+/* A report is shown to more people than a log, and in the end to a forge. */
+static void secrets_are_not_reported(void **state)
+{
+    (void)state;
+    new_attempt(
+        "\"kind\":\"verify\",\"run\":[\"printf "
+        "'{\\\"verdict\\\":\\\"red\\\",\\\"reasons\\\":[{\\\"text\\\":\\\"GET /?t=%s\\\"}],\\\"at\\\":{\\\"%s\\\":1}}' "
+        "$KEY $KEY > $PORTOLAN_REPORT\"],\"secrets\":{\"KEY\":\"hunter2-is-secret\"}");
+    PTL_JSON *r = run();
+    check_end("a report with a secret", r, "exit", false, "verdict red: GET /?t=***");
+    PTL_FREE char *text = ptl_json_text(r);
+    assert_null(strstr(text, "hunter2"));
+    assert_string_equal(ptl_json_str(json_object_get(r, "report"), "verdict", ""), "red");
+}
+
 static void links_are_not_published(void **state)
 {
     (void)state;
@@ -601,6 +616,7 @@ int main(void)
         cmocka_unit_test_teardown(the_stage_sees_its_contract, kill_leftovers),
         cmocka_unit_test_teardown(other_attempts_and_the_agents_token_are_out_of_sight, kill_leftovers),
         cmocka_unit_test_teardown(secrets_are_given_and_masked, kill_leftovers),
+        cmocka_unit_test_teardown(secrets_are_not_reported, kill_leftovers),
         cmocka_unit_test_teardown(links_are_not_published, kill_leftovers),
         cmocka_unit_test_teardown(artifacts_carry_digest_size_and_mode, kill_leftovers),
         cmocka_unit_test_teardown(the_log_keeps_head_and_tail, kill_leftovers),
