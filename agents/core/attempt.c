@@ -839,7 +839,15 @@ static int write_result(struct attempt *a, struct ptl_error *err)
     int bad = ptl_wire_check_result(r, &why);
     if (bad < 0) /* a bug of ours: said where it can be found, never hidden behind a green */
         return ptl_error_set(err, bad, "result of attempt %lld: %s", (long long)a->attempt_id, why.text);
-    return ptl_json_save(path, r, 0600, err);
+    int saved = ptl_json_save(path, r, 0600, err);
+    if (saved == -ENOSPC || saved == -EDQUOT) {
+        /* The stage filled the disk, or another did: what it worked on is no longer needed, its end is. */
+        const char *const spent[] = {a->scratch, a->src, a->inputs};
+        for (size_t i = 0; i < PTL_ARRAY_LEN(spent); i++)
+            (void)!ptl_fs_remove_tree(spent[i], &why);
+        saved = ptl_json_save(path, r, 0600, err);
+    }
+    return saved;
 }
 
 static void say_end(struct attempt *a)

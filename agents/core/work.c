@@ -175,6 +175,22 @@ static int settle(struct job_work *w, struct ptl_error *err)
             (void)!ptl_fs_write_atomic(log, line, strlen(line), 0600, NULL);
         }
         int r = ptl_json_save(path, result, 0600, err);
+        if (r == -ENOSPC || r == -EDQUOT) {
+            /* What fills the disk may be this very workspace, which goes only when its end is told: nothing
+             * of it is needed for that, and if there is still no room the end is told from memory. */
+            static const char *const spent[] = {"scratch", "src", "inputs", "outputs"};
+            for (size_t i = 0; i < PTL_ARRAY_LEN(spent); i++) {
+                PTL_FREE char *tree = ptl_fs_join(w->dir, spent[i]);
+                (void)!ptl_fs_remove_tree(tree, &why);
+            }
+            r = ptl_json_save(path, result, 0600, err);
+            if (r == -ENOSPC || r == -EDQUOT) {
+                ptl_log_warning("attempt=%lld: no room for its result.json, it is told from memory: %s",
+                                (long long)w->id, err->text);
+                *err = (struct ptl_error)PTL_ERROR_INIT;
+                r = 0;
+            }
+        }
         if (r < 0)
             return r;
     } else if (ptl_json_load(path, PTL_WIRE_BODY_MAX, &result, &why) < 0 ||

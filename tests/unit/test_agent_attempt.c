@@ -9,8 +9,10 @@
 #include "attempt.h"
 #include "sandbox.h"
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <portolan/buf.h>
@@ -588,6 +590,28 @@ static int group_setup(void **state)
     return 0;
 }
 
+/* The stage's own files fill the disk on which its end has to be written. */
+static void a_full_disk_does_not_hide_the_end(void **state)
+{
+    (void)state;
+    char before[sizeof(root)], small[sizeof(root)];
+    snprintf(before, sizeof(before), "%s", root);
+    if (snprintf(small, sizeof(small), "%s/small", root) >= (int)sizeof(small))
+        fail_msg("%s: too long", root);
+    assert_int_equal(mkdir(small, 0755), 0);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", small, "tmpfs", 0, "size=4m,mode=0755") < 0)
+        skip(); /* only root may mount a small disk */
+    snprintf(root, sizeof(root), "%s", small);
+    new_attempt(EXPORT("\"dd if=/dev/zero of=fill bs=4k || exit 7\""));
+    PTL_JSON *r = run();
+    snprintf(root, sizeof(root), "%s", before);
+    check_end("full disk", r, "exit", false, "exit code 7");
+    PTL_FREE char *src = in_dir("src");
+    assert_false(ptl_fs_exists(src));
+    assert_int_equal(umount2(small, MNT_DETACH), 0);
+}
+
 static int kill_leftovers(void **state)
 {
     (void)state;
@@ -626,6 +650,7 @@ int main(void)
         cmocka_unit_test_teardown(a_driver_is_cancelled, kill_leftovers),
         cmocka_unit_test_teardown(nobody_runs_an_attempt_twice, kill_leftovers),
         cmocka_unit_test_teardown(a_bad_job_is_refused, kill_leftovers),
+        cmocka_unit_test_teardown(a_full_disk_does_not_hide_the_end, kill_leftovers),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
