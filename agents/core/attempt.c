@@ -24,7 +24,9 @@
 #include <portolan/clock.h>
 #include <portolan/fs.h>
 
-#define JOB_MAX         ((size_t)PTL_WIRE_BODY_MAX)
+#define JOB_MAX ((size_t)PTL_WIRE_BODY_MAX)
+/* Of result.json: the daemon takes no more, with what is around it. */
+#define RESULT_MAX      (PTL_WIRE_BODY_MAX - (64 << 10))
 #define REPORT_MAX      ((size_t)4 << 20)
 #define TIMEOUT_DEFAULT ((int64_t)3600 * 1000)
 #define GRACE_DEFAULT   10000
@@ -839,13 +841,24 @@ static int write_result(struct attempt *a, struct ptl_error *err)
     int bad = ptl_wire_check_result(r, &why);
     if (bad < 0) /* a bug of ours: said where it can be found, never hidden behind a green */
         return ptl_error_set(err, bad, "result of attempt %lld: %s", (long long)a->attempt_id, why.text);
-    int saved = ptl_json_save(path, r, 0600, err);
+    PTL_FREE char *text = ptl_json_text(r);
+    if (strlen(text) > RESULT_MAX) { /* numbers may print longer than the stage wrote them */
+        PTL_FREE char *large =
+            ptl_xasprintf("the report has %zu bytes when it is printed, and %d are taken; write less into it",
+                          strlen(text), RESULT_MAX);
+        json_object_set_new(r, "report", json_null());
+        json_object_set_new(r, "ok", json_false());
+        json_object_set_new(r, "message", json_string(large));
+        free(text);
+        text = ptl_json_text(r);
+    }
+    int saved = ptl_fs_write_atomic(path, text, strlen(text), 0600, err);
     if (saved == -ENOSPC || saved == -EDQUOT) {
         /* The stage filled the disk, or another did: what it worked on is no longer needed, its end is. */
         const char *const spent[] = {a->scratch, a->src, a->inputs};
         for (size_t i = 0; i < PTL_ARRAY_LEN(spent); i++)
             (void)!ptl_fs_remove_tree(spent[i], &why);
-        saved = ptl_json_save(path, r, 0600, err);
+        saved = ptl_fs_write_atomic(path, text, strlen(text), 0600, err);
     }
     return saved;
 }

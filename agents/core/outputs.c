@@ -10,7 +10,7 @@
 #include <portolan/hash.h>
 #include <portolan/wire.h>
 
-enum { DEPTH_MAX = 64, ENTRIES_MAX = 200000 };
+enum { DEPTH_MAX = 64, ENTRIES_MAX = 200000, WARNINGS_MAX = 100 };
 
 static int clean_dir(int dir_fd, const char *path, int depth, unsigned *left, json_t *warnings,
                      struct ptl_error *err)
@@ -43,7 +43,10 @@ static int clean_dir(int dir_fd, const char *path, int depth, unsigned *left, js
             ptl_xasprintf("outputs/%s is %s and was not published; publish a copy of the file", full,
                           S_ISLNK(st.st_mode) ? "a symbolic link" : "no plain file");
         PTL_FREE char *utf8 = ptl_json_text_utf8(text, strlen(text));
-        json_array_append_new(warnings, json_string(utf8));
+        if (json_array_size(warnings) < WARNINGS_MAX)
+            json_array_append_new(warnings, json_string(utf8));
+        else if (json_array_size(warnings) == WARNINGS_MAX)
+            json_array_append_new(warnings, json_string("… and more that were not published"));
     }
     closedir(d);
     return r;

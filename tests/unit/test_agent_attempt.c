@@ -345,6 +345,10 @@ static void links_are_not_published(void **state)
     check_end("links", r, "exit", true, "");
     assert_int_equal(json_array_size(json_object_get(r, "artifacts")), 2);
     assert_int_equal(json_array_size(json_object_get(r, "warnings")), 3);
+    new_attempt(EXPORT(PUBLISH ",\"for i in $(seq 300); do ln -s / $PORTOLAN_OUTPUTS/model/$i; done\""));
+    PTL_JSON *many = run();
+    check_end("many links", many, "exit", true, "");
+    assert_int_equal(json_array_size(json_object_get(many, "warnings")), 101);
     new_attempt(EXPORT(
         PUBLISH ",\"ln -s /etc/passwd $PORTOLAN_OUTPUTS/model/passwd\"") ",\"outputs\":[\"model/passwd\"]");
     PTL_JSON *declared = run();
@@ -590,6 +594,39 @@ static int group_setup(void **state)
     return 0;
 }
 
+/* Whole numbers print as the stage wrote them, 0.1 as 0.10000000000000001: what is too much is said, and no
+ * agent is called lost for it. */
+static void a_large_report_is_taken_or_refused_in_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *number;
+        bool ok;
+        const char *message;
+    } t[] = {
+        {"1",   true,  ""                                               },
+        {"0.1", false, "bytes when it is printed, and 8323072 are taken"}
+    };
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
+        char job[1000];
+        snprintf(job, sizeof(job),
+                 "\"kind\":\"verify\",\"run\":[\"(printf '{\\\"verdict\\\":\\\"green\\\",\\\"errors\\\":[0'; "
+                 "yes ,%s | head -n 900000 | tr -d '\\\\n'; echo ']}') > $PORTOLAN_REPORT\"]",
+                 t[i].number);
+        new_attempt(job);
+        struct ptl_proc p = start();
+        int status = -1;
+        PTL_JSON *r = NULL;
+        PTL_FREE char *path = in_dir("result.json");
+        struct ptl_error err = PTL_ERROR_INIT;
+        assert_int_equal(ptl_proc_wait(&p, 120000, &status), 0);
+        assert_int_equal(status, 0);
+        if (ptl_json_load(path, PTL_WIRE_BODY_MAX, &r, &err) < 0 || ptl_wire_check_result(r, &err) < 0)
+            fail_msg("%s", err.text);
+        check_end(t[i].number, r, "exit", t[i].ok, t[i].message);
+    }
+}
+
 /* The stage's own files fill the disk on which its end has to be written. */
 static void a_full_disk_does_not_hide_the_end(void **state)
 {
@@ -650,6 +687,7 @@ int main(void)
         cmocka_unit_test_teardown(a_driver_is_cancelled, kill_leftovers),
         cmocka_unit_test_teardown(nobody_runs_an_attempt_twice, kill_leftovers),
         cmocka_unit_test_teardown(a_bad_job_is_refused, kill_leftovers),
+        cmocka_unit_test_teardown(a_large_report_is_taken_or_refused_in_words, kill_leftovers),
         cmocka_unit_test_teardown(a_full_disk_does_not_hide_the_end, kill_leftovers),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
