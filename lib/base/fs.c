@@ -29,15 +29,34 @@ int ptl_fs_mkdirs(const char *path, mode_t mode, struct ptl_error *err)
     return 0;
 }
 
-static int remove_below(int dir_fd, const char *name, int depth, struct ptl_error *err)
+struct removal {
+    int top_fd; /* of the tree's own directory; -1: not open yet */
+    unsigned serial, moved;
+};
+
+/* A tree may be deeper than there are descriptors: what is too deep goes to the top, whose turn comes again.
+ */
+static int move_up(struct removal *rm, int dir_fd, const char *name, struct ptl_error *err)
 {
-    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM && errno != EACCES)
-        return ptl_error_set(err, -errno, "%s: cannot remove: %s", name, strerror(errno));
-    if (depth >= DEPTH_MAX)
-        return ptl_error_set(err, -ELOOP, "%s: deeper than %d directories, not removed", name, DEPTH_MAX);
+    for (int tries = 0; tries < 1000; tries++) {
+        char fresh[40];
+        snprintf(fresh, sizeof(fresh), ".removed-%u", ++rm->serial);
+        if (renameat2(dir_fd, name, rm->top_fd, fresh, RENAME_NOREPLACE) == 0 ||
+            (errno == EINVAL && renameat(dir_fd, name, rm->top_fd, fresh) == 0)) { /* an old file system */
+            rm->moved++;
+            return 0;
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    return ptl_error_set(err, -errno, "%s: deeper than %d directories, and cannot be moved: %s", name,
+                         DEPTH_MAX, strerror(errno));
+}
+
+static int open_to_remove(int dir_fd, const char *name, struct ptl_error *err)
+{
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
     if (fd < 0 &&
         errno == EACCES) { /* a stage may have taken its own rights away; the owner may give them back */
         if (fchmodat(dir_fd, name, 0700, 0) == 0)
@@ -45,20 +64,42 @@ static int remove_below(int dir_fd, const char *name, int depth, struct ptl_erro
     }
     if (fd < 0)
         return ptl_error_set(err, -errno, "%s: cannot open to remove: %s", name, strerror(errno));
+    if (fstat(fd, &st) == 0 && (st.st_mode & 0300) != 0300)
+        (void)fchmod(fd, 0700);
+    return fd;
+}
+
+/* After an error it goes on with the others; the first one is told. */
+static int remove_below(struct removal *rm, int dir_fd, const char *name, int depth, struct ptl_error *err)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM && errno != EACCES)
+        return ptl_error_set(err, -errno, "%s: cannot remove: %s", name, strerror(errno));
+    if (depth >= DEPTH_MAX)
+        return move_up(rm, dir_fd, name, err);
+    int fd = open_to_remove(dir_fd, name, err), r = 0;
+    if (fd < 0)
+        return fd;
     DIR *d = fdopendir(fd);
     if (!d) {
         close(fd);
         return ptl_error_set(err, -ENOMEM, "%s: out of memory", name);
     }
-    struct stat st;
-    if (fstat(fd, &st) == 0 && (st.st_mode & 0300) != 0300)
-        (void)fchmod(fd, 0700);
-    int r = 0;
-    for (struct dirent *e; r == 0 && (e = readdir(d)) != NULL;) {
-        if (ptl_str_eq(e->d_name, ".") || ptl_str_eq(e->d_name, ".."))
-            continue;
-        r = remove_below(dirfd(d), e->d_name, depth + 1, err);
-    }
+    if (depth == 0)
+        rm->top_fd = fd;
+    unsigned moved;
+    do {
+        moved = rm->moved;
+        rewinddir(d);
+        for (struct dirent *e; (e = readdir(d)) != NULL;) {
+            struct ptl_error later = PTL_ERROR_INIT;
+            if (ptl_str_eq(e->d_name, ".") || ptl_str_eq(e->d_name, ".."))
+                continue;
+            int one = remove_below(rm, fd, e->d_name, depth + 1, r < 0 ? &later : err);
+            r = r < 0 ? r : one;
+        }
+    } while (depth == 0 && rm->moved != moved);
     closedir(d);
     if (r == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         r = ptl_error_set(err, -errno, "%s: cannot remove directory: %s", name, strerror(errno));
@@ -67,7 +108,8 @@ static int remove_below(int dir_fd, const char *name, int depth, struct ptl_erro
 
 int ptl_fs_remove_tree(const char *path, struct ptl_error *err)
 {
-    int r = remove_below(AT_FDCWD, path, 0, err);
+    struct removal rm = {.top_fd = -1};
+    int r = remove_below(&rm, AT_FDCWD, path, 0, err);
     return r < 0 ? ptl_error_prefix(err, r, "removing %s", path) : 0;
 }
 

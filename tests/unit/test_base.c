@@ -1,5 +1,6 @@
 /* test_base.c - errors, text helpers, quantities, digests, files, settings, children. Table-driven where
  * there are tables. */
+#include <fcntl.h>
 #include <portolan/buf.h>
 #include <portolan/clock.h>
 #include <portolan/fs.h>
@@ -337,11 +338,32 @@ static void json_errors_name_the_place(void **state PTL_UNUSED)
     assert_string_equal(u, "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbdz");
 }
 
+/* Deeper than descriptors go, and wide; what cannot be removed keeps nothing else. */
+static void trees_of_any_depth_are_removed(void **state PTL_UNUSED)
+{
+    char *dir = temp_dir();
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < 700; i++) {
+        assert_int_equal(mkdirat(fd, ".removed-1", 0700), 0); /* a name it may think of itself */
+        assert_int_equal(mkdirat(fd, "beside", 0700), 0);
+        int file = openat(fd, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(file >= 0);
+        close(file);
+        int below = openat(fd, ".removed-1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(below >= 0);
+        close(fd);
+        fd = below;
+    }
+    close(fd);
+    remove_dir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_are_clean_and_bounded),
         cmocka_unit_test(globs),
+        cmocka_unit_test(trees_of_any_depth_are_removed),
         cmocka_unit_test(nearest_spelling),
         cmocka_unit_test(durations_and_sizes),
         cmocka_unit_test(digests),
