@@ -23,6 +23,9 @@ void ptl_loop_stop(struct ptl_loop *loop);
 void ptl_loop_on_term(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx);
 /* `fn` at the end of the present turn of the loop: for batching what arrived in it. Loop thread only. */
 void ptl_loop_defer(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx);
+/* What was deferred with this and has not begun is forgotten: before ctx is freed. Not from a deferred call.
+ */
+void ptl_loop_undefer(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx);
 
 struct ptl_timer; /* loop thread only */
 struct ptl_timer *ptl_timer_new(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx);

@@ -128,6 +128,21 @@ void ptl_loop_defer(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx)
         event_active(loop->defer_event, EV_TIMEOUT, 0); /* behind all that is ready now */
 }
 
+void ptl_loop_undefer(struct ptl_loop *loop, void (*fn)(void *ctx), void *ctx)
+{
+    struct deferred **at = &loop->deferred_first;
+    while (*at) {
+        struct deferred *d = *at;
+        if (d->fn == fn && d->ctx == ctx) {
+            *at = d->next;
+            free(d);
+        } else {
+            at = &d->next;
+        }
+    }
+    loop->deferred_last = at;
+}
+
 struct ptl_loop *ptl_loop_new(unsigned threads, unsigned queue_max)
 {
     signal(SIGPIPE, SIG_IGN);

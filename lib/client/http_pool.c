@@ -141,10 +141,13 @@ struct ptl_http_pool *ptl_http_pool_new(struct ptl_loop *loop, unsigned max_runn
     return p;
 }
 
+static void cancel_now(void *arg);
+
 struct ptl_http_pool *ptl_http_pool_free(struct ptl_http_pool *p)
 {
     if (!p)
         return NULL;
+    ptl_loop_undefer(p->loop, cancel_now, p);
     while (p->calls)
         finish(p->calls, CURLE_ABORTED_BY_CALLBACK);
     curl_multi_cleanup(p->multi);

@@ -121,10 +121,26 @@ static void deferred_runs_after_what_is_ready(void **state PTL_UNUSED)
     ptl_loop_free(the_loop);
 }
 
+static void what_is_taken_back_does_not_run(void **state PTL_UNUSED)
+{
+    static const int ctx[] = {1, 2, 3, 2};
+    the_loop = ptl_loop_new(1, 1);
+    n_order = 0;
+    for (size_t i = 0; i < PTL_ARRAY_LEN(ctx); i++)
+        ptl_loop_defer(the_loop, late, (void *)(intptr_t)ctx[i]);
+    ptl_loop_undefer(the_loop, late, (void *)(intptr_t)2);
+    ptl_loop_defer(the_loop, late, (void *)(intptr_t)4); /* the list's end is where it was cut */
+    ptl_loop_run(the_loop);
+    assert_int_equal(n_order, 3);
+    assert_true(order[0] == 1 && order[1] == 3 && order[2] == 4);
+    ptl_loop_free(the_loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(work_comes_back_once),
                                        cmocka_unit_test(queue_is_bounded_and_shutdown_answers),
-                                       cmocka_unit_test(deferred_runs_after_what_is_ready)};
+                                       cmocka_unit_test(deferred_runs_after_what_is_ready),
+                                       cmocka_unit_test(what_is_taken_back_does_not_run)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
