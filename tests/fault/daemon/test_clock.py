@@ -47,7 +47,7 @@ def test_a_running_stage_outlives_a_set_clock(clock, jump):
     site = clock
     run = site.one_run()
     site.set_clock(jump)
-    wait_for("the jump to be told", lambda: "begin anew" in site.log())
+    wait_for("the jump to be told", lambda: "clock went" in site.log())
     beats = site.attempt_log(site.export["attempt_id"]).count("\n")
     wait_for("the stage to go on", lambda: site.attempt_log(site.export["attempt_id"]).count("\n") > beats + 20)
     site.let_go()
