@@ -42,7 +42,8 @@ struct ptl_core {
 /* trigger.c */ void ptl_core_poll_tick(void *core);
 /* prepare.c */ void ptl_core_prepare_tick(void *core);
 enum { PTL_CORE_PREPARE_TRIES = 3 };
-/* sweep.c */ void ptl_core_sweep_tick(void *core);
+/* sweep.c */ void ptl_core_sweep_begin(struct ptl_core *core);
+void ptl_core_sweep_tick(void *core);
 /* history.c */ void ptl_core_history_new(struct ptl_core *core);
 void ptl_core_history_stop(struct ptl_core *core); /* no new work */
 void ptl_core_history_free(struct ptl_core *core);

@@ -180,6 +180,7 @@ int ptl_core_new(struct ptl_loop *loop, struct ptl_store *store, struct ptl_http
         *(struct ptl_timer **)((char *)core + timers[i].offset) = t;
         ptl_timer_every(t, timers[i].ms);
     }
+    ptl_core_sweep_begin(core);
     ptl_core_log_words_new(core);
     ptl_core_history_new(core);
     *ret = core;

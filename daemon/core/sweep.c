@@ -205,6 +205,14 @@ static void tidy(struct ptl_core *core)
     }
 }
 
+/* A clock that is set before the first look goes unnoticed, and stages would be held to it: so the first one
+ * is not left to the first tick. */
+void ptl_core_sweep_begin(struct ptl_core *core)
+{
+    if (ptl_store_is_ready(core->store))
+        watch(core);
+}
+
 void ptl_core_sweep_tick(void *ctx)
 {
     struct ptl_core *core = ctx;
