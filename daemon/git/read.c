@@ -111,6 +111,23 @@ static int read_failed(struct ask *a, int r, const char *mirror_dir, const char 
     return r;
 }
 
+/* The commit that a revision names, or its error told. */
+static int find_commit(struct ask *a, const char *mirror_dir, const char *rev, git_commit **ret,
+                       struct ptl_error *err)
+{
+    git_object *object = NULL, *commit = NULL;
+    int r = find_object(a->rd.repo, rev, &object);
+    if (r == 0)
+        r = git_object_peel(&commit, object, GIT_OBJECT_COMMIT);
+    git_object_free(object);
+    if (r == GIT_EPEEL || r == GIT_EINVALIDSPEC)
+        return ptl_error_set(err, -EINVAL, "\"%s\": names no commit", rev);
+    if (r < 0)
+        return read_failed(a, r, mirror_dir, rev, err);
+    *ret = (git_commit *)commit;
+    return 0;
+}
+
 int ptl_git_resolve(const struct ptl_git_call *call, const char *mirror_dir, const char *rev,
                     struct ptl_git_commit *ret, struct ptl_error *err)
 {
@@ -126,18 +143,11 @@ int ptl_git_resolve(const struct ptl_git_call *call, const char *mirror_dir, con
     int r = ask_begin(&a, call, mirror_dir, err);
     if (r < 0)
         return r;
-    git_object *object = NULL, *commit = NULL;
-    r = find_object(a.rd.repo, rev, &object);
+    git_commit *commit = NULL;
+    r = find_commit(&a, mirror_dir, rev, &commit, err);
     if (r == 0)
-        r = git_object_peel(&commit, object, GIT_OBJECT_COMMIT);
-    if (r == GIT_EPEEL || r == GIT_EINVALIDSPEC)
-        r = ptl_error_set(err, -EINVAL, "\"%s\": names no commit", rev);
-    else if (r < 0)
-        r = read_failed(&a, r, mirror_dir, rev, err);
-    else
-        r = commit_fill((git_commit *)commit, ret, err);
-    git_object_free(commit);
-    git_object_free(object);
+        r = commit_fill(commit, ret, err);
+    git_commit_free(commit);
     ask_end(&a);
     return r;
 }
@@ -152,18 +162,15 @@ int ptl_git_is_on_ref(const struct ptl_git_call *call, const char *mirror_dir, c
     int r = ask_begin(&a, call, mirror_dir, err);
     if (r < 0)
         return r;
-    git_object *object = NULL, *tip = NULL;
-    r = find_object(a.rd.repo, ref, &object);
-    if (r == 0)
-        r = git_object_peel(&tip, object, GIT_OBJECT_COMMIT);
-    if (r == 0 && git_oid_equal(git_object_id(tip), &oid))
+    git_commit *tip = NULL;
+    r = find_commit(&a, mirror_dir, ref, &tip, err);
+    if (r == 0 && git_oid_equal(git_commit_id(tip), &oid)) {
         r = 1;
-    else if (r == 0)
-        r = git_graph_descendant_of(a.rd.repo, git_object_id(tip), &oid);
-    if (r < 0)
-        r = read_failed(&a, r, mirror_dir, ref, err);
-    git_object_free(tip);
-    git_object_free(object);
+    } else if (r == 0) {
+        r = git_graph_descendant_of(a.rd.repo, git_commit_id(tip), &oid);
+        r = r < 0 ? read_failed(&a, r, mirror_dir, sha, err) : r;
+    }
+    git_commit_free(tip);
     ask_end(&a);
     *ret = r > 0;
     return r < 0 ? r : 0;
