@@ -162,14 +162,14 @@ static char **read_environment(int fd)
         }
         got += r > 0 ? (size_t)r : 0;
     }
-    for (size_t i = 0; text && i < size; i++)
+    if (text)
+        text[size] = '\0';
+    for (size_t i = 0; text && i <= size; i++)
         n += text[i] == '\0';
     char **env = text ? calloc(n + 1, sizeof(*env)) : NULL;
     n = 0;
-    for (size_t i = 0; env && i < size; i += strlen(text + i) + 1) {
-        text[size] = '\0';
+    for (size_t i = 0; env && i < size; i += strlen(text + i) + 1)
         env[n++] = text + i;
-    }
     return env;
 }
 

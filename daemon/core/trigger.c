@@ -19,7 +19,6 @@ bool ptl_core_ref_ok(const char *ref)
 }
 
 struct told {
-    struct ptl_core *core;
     int64_t project_id;
     char ref[256]; /* for the log only: may be cut */
     ptl_core_fn *fn;
@@ -55,7 +54,7 @@ void ptl_core_push(struct ptl_core *core, int64_t project_id, const char *ref, c
     struct ptl_batch *b = ptl_batch_new(core->store);
     struct ptl_args a;
     struct told *t = ptl_xcalloc(1, sizeof(*t));
-    *t = (struct told){.core = core, .project_id = project_id, .fn = fn, .ctx = ctx};
+    *t = (struct told){.project_id = project_id, .fn = fn, .ctx = ctx};
     snprintf(t->ref, sizeof(t->ref), "%s", ref);
     ptl_args_init(&a);
     ptl_args_i64(&a, project_id);
