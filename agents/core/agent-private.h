@@ -84,7 +84,7 @@ struct agent {
     struct ptl_client *client;
     struct ptl_loop *loop;
     struct ptl_http_pool *http;
-    struct ptl_timer *tick, *claim_timer, *beat_timer, *inventory_timer;
+    struct ptl_timer *tick, *claim_timer, *beat_timer, *inventory_timer, *reap_timer;
     struct job *jobs;
     json_t *inventory;
     json_t *beat; /* attempts named in the heartbeat under way: its answer speaks of these only */

@@ -18,10 +18,12 @@
 #include <portolan/clock.h>
 #include <portolan/fs.h>
 #include <portolan/log.h>
+#include <portolan/proc.h>
 #include <portolan/settings.h>
 
 #define LEASE_DEFAULT_MS 30000
 #define TICK_MS          200
+#define REAP_MS          10000
 #define ENROLL_TRIES     10
 #define CALLS_MAX        256
 /* Answers to a claim with nothing in it that come sooner than this would make a busy loop. */
@@ -391,6 +393,14 @@ static void inventory_now(void *arg)
         free(w);
 }
 
+/* A killed attempt leaves its payload's processes to this one, their subreaper. */
+static void reap(void *arg PTL_UNUSED)
+{
+    int n = ptl_proc_reap_orphans();
+    if (n)
+        ptl_log_debug("%d orphans of ended attempts reaped", n);
+}
+
 /* ---- up and down ---- */
 
 static void tick(void *arg)
@@ -486,6 +496,7 @@ static int agent_up(struct agent *a, int *ret_lock, struct ptl_error *err)
     a->claim_timer = ptl_timer_new(a->loop, claim_now, a);
     a->beat_timer = ptl_timer_new(a->loop, beat, a);
     a->inventory_timer = ptl_timer_new(a->loop, inventory_now, a);
+    a->reap_timer = ptl_timer_new(a->loop, reap, a);
     a->lease_ms = LEASE_DEFAULT_MS;
     a->claim_retry = (struct backoff){.base_ms = 1000, .max_ms = 30000};
     a->beat_retry = (struct backoff){.base_ms = 1000, .max_ms = 5000};
@@ -502,6 +513,7 @@ static void agent_down(struct agent *a)
     ptl_timer_free(a->claim_timer);
     ptl_timer_free(a->beat_timer);
     ptl_timer_free(a->inventory_timer);
+    ptl_timer_free(a->reap_timer);
     if (a->http)
         ptl_http_pool_free(a->http);
     if (a->loop) {
@@ -540,6 +552,7 @@ int ptl_agent_cmd_run(int argc, char **argv)
         ptl_loop_on_term(a.loop, on_term, &a);
         jobs_adopt(&a);
         ptl_timer_every(a.tick, TICK_MS);
+        ptl_timer_every(a.reap_timer, REAP_MS);
         ptl_timer_every(a.inventory_timer, a.set.inventory_ms);
         ptl_timer_after(a.beat_timer, 0); /* adopted attempts may be near the end of their lease */
         ptl_timer_after(a.claim_timer, 0);

@@ -401,12 +401,13 @@ static bool process_is_gone(struct job *j)
 {
     int status;
     if (j->is_child) {
-        pid_t got = waitpid(j->pid, &status, WNOHANG);
-        if (got == j->pid) {
+        struct ptl_proc p = {.pid = j->pid, .pidfd = -1}; /* j->pidfd is closed with its event */
+        int r = ptl_proc_wait(&p, 0, &status);
+        if (r == 0) {
             j->exit_status = status;
             j->has_status = true;
         }
-        return got == j->pid || (got < 0 && errno == ECHILD);
+        return r == 0 || r == -ECHILD;
     }
     struct pollfd p = {.fd = j->pidfd, .events = POLLIN};
     if (j->pidfd >= 0)

@@ -136,13 +136,16 @@ static void words_found(struct ptl_work *work)
 {
     struct ptl_core_log_words *w = (struct ptl_core_log_words *)work;
     struct ptl_args a;
+    if (work->result != 0) {
+        words_rest(w);
+        return;
+    }
     ptl_args_init(&a);
     ptl_args_i64(&a, ptl_row_i64(w->rows, w->at, "attempt_id"));
     ptl_args_str(&a, w->words);
     ptl_args_i64(&a, (int64_t)w->n);
     ptl_args_bool(&a, w->cut);
-    if (work->result != 0 ||
-        ptl_store_query(w->core->store, PTL_SQL_log_words_store, &a, on_words_stored, w) != 0)
+    if (ptl_store_query(w->core->store, PTL_SQL_log_words_store, &a, on_words_stored, w) != 0)
         words_rest(w);
 }
 

@@ -901,6 +901,11 @@ struct ptl_auth_cache **ptl_server_auth_cache(struct ptl_server *s)
     return &s->auth;
 }
 
+int64_t ptl_server_sse_heartbeat_ms(const struct ptl_server *s)
+{
+    return s->sse_heartbeat_ms;
+}
+
 struct ptl_sse **ptl_server_sse(struct ptl_server *s)
 {
     return &s->sse;

@@ -152,6 +152,7 @@ bool ptl_web_serve(struct ptl_request *q, const char *path, bool head, bool take
 /* sse.c */
 struct ptl_sse;
 struct ptl_sse **ptl_server_sse(struct ptl_server *s);
+int64_t ptl_server_sse_heartbeat_ms(const struct ptl_server *s);
 void ptl_sse_doubt(struct ptl_sse *sse); /* every stream asks at once whether it still may; NULL: none */
 void ptl_sse_stop(struct ptl_sse *sse);  /* ends its streams */
 void ptl_sse_free(struct ptl_sse *sse);  /* after the store is closed */

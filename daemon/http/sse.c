@@ -8,14 +8,7 @@
 #include <portolan/log.h>
 #include <stdio.h>
 
-enum {
-    HEARTBEAT_MS = 15000,
-    MAY_MS = 15000,
-    POLL_MS = 2000,
-    BATCH = 200,
-    WAITING_MAX = 1 << 20,
-    LOG_CHUNKS = 16
-};
+enum { MAY_MS = 15000, POLL_MS = 2000, BATCH = 200, WAITING_MAX = 1 << 20, LOG_CHUNKS = 16 };
 
 struct stream {
     struct ptl_request *q;
@@ -225,7 +218,7 @@ static void on_timer(void *ctx)
     struct ptl_sse *sse = ctx;
     int64_t now = ptl_mono_ms();
     for (struct stream *s = sse->streams; s; s = s->next)
-        if (now - s->beat_ms > HEARTBEAT_MS && !s->gone) {
+        if (now - s->beat_ms > ptl_server_sse_heartbeat_ms(sse->server) && !s->gone) {
             ptl_stream_piece(s->q, ": beat\n\n", 8);
             s->beat_ms = now;
         }

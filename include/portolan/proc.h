@@ -33,6 +33,10 @@ PTL_NODISCARD int ptl_proc_wait(struct ptl_proc *p, int64_t timeout_ms, int *ret
 /* SIGTERM to the group, grace, SIGKILL to the group, reap. Safe to call on an ended child. ret_status may be
  * NULL. */
 void ptl_proc_stop(struct ptl_proc *p, int64_t grace_ms, int *ret_status);
+/* For a child subreaper: reaps ended children that ptl_proc_start() did not start, such as what a killed
+ * child left behind; those it did start stay for ptl_proc_wait(). Returns how many; 0 too where the kernel
+ * does not list children (CONFIG_PROC_CHILDREN). A program that also forks by itself must not call it. */
+int ptl_proc_reap_orphans(void);
 /* Runs to the end, stdout and stderr (together) into ret_out (bounded by its max; the rest is read and
  * dropped). Returns the exit status 0..255, 256+signal, or negative errno (-ETIMEDOUT after timeout_ms, child
  * killed). */

@@ -1,15 +1,95 @@
 /* proc.c - children that lead their own process group, started with nothing open that they were not given,
  * and ended for sure: TERM, grace, KILL, reap. A pidfd stands for the child, so that a recycled pid is never
- * signalled. */
+ * signalled. A list of the children that somebody will wait for tells them from orphans that were handed to
+ * us. */
 #include <portolan/clock.h>
 #include <portolan/proc.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+enum { OWN_MAX = 512, CHILDREN_TEXT_MAX = 1 << 16 };
+
+/* Held over fork() too: a child that ends at once must not look like an orphan. */
+static pthread_mutex_t own_lock = PTHREAD_MUTEX_INITIALIZER;
+static pid_t own[OWN_MAX];
+static size_t n_own;
+
+static size_t own_find(pid_t pid)
+{
+    size_t i = 0;
+    while (i < n_own && own[i] != pid)
+        i++;
+    return i;
+}
+
+static pid_t fork_own(void)
+{
+    pid_t pid = -1;
+    pthread_mutex_lock(&own_lock);
+    if (n_own == OWN_MAX)
+        errno = EAGAIN;
+    else if ((pid = fork()) == 0)
+        return 0; /* the lock's copy is nobody's: exec follows */
+    if (pid > 0)
+        own[n_own++] = pid;
+    pthread_mutex_unlock(&own_lock);
+    return pid;
+}
+
+static void own_forget(pid_t pid)
+{
+    pthread_mutex_lock(&own_lock);
+    size_t i = own_find(pid);
+    if (i < n_own)
+        own[i] = own[--n_own];
+    pthread_mutex_unlock(&own_lock);
+}
+
+static int reap_of_thread(const char *tid)
+{
+    char path[64];
+    int reaped = 0;
+    snprintf(path, sizeof(path), "/proc/self/task/%.20s/children", tid);
+    PTL_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    PTL_FREE char *text = ptl_xcalloc(1, CHILDREN_TEXT_MAX + 1);
+    size_t len = 0;
+    ssize_t n;
+    while (len < CHILDREN_TEXT_MAX && (n = read(fd, text + len, CHILDREN_TEXT_MAX - len)) > 0)
+        len += (size_t)n;
+    for (char *at = text, *end;; at = end) { /* a number cut at the end is another time's, or no child */
+        long pid = strtol(at, &end, 10);
+        if (end == at)
+            return reaped;
+        if (pid > 0 && own_find((pid_t)pid) == n_own && waitpid((pid_t)pid, NULL, WNOHANG) > 0)
+            reaped++;
+    }
+}
+
+int ptl_proc_reap_orphans(void)
+{
+    int reaped = 0;
+    DIR *d = opendir("/proc/self/task");
+    if (!d)
+        return 0;
+    pthread_mutex_lock(&own_lock);
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.')
+            reaped += reap_of_thread(e->d_name);
+    pthread_mutex_unlock(&own_lock);
+    closedir(d);
+    return reaped;
+}
 
 static int pidfd_open_(pid_t pid)
 {
@@ -79,7 +159,7 @@ int ptl_proc_start(const struct ptl_proc_spec *spec, struct ptl_proc *ret, struc
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* no handler of ours may run in the child */
     pid_t parent = getpid();
-    pid_t pid = fork();
+    pid_t pid = fork_own();
     if (pid == 0)
         child(spec, report[1], parent);
     int fork_errno = errno;
@@ -97,6 +177,7 @@ int ptl_proc_start(const struct ptl_proc_spec *spec, struct ptl_proc *ret, struc
     close(report[0]);
     if (n == sizeof(e)) {
         waitpid(pid, NULL, 0);
+        own_forget(pid);
         return ptl_error_set(err, -e, "%s: cannot start: %s", spec->argv[0], strerror(e));
     }
     ret->pid = pid;
@@ -113,6 +194,7 @@ int ptl_proc_wait(struct ptl_proc *p, int64_t timeout_ms, int *ret_status)
         int status;
         pid_t got = waitpid(p->pid, &status, WNOHANG);
         if (got == p->pid) {
+            own_forget(got);
             if (p->pidfd >= 0)
                 close(p->pidfd);
             p->pid = -1;

@@ -11,7 +11,10 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static char *temp_dir(void)
@@ -358,6 +361,30 @@ static void trees_of_any_depth_are_removed(void **state PTL_UNUSED)
     remove_dir(dir);
 }
 
+/* A grandchild outlives its parent and comes to us, as what a killed attempt leaves does. */
+static void orphans_are_reaped_and_own_children_stay(void **state PTL_UNUSED)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    if (access("/proc/thread-self/children", R_OK) != 0)
+        skip(); /* a kernel without CONFIG_PROC_CHILDREN */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    const char *argv[] = {"sh", "-c", "sleep 0.1 & exit 7", NULL};
+    struct ptl_proc_spec spec = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    struct ptl_proc p;
+    assert_int_equal(ptl_proc_start(&spec, &p, &err), 0);
+    int reaped = 0, status;
+    for (int i = 0; i < 3000 && reaped == 0;
+         i++) { /* its parent has long ended by then, and is not waited for */
+        reaped = ptl_proc_reap_orphans();
+        usleep(10000);
+    }
+    assert_int_equal(reaped, 1);
+    assert_int_equal(ptl_proc_wait(&p, 30000, &status), 0);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    assert_int_equal(ptl_proc_reap_orphans(), 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +400,7 @@ int main(void)
         cmocka_unit_test(trees),
         cmocka_unit_test(settings_from_everywhere),
         cmocka_unit_test(children_end),
+        cmocka_unit_test(orphans_are_reaped_and_own_children_stay),
         cmocka_unit_test(json_errors_name_the_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 """kill -9 of anything: nothing is lost, nothing runs twice with effect."""
 import os
+import pathlib
 import signal
 import threading
 
@@ -74,6 +75,9 @@ def test_attempt_process_killed_under_the_agent(daemon, agent):
     assert result["end_reason"] == "agent_lost" and "signal 9" in result["message"]
     assert body_of(bytes(daemon.logs[1])) == ["alive"]
     agent.gone(1)
+    children = pathlib.Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children")
+    if children.exists():  # what the stage left goes to the agent, its subreaper
+        wait_for(lambda: not children.read_text().split(), "the agent to reap what a killed attempt left to it", 60)
 
 
 def test_attempt_process_killed_while_no_agent_runs(daemon, agent):
