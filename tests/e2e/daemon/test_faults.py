@@ -32,10 +32,10 @@ def lines_of(log: str) -> list[str]:
 WHOLE = [f"step {i}" for i in range(1, 61)]
 
 
-def one_run(site, name: str = "steady") -> int:
+def one_run(site, name: str = "steady", pipeline: str = STEPS) -> int:
     site.start_daemon()
     site.start_agent("one")
-    site.project(name, STEPS)
+    site.project(name, pipeline)
     run = site.run(name)
     site.until_stage(run, "export", "running")
     return run
@@ -93,24 +93,41 @@ def tree(pid: int) -> list[int]:
     return out
 
 
+def vanish(site, agent: str) -> None:
+    """The agent with all its processes, as when a host loses its power."""
+    for pid in tree(site.agents[agent].pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    site.agents.pop(agent).wait(10)
+
+
 def test_an_agent_that_vanishes_loses_its_attempt_in_seconds_and_another_takes_over(own_site):
     site = own_site
     run = one_run(site)
     first = site.stage(run, "export")
     wait_for("something of its log to arrive", lambda: "step 1" in site.attempt_log(first["attempt_id"]), 30)
-    pids = tree(site.agents["one"].pid)
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    site.agents.pop("one").wait(10)
+    vanish(site, "one")
     site.start_agent("two")
     got = site.until(run, "green", "red", timeout=120)
     assert got["state"] == "green", got
     attempts = site.ok("GET", f"/api/v1/stages/{got['stages'][0]['id']}/attempts")["items"]
     assert [(a["fence"], a["end_reason"]) for a in attempts] == [(2, "exit"), (1, "agent_lost")]
     assert "step 1" in site.attempt_log(first["attempt_id"]), "what the lost attempt had said is kept"
+
+
+def test_a_pipeline_may_ask_for_tries_that_the_daemon_does_not_give_by_itself(own_site):
+    site = own_site
+    site.settings["losses-max"] = "0"
+    run = one_run(site, pipeline=STEPS.replace("export:\n", "export:\n  retry: {max: 1, when: [agent_lost]}\n"))
+    for agent, state in (("one", "queued"), ("two", "red")):
+        vanish(site, agent)
+        site.until_stage(run, "export", state)
+        if state == "queued":
+            site.start_agent("two")
+            site.until_stage(run, "export", "running")
+    assert "silent" in site.stage(run, "export")["message"]
 
 
 def test_a_frozen_agent_is_refused_by_its_old_fence(own_site):
@@ -136,12 +153,7 @@ def test_a_frozen_agent_is_refused_by_its_old_fence(own_site):
 def test_cancel_ends_although_the_agent_is_gone(own_site):
     site = own_site
     run = one_run(site)
-    for pid in tree(site.agents["one"].pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    site.agents.pop("one").wait(10)
+    vanish(site, "one")
     site.ok("POST", f"/api/v1/runs/{run}/cancel")
     got = site.until(run, "cancelled", timeout=60)
     assert [s["state"] for s in got["stages"]] == ["cancelled", "cancelled"]
