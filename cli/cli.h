@@ -285,7 +285,7 @@ PTL_NODISCARD int cli_mkdirs_for(struct cli *c, const char *file); /* the direct
 #define CLI_HANDLERS(X) \
     X(login) X(whoami) X(project_add) X(project_list) X(project_show) X(project_set) \
     X(project_remove) X(project_secret_set) X(project_secret_list) X(project_secret_remove) \
-    X(project_hook) X(project_deliveries) X(hook_install) X(hook_post_receive) X(run_start) \
+    X(project_hook) X(project_deliveries) X(project_pushes) X(hook_install) X(hook_post_receive) X(run_start) \
     X(run_list) X(run_show) X(run_compare) X(run_watch) X(run_cancel) X(run_rerun) X(why) X(stage_list) \
     X(stage_approve) X(stage_decline) X(attempt_list) X(logs) X(report) X(artifacts_list) \
     X(artifacts_get) X(agent_list) X(agent_enrol) X(agent_drain) X(agent_activate) X(agent_remove) \

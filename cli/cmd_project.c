@@ -1,4 +1,4 @@
-/* cmd_project.c - portolan project add, list, show, set, remove, deliveries, and its secrets. */
+/* cmd_project.c - portolan project add, list, show, set, remove, deliveries, pushes, and its secrets. */
 #include "cli.h"
 #include <portolan/fs.h>
 
@@ -214,6 +214,36 @@ int cli_cmd_project_deliveries(struct cli *c)
     };
     static const struct cli_listing listing = {columns, PTL_ARRAY_LEN(columns), delivery_row, "before", NULL};
     PTL_FREE char *path = cli_path("/api/v1/projects/{}/deliveries", cli_arg(c, 0), NULL);
+    return cli_list_show(c, path, &listing);
+}
+
+static void push_row(struct cli_table *t, const json_t *p)
+{
+    char time[32];
+    int64_t run = ptl_json_i64(p, "run_id", 0);
+    cli_table_cell(t, CLI_PLAIN, "%lld", (long long)ptl_json_i64(p, "id", 0));
+    cli_table_cell(t, CLI_PLAIN, "%s", cli_time_of(p, "received_at", time));
+    cli_table_cell(t, CLI_PLAIN, "%s", cli_ref_short(ptl_json_str(p, "ref", "")));
+    cli_table_cell(t, CLI_PLAIN, "%.12s", ptl_json_str(p, "after_sha", ""));
+    cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "source", ""));
+    if (run)
+        cli_table_cell(t, CLI_PLAIN, "run %lld (%s)", (long long)run, ptl_json_str(p, "state", "?"));
+    else
+        cli_table_cell(t, CLI_PLAIN, "%s", ptl_json_str(p, "outcome", ""));
+}
+
+int cli_cmd_project_pushes(struct cli *c)
+{
+    static const struct cli_column columns[] = {
+        {"ID",       true,  false},
+        {"RECEIVED", false, false},
+        {"REF",      false, true },
+        {"COMMIT",   false, false},
+        {"TOLD BY",  false, false},
+        {"OUTCOME",  false, true }
+    };
+    static const struct cli_listing listing = {columns, PTL_ARRAY_LEN(columns), push_row, "before", NULL};
+    PTL_FREE char *path = cli_path("/api/v1/projects/{}/pushes", cli_arg(c, 0), NULL);
     return cli_list_show(c, path, &listing);
 }
 

@@ -82,6 +82,7 @@ const struct cli_command cli_commands[] = {
     {"project remove", H(project_remove), {{"PROJECT", CLI_TEXT}}, NULL, "archive a project: its runs and logs stay, its name is free again", NULL},
     {"project hook", H(project_hook), {{"PROJECT", CLI_TEXT}}, OPTIONS({"url", 0, CLI_TEXT, "URL", "how the forge reaches the daemon, when it is not the --server of this command"}),
      "the webhook's URL and how to set it up in a forge", NULL},
+    {"project pushes", H(project_pushes), {{"PROJECT", CLI_TEXT}}, OPTIONS(OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this push"}), "what was pushed, who told of it, and which run came of it or why none did, newest first", NULL},
     {"project deliveries", H(project_deliveries), {{"PROJECT", CLI_TEXT}}, OPTIONS(OPT_LIMIT, {"before", 0, CLI_TEXT, "ID", "go on behind this delivery"}), "webhook deliveries and what came of them, newest first", NULL},
     {"project secret set", H(project_secret_set), {{"PROJECT", CLI_TEXT}, {"NAME", CLI_TEXT}},
      OPTIONS({"ref", 0, CLI_TEXT, "GLOB", "only for runs of matching branches and tags", .many = true},

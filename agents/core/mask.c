@@ -319,6 +319,8 @@ void ptl_mask_feed(struct ptl_mask *m, const char *data, size_t len, ptl_mask_si
         build(&m->raw);
         build(&m->unbroken);
     }
+    if (len == 0)
+        return;
     if (m->raw.depth_max == 0) {
         sink(ctx, data, len);
         return;

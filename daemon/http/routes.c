@@ -55,6 +55,7 @@ const struct ptl_route ptl_routes[] = {
     {"DELETE", "/api/v1/projects/{project}/secrets/{name}",  MANAGE,  H(delete_secret),   "Forget a secret",                                            NULL,                          NULL,            NULL,         0},
     {"GET",    "/api/v1/projects/{project}/deliveries",      READ,    H(get_list),        "Webhook deliveries, newest first",                           "before,limit",                NULL,            "List",       0},
     {"POST",   "/api/v1/deliveries/{id}/replay",             TRIGGER, H(post_replay),     "The pushes of a delivery once more: new runs",               NULL,                          NULL,            "Delivery",   0},
+    {"GET",    "/api/v1/projects/{project}/pushes",          READ,    H(get_list),        "Pushes, however they were told, and what came of each, newest first", "before,limit",       NULL,            "List",       0},
     {"POST",   "/api/v1/projects/{project}/pushes",          TRIGGER, H(post_push),       "What a post-receive hook saw",                               NULL,                          "PushRequest",   "PushAnswer", 4 << 20},
     {"POST",   "/api/v1/projects/{project}/runs",            TRIGGER, H(post_run),        "Start a run of a branch, tag or commit",                     NULL,                          "RunRequest",    "PushAnswer", 0},
 

@@ -1,5 +1,5 @@
 /* routes_preflight.c - what pre-flight found for a run. */
-#include "server.h"
+#include "rows.h"
 
 static void on_preflight(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
                          const struct ptl_error *err)
@@ -10,7 +10,7 @@ static void on_preflight(void *ctx, struct ptl_rows *const *rows, size_t n PTL_U
         return;
     }
     if (ptl_rows_count(rows[0]) == 0) {
-        ptl_answer_problem(q, 404, "no run %s", ptl_request_param(q, "id"));
+        ptl_answer_no_run(q);
         return;
     }
     if (!ptl_request_may_project(q, ptl_row_str(rows[0], 0, "project")))

@@ -27,6 +27,7 @@ static const struct reading lists[] = {
     {"/api/v1/projects",                      PTL_SQL_project_list,        "s:after l c",                         "after",  "name"},
     {"/api/v1/projects/{project}/secrets",    PTL_SQL_project_secret_list, "p:project",                           NULL,     NULL  },
     {"/api/v1/projects/{project}/deliveries", PTL_SQL_delivery_list,       "p:project b:before l",                "before", "id"  },
+    {"/api/v1/projects/{project}/pushes",     PTL_SQL_push_list,           "p:project b:before l",                "before", "id"  },
     {"/api/v1/runs",                          PTL_SQL_run_list,            "v q:state q:ref b:before l q:commit", "before", "id"  },
     {"/api/v1/runs/{id}/statuses",            PTL_SQL_status_list,         "P:id",                                NULL,     NULL  },
     {"/api/v1/stages/{id}/attempts",          PTL_SQL_attempt_list,        "P:id l",                              NULL,     NULL  },
@@ -132,11 +133,11 @@ static void on_project_of(void *ctx, struct ptl_rows *rows, const struct ptl_err
     const struct reading *r = ptl_request_get(q);
     if (err)
         ptl_answer_result(q, 200, err->code, NULL, err);
+    else if (ptl_rows_count(rows) == 0 && ptl_str_starts(r->pattern, "/api/v1/runs"))
+        ptl_answer_no_run(q);
     else if (ptl_rows_count(rows) == 0)
         ptl_answer_problem(q, 404, "no %s %s",
-                           ptl_str_starts(r->pattern, "/api/v1/runs")     ? "run"
-                           : ptl_str_starts(r->pattern, "/api/v1/stages") ? "stage"
-                                                                          : "attempt",
+                           ptl_str_starts(r->pattern, "/api/v1/stages") ? "stage" : "attempt",
                            ptl_request_param(q, "id"));
     else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
         ask(q, r, on_list);
@@ -198,7 +199,7 @@ static void on_run(void *ctx, struct ptl_rows *const *rows, size_t n PTL_UNUSED,
         return;
     }
     if (ptl_rows_count(rows[0]) == 0) {
-        ptl_answer_problem(q, 404, "no run %s", ptl_request_param(q, "id"));
+        ptl_answer_no_run(q);
         return;
     }
     PTL_JSON *run = ptl_row_object(rows[0], 0);

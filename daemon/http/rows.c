@@ -56,3 +56,25 @@ void ptl_answer_page(struct ptl_request *q, json_t *items, const char *cursor, s
     PTL_JSON *body = json_pack("{s:O,s:o}", "items", items, "next", next);
     ptl_answer_json(q, 200, body);
 }
+
+static void on_dropped(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_request *q = ctx;
+    const char *id = ptl_request_param(q, "id");
+    if (err)
+        ptl_answer_result(q, 200, err->code, NULL, err);
+    else if (ptl_rows_count(rows) == 0)
+        ptl_answer_problem(q, 404, "no run %s", id);
+    else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
+        ptl_answer_problem(
+            q, 404, "no run %s: it was dropped, for the push of %s to project %s asks for none: %s", id,
+            ptl_row_str(rows, 0, "ref"), ptl_row_str(rows, 0, "project"), ptl_row_str(rows, 0, "outcome"));
+}
+
+void ptl_answer_no_run(struct ptl_request *q)
+{
+    struct ptl_args a;
+    ptl_args_init(&a);
+    ptl_args_i64(&a, ptl_request_param_id(q, "id"));
+    ptl_ask(q, PTL_SQL_run_dropped, &a, on_dropped);
+}

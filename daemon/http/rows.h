@@ -13,6 +13,9 @@ bool ptl_rows_failed(struct ptl_request *q, const struct ptl_error *err);
 /* True when `rows` (with a column "project") are the attempt of the path's {id} and this identity may see it;
  * else it is answered: the error, or 404. */
 bool ptl_rows_may_attempt(struct ptl_request *q, const struct ptl_rows *rows, const struct ptl_error *err);
+/* 404 for the path's run {id}, with the reason when it was dropped because its pipeline file asks for none.
+ */
+void ptl_answer_no_run(struct ptl_request *q);
 /* A ptl_rows_fn: all rows are the answer's items, there are no further pages. */
 void ptl_on_items(void *q, struct ptl_rows *rows, const struct ptl_error *err);
 /* Items asked for with one more than `limit`: where that came, it is left out and `next` is member `cursor`

@@ -333,7 +333,7 @@ static void on_run_of_events(void *ctx, struct ptl_rows *rows, const struct ptl_
     if (err)
         ptl_answer_result(q, 200, err->code, NULL, err);
     else if (ptl_rows_count(rows) == 0)
-        ptl_answer_problem(q, 404, "no run %s", ptl_request_param(q, "id"));
+        ptl_answer_no_run(q);
     else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
         start_events(q, ptl_request_param_id(q, "id"), NULL);
 }

@@ -23,6 +23,7 @@ static char *masked(const char *const *secrets, const char *text, size_t len, si
     PTL_BUF out = PTL_BUF_INIT;
     for (size_t i = 0; secrets[i]; i++)
         assert_true(ptl_mask_add(m, secrets[i]) >= 0);
+    ptl_mask_feed(m, NULL, 0, to_buf, &out); /* a stage may print nothing */
     for (size_t at = 0; at < len;) {
         size_t n = chunk && len - at > chunk ? chunk : len - at;
         ptl_mask_feed(m, text + at, n, to_buf, &out);

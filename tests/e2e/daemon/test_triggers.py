@@ -45,12 +45,20 @@ def test_filters_decide_from_the_file_at_that_commit(site):
     site.git(work, "tag", "v1")
     site.git(work, "tag", "nightly")
     site.git(work, "push", "-q", "origin", "v1", "nightly")
-    tell(site, work, "filtered", *((ZERO, head, r) for r in ("refs/heads/main", "refs/heads/release/1", "refs/heads/release/old", "refs/heads/feature", "refs/tags/v1", "refs/tags/nightly")))
+    told = tell(site, work, "filtered", *((ZERO, head, r) for r in ("refs/heads/main", "refs/heads/release/1", "refs/heads/release/old", "refs/heads/feature", "refs/tags/v1", "refs/tags/nightly")))
     got = dict(o.split(" ", 1) for o in settled(site, "filtered", 6))
     assert {r for r, o in got.items() if o == "run"} == {"refs/heads/main", "refs/heads/release/1", "refs/tags/v1"}, got
     assert all(len(o) > 8 for r, o in got.items() if o != "run"), "a reason, not just a no"
     runs = site.ok("GET", "/api/v1/runs?project=filtered")["items"]
     assert sorted(r["number"] for r in runs) == [1, 2, 3], "what is left out leaves no gap in the numbers"
+    left_out = next(t for t in told if t["ref"] == "refs/heads/feature")
+    pushes = site.ok("GET", "/api/v1/projects/filtered/pushes?limit=10")["items"]
+    assert [(p["ref"], p["run_id"]) for p in pushes if p["ref"] == left_out["ref"]] == [(left_out["ref"], None)]
+    assert {p["ref"]: p["outcome"] for p in pushes} == got, "who asks for pushes is told what came of each"
+    for path in ("", "/preflight", "/events", "/statuses"):
+        gone = site.call("GET", f"/api/v1/runs/{left_out['run_id']}{path}")
+        assert gone.status == 404 and got[left_out["ref"]] in gone.json["detail"] and "refs/heads/feature" in gone.json["detail"], gone
+    assert site.call("GET", "/api/v1/runs/999999").json["detail"] == "no run 999999"
 
 
 def test_paths_look_at_what_changed(site):
