@@ -195,7 +195,7 @@ const pages = {
     "knowledge": "/knowledge", "knowledge-inner": "/knowledge?id=mobile/model-conversion", "knowledge-entry": "/knowledge?id=server/model-export/export-of-unsupported-models", "indicators": "/knowledge/indicators?q=select",
     "indicator": "/knowledge/indicator?id=tflite-converter/select-ops-needed", "indicator-new": "/knowledge/indicator", "changes": "/knowledge/changes",
     "risk": "/risk", "risk-mine": "/risk?view=mine", "backtest": "/risk?view=backtest", "matrix": "/matrix", "matrix-cell": "/matrix?cell=harbour/harbour/verify/server", "people": "/people", "notify": "/notify", "notify-told": "/notify?view=told", "cases": "/knowledge/cases", "device": "/device",
-    "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "person": "/people/ada", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/nowhere",
+    "agents": "/agents", "projects": "/projects", "project": "/projects/harbour", "pushes": "/projects/harbour?view=pushes", "deliveries": "/projects/harbour?view=deliveries", "secrets": "/projects/harbour?view=secrets", "badges": "/projects/harbour?view=badges", "person": "/people/ada", "audit": "/audit", "tokens": "/audit?view=tokens", "absent": "/nowhere",
 };
 for (const [name, options] of Object.entries(ways))
     await test(`every page, ${name}: drawn, no wider than the screen, axe finds nothing serious`, async () => {
@@ -622,6 +622,10 @@ await test("projects: register, change, secrets, start a run, deliveries and the
     await page.locator("dialog").getByRole("button", {name: "Replay"}).click();
     await said(page, "Replayed");
     await until("two runs", async () => (await site.ok("GET", "/api/v1/runs?project=second")).items.length === 2);
+    await site.ok("POST", "/api/v1/projects/second/pushes", {updates: [{ref: "refs/heads/gone", before: sha, after: "0".repeat(40)}]});
+    await page.getByRole("link", {name: "Pushes"}).click();
+    await page.waitForSelector("tr:has-text('gone'):has-text('delet')");
+    assert.equal(await page.locator("main td a[href^='/runs/']").count(), 2, "both runs are reached from their pushes");
     await page.getByRole("link", {name: "Badges"}).click();
     await until("the badge", () => page.evaluate(() => document.querySelector("main img").naturalWidth > 0));
     await press(page, "Start a run");

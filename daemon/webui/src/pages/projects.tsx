@@ -1,4 +1,4 @@
-// projects.tsx - registered repositories: the list, and one with its settings, webhook deliveries, secrets and badges.
+// projects.tsx - registered repositories: the list, and one with its settings, pushes, webhook deliveries, secrets and badges.
 import {useState} from "preact/hooks";
 import {api, may, session, useGet, useList, type Page} from "../lib/api.ts";
 import {shortRef} from "../lib/format.ts";
@@ -43,7 +43,7 @@ function One({name}: {name: string}) {
     useLive(`/api/v1/events?project=${encodeURIComponent(name)}`, (e) => { if (e.kind === "run") soon(); }, soon);
     if (!p)
         return project.error ? <Failed problem={project.error} retry={project.reload} /> : <Loading what="Loading the project" />;
-    const tabs = [["settings", "Settings"], ["deliveries", "Webhook deliveries"], ...(manage ? [["secrets", "Secrets"]] : []), ["badges", "Badges"]];
+    const tabs = [["settings", "Settings"], ["pushes", "Pushes"], ["deliveries", "Webhook deliveries"], ...(manage ? [["secrets", "Secrets"]] : []), ["badges", "Badges"]];
     return <>
         <Title aside={<div class="row">{may("trigger") && <button type="button" class="button primary" onClick={() => setStarting(true)}>Start a run</button>}{manage && <button type="button" class="button" onClick={() => setEditing(true)}>Change settings</button>}</div>}>{name}</Title>
         <nav class="strip" aria-label="Newest runs">{runs.data?.items.slice().reverse().map((r) => <a key={r.id} href={`/runs/${r.id}`} class="tick" title={`#${r.number ?? r.id} ${shortRef(r.ref)}: ${r.state}`} aria-label={`Run ${r.number ?? r.id}: ${r.state}`}><Mark state={r.state} size={16} /></a>)}
@@ -55,6 +55,7 @@ function One({name}: {name: string}) {
             <dt>Webhook</dt><dd>{p.has_webhook_secret ? "a secret is set" : "no secret is set: deliveries are refused"}<br /><code>{location.origin}/hooks/{name}</code></dd>
             <dt>Commit statuses</dt><dd>{p.status_forge ? `${p.status_forge}: ${p.status_repo} at ${p.status_url}` : "not posted"}</dd><dt>Registered</dt><dd><Time at={p.created_at} full /></dd></dl>
             {manage && <div><h3>Archive</h3><p class="dim">No new runs; runs and logs stay.</p><p><Act kind="danger" confirm={`Archive ${name}? Pushes to it start no runs any more. What it did stays readable.`} run={() => api("DELETE", base).then(() => go("/projects"))} done={`${name} is archived.`}>Archive this project</Act></p></div>}</div>}
+        {view === "pushes" && <Pushes base={base} />}
         {view === "deliveries" && <Deliveries base={base} name={name} />}
         {view === "secrets" && manage && <Secrets base={base} />}
         {view === "badges" && <Badges name={name} branch={p.default_branch} />}
@@ -114,6 +115,20 @@ function Settings({project, close, done}: {project?: Project; close: () => void;
         </div>
         <div class="row end"><button type="button" class="button" onClick={close}>Leave it</button><Act kind="primary" disabled={!f.name || !f.url} run={save}>{project ? "Save" : "Register"}</Act></div>
     </Dialog>;
+}
+
+interface Push { id: number; ref: string; after_sha: string | null; source: string; pusher: string | null; forced: boolean; outcome: string | null; received_at: string; run_id: number | null; number: number | null; state: string | null }
+function Pushes({base}: {base: string}) {
+    const list = useList<Push>(`${base}/pushes?limit=50`, "before");
+    if (list.error)
+        return <Failed problem={list.error} retry={list.reload} />;
+    if (!list.items)
+        return <Loading what="Loading pushes" />;
+    if (list.items.length === 0)
+        return <Empty title="Nothing was pushed yet"><p>A push is told by the forge's webhook, by a hook in the repository (<code>portolan hook install</code>), or by polling.</p></Empty>;
+    return <><table class="list"><thead><tr><th>When</th><th>Pushed</th><th>Told by</th><th>What came of it</th></tr></thead><tbody>{list.items.map((u) => <tr key={u.id} data-row>
+        <td><Time at={u.received_at} /></td><td><span class="cut">{shortRef(u.ref)}</span> <code class="dim">{u.after_sha?.slice(0, 8)}</code>{u.forced && <span class="sub">forced</span>}</td><td>{u.source}{u.pusher && <span class="sub">{u.pusher}</span>}</td>
+        <td class="grow wrap">{u.run_id && u.state ? <a href={`/runs/${u.run_id}`}><Mark state={u.state} /> #{u.number ?? u.run_id}</a> : u.outcome}</td></tr>)}</tbody></table><More more={list.more} busy={list.busy} /></>;
 }
 
 interface Delivery { id: number; forge: string; delivery_id: string; event: string; outcome: string; received_at: string; pushes?: {ref: string; after?: string; why_not?: string}[] | null; runs?: {run_id: number; number: number | null; state: string}[] | null }
