@@ -755,21 +755,6 @@ static void set_utf8(json_t *o, const char *key, const char *text)
     json_object_set_new(o, key, json_string(clean));
 }
 
-/* Publishes what a stage produced when its own work succeeded: also for a red verdict, whose outputs are the
- * evidence. */
-static json_t *artifacts_of(struct attempt *a)
-{
-    struct ptl_error err = PTL_ERROR_INIT;
-    uint64_t model_bytes;
-    json_t *list = NULL;
-    if (a->ended && !a->report)
-        return json_array();
-    if (ptl_outputs_list(a->outputs, &list, &model_bytes, &err) == 0)
-        return list;
-    end_as(a, PTL_END_EXIT, "%s", err.text);
-    return json_array();
-}
-
 static void into_buf(void *ctx, const char *data, size_t len)
 {
     ptl_buf_add(ctx, data, len);
@@ -781,6 +766,43 @@ static char *masked_text(struct ptl_mask *m, const char *text, size_t len)
     ptl_mask_feed(m, text, len, into_buf, &b);
     ptl_mask_end(m, into_buf, &b);
     return ptl_json_text_utf8(ptl_buf_str(&b), b.len); /* a cut may leave half of a letter */
+}
+
+/* Names are shown to whoever may see the run. */
+static bool tells_secret(const struct attempt *a, const json_t *artifacts, struct ptl_error *err)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(artifacts, i, one)
+    {
+        const char *path = ptl_json_str(one, "path", "");
+        PTL_FREE char *shown = a->mask ? masked_text(a->mask, path, strlen(path)) : NULL;
+        if (shown && !ptl_str_eq(shown, path)) {
+            ptl_error_set(
+                err, -EPERM,
+                "the name of output %s holds a secret of this stage, so nothing is published; name the "
+                "file otherwise",
+                shown);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Publishes what a stage produced when its own work succeeded: also for a red verdict, whose outputs are the
+ * evidence. */
+static json_t *artifacts_of(struct attempt *a)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    uint64_t model_bytes;
+    json_t *list = NULL;
+    if (a->ended && !a->report)
+        return json_array();
+    if (ptl_outputs_list(a->outputs, &list, &model_bytes, &err) == 0 && !tells_secret(a, list, &err))
+        return list;
+    json_decref(list);
+    end_as(a, PTL_END_EXIT, "%s", err.text);
+    return json_array();
 }
 
 /* A copy without the secrets: a stage's report and its errors are shown to more people than its log. */

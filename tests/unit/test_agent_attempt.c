@@ -333,6 +333,15 @@ static void secrets_are_not_reported(void **state)
     PTL_FREE char *text = ptl_json_text(r);
     assert_null(strstr(text, "hunter2"));
     assert_string_equal(ptl_json_str(json_object_get(r, "report"), "verdict", ""), "red");
+    new_attempt(EXPORT(
+        PUBLISH
+        ",\"touch $PORTOLAN_OUTPUTS/model/for-$KEY.bin\"") ",\"secrets\":{\"KEY\":\"hunter2-is-secret\"}");
+    PTL_JSON *named = run();
+    check_end("an output named by a secret", named, "exit", false,
+              "the name of output model/for-***.bin holds a secret");
+    assert_int_equal(json_array_size(json_object_get(named, "artifacts")), 0);
+    PTL_FREE char *all = ptl_json_text(named);
+    assert_null(strstr(all, "hunter2"));
 }
 
 static void links_are_not_published(void **state)
