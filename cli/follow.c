@@ -11,8 +11,8 @@
 
 enum { RENEW_S = 120, PAUSE_MIN_MS = 250, PAUSE_MAX_MS = 5000 };
 
-static volatile int renew_now; /* set by SIGALRM: one stream a process */
-static volatile int stop_now;  /* set by cli_watch_free */
+static atomic_int renew_now; /* set by SIGALRM: one stream a process */
+static atomic_int stop_now;  /* set by cli_watch_free */
 
 static void on_alarm(int sig)
 {

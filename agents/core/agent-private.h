@@ -53,7 +53,7 @@ struct job {
     bool stopped_by_us; /* …because this agent is going down: not the user's cancel */
     bool lost;          /* the daemon gave it to somebody else: nothing of it is wanted */
     bool refused;       /* the daemon did not understand the result once */
-    volatile int *stop; /* seen by the work item under way; owned by it */
+    atomic_int *stop;   /* seen by the work item under way; owned by it */
     pid_t pid;          /* attempt process; 0 none */
     bool is_child;
     int exit_status;
@@ -120,7 +120,7 @@ struct job_work {
     int64_t id, fence;
     char *dir, *kept_dir; /* kept_dir: moved there instead of removed */
     char *job_text;       /* FETCH of a fresh claim: becomes job.json */
-    volatile int stop;
+    atomic_int stop;
     /* SETTLE */
     bool cancelled, stopped_by_us, has_status;
     int exit_status;

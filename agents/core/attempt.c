@@ -36,7 +36,7 @@
 #define LOOK_MS     200
 #define SYSTEM_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-static volatile sig_atomic_t cancelled;
+static atomic_int cancelled; /* set by a signal handler: lock-free, so allowed there */
 
 static void on_term(int sig)
 {

@@ -45,7 +45,7 @@ struct ptl_cache *ptl_cache_free(struct ptl_cache *c)
     return NULL;
 }
 
-static int lock(struct ptl_cache *c, char digit, bool wait, const volatile int *cancelled)
+static int lock(struct ptl_cache *c, char digit, bool wait, const atomic_int *cancelled)
 {
     PTL_FREE char *path = ptl_xasprintf("%s/.lock-%c", c->dir, digit);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -82,7 +82,7 @@ static int place(const char *path, const char *to, bool exec, bool may_link, str
 }
 
 int ptl_cache_place(struct ptl_cache *c, struct ptl_client *client, const char *sha256, const char *to,
-                    bool exec, bool may_link, const volatile int *cancelled, struct ptl_error *err)
+                    bool exec, bool may_link, const atomic_int *cancelled, struct ptl_error *err)
 {
     if (!ptl_sha256_is_hex(sha256))
         return ptl_error_set(err, -EINVAL, "blob \"%.70s\": not a SHA-256", sha256 ? sha256 : "");

@@ -13,7 +13,7 @@ struct ptl_cache *ptl_cache_free(struct ptl_cache *c);
  * (`may_link`), else a copy. Downloads it when it is not here or is damaged; a broken download goes on where
  * it stopped. -ECANCELED when *cancelled became set. */
 PTL_NODISCARD int ptl_cache_place(struct ptl_cache *c, struct ptl_client *client, const char *sha256,
-                                  const char *to, bool exec, bool may_link, const volatile int *cancelled,
+                                  const char *to, bool exec, bool may_link, const atomic_int *cancelled,
                                   struct ptl_error *err);
 /* Deletes the longest unused blobs until the rest fits. Blobs that are being fetched stay. */
 void ptl_cache_trim(struct ptl_cache *c);

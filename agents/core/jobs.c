@@ -136,7 +136,7 @@ static bool submit(struct job *j, struct job_work *w)
 
 static void start_work(struct job *j, struct job_work *w)
 {
-    volatile int *stop = &w->stop;
+    atomic_int *stop = &w->stop;
     if (submit(j, w)) {
         j->busy = true;
         j->stop = stop;

@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <portolan/base.h>
 #include <portolan/wire.h> /* enum ptl_end_reason */
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,7 +20,7 @@ struct ptl_driver_job {
     int64_t deadline_mono_ms;          /* ptl_mono_ms() scale */
     uint64_t memory_bytes;             /* ceiling, 0 = the driver's default */
     bool private_net;                  /* true: own netns, any loopback port is free */
-    const volatile sig_atomic_t *cancelled; /* set by SIGTERM; poll it in every wait */
+    const atomic_int *cancelled;       /* set by SIGTERM; poll it in every wait */
 };
 
 struct ptl_driver_result {

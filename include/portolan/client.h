@@ -39,14 +39,14 @@ PTL_NODISCARD int ptl_client_start(struct ptl_client *c, struct ptl_http_pool *p
  * renamed. upload: HEAD first, then pieces with Content-Range from where the server stands. Both blocking;
  * worker threads. */
 PTL_NODISCARD int ptl_client_blob_download(struct ptl_client *c, const char *sha256, const char *to,
-                                           const volatile int *cancelled, struct ptl_error *err);
+                                           const atomic_int *cancelled, struct ptl_error *err);
 PTL_NODISCARD int ptl_client_blob_upload(struct ptl_client *c, const char *sha256, const char *from,
-                                         const volatile int *cancelled, struct ptl_error *err);
+                                         const atomic_int *cancelled, struct ptl_error *err);
 /* Server-sent events of `path`: `fn` once an event (id and event may be ""), until it returns non-zero (then
  * 0) or the stream ends (PTL_ABSENT) or breaks (negative). `last_id` may be NULL. Blocking. */
 typedef int ptl_client_event_fn(void *ctx, const char *id, const char *event, const char *data, size_t len);
 PTL_NODISCARD int ptl_client_events(struct ptl_client *c, const char *path, const char *last_id,
-                                    ptl_client_event_fn *fn, void *ctx, const volatile int *cancelled,
+                                    ptl_client_event_fn *fn, void *ctx, const atomic_int *cancelled,
                                     struct ptl_error *err);
 char *ptl_url_encode(const char *s); /* one path or query component; caller frees */
 #endif

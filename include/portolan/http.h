@@ -6,6 +6,7 @@
 #include <portolan/base.h>
 #include <portolan/buf.h>
 #include <portolan/loop.h>
+#include <stdatomic.h>
 
 struct ptl_http_request {
     const char *method; /* "GET", "POST", "PUT", "HEAD", "DELETE", "PATCH" */
@@ -24,7 +25,7 @@ struct ptl_http_request {
      * with -ECANCELED. Runs on the thread that performs the call. */
     int (*on_data)(void *ctx, const void *data, size_t len);
     void *on_data_ctx;
-    const volatile int *cancelled; /* polled at least once a second; NULL: never */
+    const atomic_int *cancelled; /* polled at least once a second; NULL: never */
 };
 struct ptl_http_answer {
     int status;             /* 100..599; 0 when none came */

@@ -210,7 +210,7 @@ static int to_file(void *ctx, const void *data, size_t len)
 }
 
 int ptl_client_blob_download(struct ptl_client *c, const char *sha256, const char *to,
-                             const volatile int *cancelled, struct ptl_error *err)
+                             const atomic_int *cancelled, struct ptl_error *err)
 {
     if (!ptl_sha256_is_hex(sha256))
         return ptl_error_set(err, -EINVAL, "blob '%.70s': not a SHA-256", sha256);
@@ -260,7 +260,7 @@ int ptl_client_blob_download(struct ptl_client *c, const char *sha256, const cha
 }
 
 int ptl_client_blob_upload(struct ptl_client *c, const char *sha256, const char *from,
-                           const volatile int *cancelled, struct ptl_error *err)
+                           const atomic_int *cancelled, struct ptl_error *err)
 {
     PTL_CLOSE int fd = open(from, O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -382,7 +382,7 @@ static int on_stream(void *ctx, const void *data, size_t len)
 }
 
 int ptl_client_events(struct ptl_client *c, const char *path, const char *last_id, ptl_client_event_fn *fn,
-                      void *ctx, const volatile int *cancelled, struct ptl_error *err)
+                      void *ctx, const atomic_int *cancelled, struct ptl_error *err)
 {
     struct stream s = {.line = {.max = 4 << 20}, .data = {.max = 8 << 20}, .fn = fn, .ctx = ctx};
     char id_header[160];

@@ -10,7 +10,7 @@ struct ptl_http_call {
     ptl_http_fn *fn;
     void *ctx;
     struct ptl_http_call *next, **prev;
-    volatile int cancelled;
+    atomic_int cancelled;
     /* what the request borrowed, owned here */
     char *url, *method, *ca, *sock, *body;
     char **headers;

@@ -9,6 +9,7 @@
 #include <portolan/fs.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,7 +41,7 @@ struct step {
 
 static char dir[64], socket_path[100];
 static struct ptl_adb *adb;
-static volatile sig_atomic_t cancelled;
+static atomic_int cancelled;
 
 struct server {
     const struct step *script;

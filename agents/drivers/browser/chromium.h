@@ -4,7 +4,7 @@
 #ifndef PTL_BROWSER_CHROMIUM_H
 #define PTL_BROWSER_CHROMIUM_H
 #include <portolan/base.h>
-#include <signal.h>
+#include <stdatomic.h>
 
 struct ptl_chromium_spec {
     const char *chromedriver; /* absolute path of the program */
@@ -13,8 +13,8 @@ struct ptl_chromium_spec {
     const char *path;         /* $PATH for it; NULL: a plain one */
     uint64_t memory_bytes;    /* of everything together, 0 = none */
     const char *cgroup_name;
-    int64_t deadline_mono_ms;               /* for starting */
-    const volatile sig_atomic_t *cancelled; /* may be NULL */
+    int64_t deadline_mono_ms;    /* for starting */
+    const atomic_int *cancelled; /* may be NULL */
     void (*on_line)(void *ctx,
                     const char *line); /* what chromedriver and the browser print; the caller's thread */
     void *ctx;

@@ -14,7 +14,7 @@
 #define PTL_MOBILE_ADB_H
 #include <portolan/base.h>
 #include <portolan/buf.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 enum {
@@ -31,7 +31,7 @@ struct ptl_adb; /* where the server listens; opaque */
  * it. */
 struct ptl_adb_wait {
     int64_t deadline_mono_ms;
-    const volatile sig_atomic_t *cancelled;
+    const atomic_int *cancelled;
 };
 
 /* `address`: "unix:/path/of/socket" (any length), "tcp:HOST:PORT" (HOST numeric or a name), or NULL for the

@@ -110,7 +110,7 @@ static void begin(struct attempt *a, const char *model, const char *with_json)
 }
 
 static void run_for(struct attempt *a, const char *recipe_dir, int64_t deadline_ms,
-                    const volatile sig_atomic_t *cancelled)
+                    const atomic_int *cancelled)
 {
     static const char *const env[] = {"PATH=/usr/bin:/bin", NULL};
     PTL_FREE char *inputs = at(a, "inputs"), *outputs = at(a, "outputs"), *src = at(a, "src"),
@@ -149,7 +149,7 @@ static void run_for(struct attempt *a, const char *recipe_dir, int64_t deadline_
 
 static void run_in(struct attempt *a, const char *recipe, int64_t deadline_ms)
 {
-    static volatile sig_atomic_t never;
+    static atomic_int never;
     PTL_FREE char *shipped = ptl_fs_join(recipes, recipe),
                   *mine = ptl_xasprintf("%s/recipes/%s", here, recipe);
     run_for(a, ptl_fs_is_dir(mine) ? mine : shipped, deadline_ms, &never);
@@ -380,7 +380,7 @@ static void test_busy_page_ends_at_the_deadline(void **state)
     end(&a);
 }
 
-static volatile sig_atomic_t cancel_now;
+static atomic_int cancel_now;
 static void on_alarm(int sig)
 {
     (void)sig;

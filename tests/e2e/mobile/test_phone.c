@@ -120,7 +120,7 @@ static void test_deadline_and_cancel(void **state PTL_UNUSED)
     struct ptl_device *dev = start_device("entry-a53-2g", 0);
     struct ptl_error err = PTL_ERROR_INIT;
     int code = -1;
-    volatile sig_atomic_t cancelled = 1;
+    atomic_int cancelled = 1;
     struct ptl_adb_wait brief = in_ms(300), gone = {ptl_mono_ms() + 30000, &cancelled};
     assert_int_equal(ptl_adb_shell_buf(ptl_device_adb(dev), ptl_device_serial(dev), "sleep 60", &brief, NULL,
                                        NULL, &code, &err),

@@ -105,7 +105,7 @@ static struct outcome run(const struct attempt *a)
     assert_int_equal(ptl_fs_mkdirs(outputs, 0755, NULL) + ptl_fs_mkdirs(tmp, 0755, NULL), 0);
     make_inputs(a, inputs);
     PTL_CLOSE int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    volatile sig_atomic_t cancelled = a->cancelled;
+    atomic_int cancelled = a->cancelled;
     const char *const env[] = {NULL};
     struct ptl_driver_job job = {
         .attempt_dir = o.dir,
