@@ -4,8 +4,9 @@
  *   R(node) = Σ f_k · -ln(1 - strength_k · weight_k(node)), strongest first, f = 1, ½, ¼ … ; one contribution
  * a line T(node) = ln of the text model's probability, P(node) = ln of the prior prior   = (A · share of the
  * paper's questions + own past failures of the node) / (A + own past failures), A = 50 z(node) = rules·R +
- * text·T + prior·P (+ outside where the node is not a deployment challenge, + asked there when a person asks:
- * people rarely ask about a full disk), p = softmax(z), the first one's p calibrated
+ * text·T + prior·P (+ outside where the node is not a deployment challenge and a stage failed, asked there
+ * when a person asks instead: people rarely ask about a full disk, and seldom paste what says so), p =
+ * softmax(z), the first one's p calibrated
  *
  * T of a node that an indicator is sure of is at least DOUBT_OF_SURE.
  * The paper's shares are of questions people asked, not of failures: a prior only, and a project's own counts
@@ -530,11 +531,12 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
     /* Of a text that the model hardly knows it says only what it saw most of. */
     if (w->known < PTL_KB_FEATURES_FLOOR)
         text *= w->known / PTL_KB_FEATURES_FLOOR;
+    double outside = w->asked ? k->asked : w->at.stage != IN_UNKNOWN ? k->outside : 0;
     for (int i = 0; i < w->n_cand; i++) {
         struct candidate *c = &w->cand[i];
         double said = c->rules >= SURE && c->text < DOUBT_OF_SURE ? DOUBT_OF_SURE : c->text;
         c->z = k->rules * c->rules + text * said + k->prior * c->prior +
-               (kb->nodes[c->node].deployment ? 0 : k->outside + (w->asked ? k->asked : 0)) +
+               (kb->nodes[c->node].deployment ? 0 : outside) +
                FEEDBACK_WEIGHT * ptl_json_num(feedback, kb->nodes[c->node].id, 0);
         if (!w->asked && w->at.stage != IN_UNKNOWN && is_only_asked(kb->nodes[c->node].id))
             c->z -= ONLY_ASKED;

@@ -16,7 +16,7 @@ LIMITS = {'prior': (0.2, 2), 'outside': (-9, 9), 'asked': (-6, 0)}
 
 HEAD = """# The numbers of the weighing (daemon/kb/score.c has the formula), made by tests/bench/diagnosis/fit.py.
 version: 1
-# rules, text (where an indicator is sure), text_alone (where none speaks), prior, outside, asked (outside too, where a person asks): how much each counts"""
+# rules, text (where an indicator is sure), text_alone (where none speaks), prior, outside (where a stage failed), asked (outside too, where a person asks): how much each counts"""
 CALIBRATION = "# the first answer's probability: 1 / (1 + exp(-(slope · logit + shift)))"
 
 
@@ -51,7 +51,7 @@ def load(a):
 def probabilities(k, row):
     alone = math.exp(-1.5 * row[3])
     text = k['text_alone'] * alone + k['text'] * (1 - alone)
-    z = [k['rules'] * r + text * t + k['prior'] * p + ((k['outside'] + (k['asked'] if row[5] else 0)) if out else 0) for _, out, r, t, p in row[4]]
+    z = [k['rules'] * r + text * t + k['prior'] * p + ((k['asked'] if row[5] else 0 if row[6] else k['outside']) if out else 0) for _, out, r, t, p in row[4]]
     top = max(z)
     e = [math.exp(x - top) for x in z]
     s = sum(e)
