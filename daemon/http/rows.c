@@ -66,9 +66,9 @@ static void on_dropped(void *ctx, struct ptl_rows *rows, const struct ptl_error 
     else if (ptl_rows_count(rows) == 0)
         ptl_answer_problem(q, 404, "no run %s", id);
     else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
-        ptl_answer_problem(
-            q, 404, "no run %s: it was dropped, for the push of %s to project %s asks for none: %s", id,
-            ptl_row_str(rows, 0, "ref"), ptl_row_str(rows, 0, "project"), ptl_row_str(rows, 0, "outcome"));
+        ptl_answer_problem(q, 404, "no run %s: the push of %s to project %s starts none: %s", id,
+                           ptl_row_str(rows, 0, "ref"), ptl_row_str(rows, 0, "project"),
+                           ptl_row_str(rows, 0, "outcome"));
 }
 
 void ptl_answer_no_run(struct ptl_request *q)
