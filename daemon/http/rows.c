@@ -61,9 +61,9 @@ static void on_dropped(void *ctx, struct ptl_rows *rows, const struct ptl_error 
 {
     struct ptl_request *q = ctx;
     const char *id = ptl_request_param(q, "id");
-    if (err)
-        ptl_answer_result(q, 200, err->code, NULL, err);
-    else if (ptl_rows_count(rows) == 0)
+    if (ptl_rows_failed(q, err))
+        return;
+    if (ptl_rows_count(rows) == 0)
         ptl_answer_problem(q, 404, "no run %s", id);
     else if (ptl_request_may_project(q, ptl_row_str(rows, 0, "project")))
         ptl_answer_problem(q, 404, "no run %s: the push of %s to project %s starts none: %s", id,
