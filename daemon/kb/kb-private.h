@@ -65,8 +65,8 @@ struct node {
 };
 /* The weighing's numbers: migrations/kb/model/params.yml says what each does; defaults in score.c. */
 struct params {
-    double rules, text, text_alone, prior, outside, asked, threshold, slope, shift, slope_asked, shift_asked,
-        upstream;
+    double rules, text, text_alone, prior, prior_asked, prior_pasted, outside, asked, threshold, slope, shift,
+        slope_asked, shift_asked, upstream;
 };
 struct ptl_kb {
     json_t *doc;

@@ -1,12 +1,21 @@
 /* score.c - from what was found to how likely each node is.
  *
- *   strength of an evidence   = specificity × place × tool × stage it is from             (each at most 1)
- *   R(node) = Σ f_k · -ln(1 - strength_k · weight_k(node)), strongest first, f = 1, ½, ¼ … ; one contribution
- * a line T(node) = ln of the text model's probability, P(node) = ln of the prior prior   = (A · share of the
- * paper's questions + own past failures of the node) / (A + own past failures), A = 50 z(node) = rules·R +
- * text·T + prior·P (+ outside where the node is not a deployment challenge and a stage failed, asked there
- * when a person asks instead: people rarely ask about a full disk, and seldom paste what says so), p =
- * softmax(z), the first one's p calibrated
+ * strength of an evidence = specificity × place × tool × stage it is from (each at most 1)
+ *
+ * R(node) = Σ f_k · -ln(1 - strength_k · weight_k(node)), strongest first, f = 1, ½, ¼ … ; one contribution a
+ * line
+ *
+ * T(node) = ln of the text model's probability
+ *
+ * P(node) = ln((A · share of the paper's questions + own past failures of the node) / (A + own past
+ * failures)), A = 50
+ *
+ * z(node) = rules·R + text·T + prior·P, + outside where the node is not a deployment challenge and a stage
+ * failed; p = softmax(z), the first one's p calibrated
+ *
+ * When a person asks, prior_asked stands for prior and asked for outside: people rarely ask about a full
+ * disk, and seldom paste what says so. When nobody asks and no stage is known, prior_pasted stands for prior:
+ * a pasted piece says less than a log.
  *
  * T of a node that an indicator is sure of is at least DOUBT_OF_SURE.
  * The paper's shares are of questions people asked, not of failures: a prior only, and a project's own counts
@@ -53,10 +62,13 @@ static const struct params defaults = {.rules = 2,
 void kb_params_read(const json_t *doc, struct params *ret)
 {
     const json_t *p = json_object_get(doc, "params");
+    double prior = ptl_json_num(p, "prior", defaults.prior);
     *ret = (struct params){ptl_json_num(p, "rules", defaults.rules),
                            ptl_json_num(p, "text", defaults.text),
                            ptl_json_num(p, "text_alone", defaults.text_alone),
-                           ptl_json_num(p, "prior", defaults.prior),
+                           prior,
+                           ptl_json_num(p, "prior_asked", prior),
+                           ptl_json_num(p, "prior_pasted", prior),
                            ptl_json_num(p, "outside", defaults.outside),
                            ptl_json_num(p, "asked", defaults.asked),
                            ptl_json_num(p, "threshold", defaults.threshold),
@@ -532,10 +544,11 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
     if (w->known < PTL_KB_FEATURES_FLOOR)
         text *= w->known / PTL_KB_FEATURES_FLOOR;
     double outside = w->asked ? k->asked : w->at.stage != IN_UNKNOWN ? k->outside : 0;
+    double prior = w->asked ? k->prior_asked : w->at.stage == IN_UNKNOWN ? k->prior_pasted : k->prior;
     for (int i = 0; i < w->n_cand; i++) {
         struct candidate *c = &w->cand[i];
         double said = c->rules >= SURE && c->text < DOUBT_OF_SURE ? DOUBT_OF_SURE : c->text;
-        c->z = k->rules * c->rules + text * said + k->prior * c->prior +
+        c->z = k->rules * c->rules + text * said + prior * c->prior +
                (kb->nodes[c->node].deployment ? 0 : outside) +
                FEEDBACK_WEIGHT * ptl_json_num(feedback, kb->nodes[c->node].id, 0);
         if (!w->asked && w->at.stage != IN_UNKNOWN && is_only_asked(kb->nodes[c->node].id))

@@ -214,15 +214,13 @@ static void own_history_and_people_move_the_answer(void **state PTL_UNUSED)
     assert_string_equal(ptl_json_str(ranked(said, 0), "id", ""), A);
 }
 
-/* A model that saw one node most of the time; none of its words are in the log. */
-static void what_the_model_has_no_words_for_it_does_not_decide(void **state PTL_UNUSED)
+/* A model that saw B most of the time, in words that no log here has. Caller frees. */
+static void *model_of_other_words(size_t *ret_len)
 {
     static const char *const texts[] = {"zeta was refused", "omega was refused"};
     struct ptl_kb_case cases[24] = {0};
     struct ptl_error err = PTL_ERROR_INIT;
-    struct ptl_kb *with = NULL;
-    PTL_FREE void *model = NULL;
-    size_t len = 0;
+    void *model = NULL;
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++) {
         cases[i].label = i % 8 ? B : A;
         cases[i].weight = 1;
@@ -230,10 +228,19 @@ static void what_the_model_has_no_words_for_it_does_not_decide(void **state PTL_
         ptl_kb_features_finish(&cases[i].f);
     }
     assert_int_equal(ptl_kb_train(cases, PTL_ARRAY_LEN(cases), &(struct ptl_kb_train_options){.min_cases = 1},
-                                  &model, &len, &err),
+                                  &model, ret_len, &err),
                      0);
     for (size_t i = 0; i < PTL_ARRAY_LEN(cases); i++)
         ptl_kb_features_done(&cases[i].f);
+    return model;
+}
+
+static void what_the_model_has_no_words_for_it_does_not_decide(void **state PTL_UNUSED)
+{
+    struct ptl_error err = PTL_ERROR_INIT;
+    struct ptl_kb *with = NULL;
+    size_t len = 0;
+    PTL_FREE void *model = model_of_other_words(&len);
     PTL_JSON *doc = json_loads(knowledge, 0, NULL);
     assert_int_equal(ptl_kb_new(doc, model, len, &with, &err), 0);
     struct ptl_kb_log one = {.text = "weak trouble\n", .len = 13};
@@ -248,6 +255,41 @@ static void what_the_model_has_no_words_for_it_does_not_decide(void **state PTL_
     ptl_kb_free(with);
     assert_string_equal(ptl_json_str(ranked(said, 0), "id", ""), B);
     assert_string_equal(ptl_json_str(said, "state", ""), "diagnosed"); /* people did */
+}
+
+/* The prior weighs by itself where a stage failed, where a person asks, and where only a piece was pasted. */
+static void what_is_asked_and_what_is_pasted_have_priors_of_their_own(void **state PTL_UNUSED)
+{
+    static const struct {
+        const char *param, *kind, *log;
+    } t[] = {
+        {"prior",        "verify", "weak trouble\n"                                               },
+        {"prior_pasted", NULL,     "weak trouble\n"                                               },
+        {"prior_asked",  NULL,     "How do I get rid of this?\nweak trouble\nI tried all of it.\n"},
+    };
+    struct ptl_error err = PTL_ERROR_INIT;
+    size_t len = 0;
+    PTL_FREE void *model = model_of_other_words(&len); /* without one, params are not looked at */
+    for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++)
+        for (size_t k = 0; k < PTL_ARRAY_LEN(t); k++) {
+            PTL_JSON *doc = json_loads(knowledge, 0, NULL);
+            PTL_JSON *d = NULL;
+            PTL_JSON *facts = json_pack("{s:s,s:s*,s:{s:i}}", "platform", "mobile", "kind", t[k].kind,
+                                        "counts", B, 1000000);
+            struct ptl_kb *one = NULL;
+            struct ptl_kb_log log = {.text = t[k].log, .len = strlen(t[k].log)};
+            json_object_set_new(
+                doc, "params",
+                json_pack("{s:f,s:f,s:f}", "prior", 0.0, "prior_asked", 0.0, "prior_pasted", 0.0));
+            json_object_set_new(json_object_get(doc, "params"), t[i].param, json_real(9));
+            assert_int_equal(ptl_kb_new(doc, model, len, &one, &err), 0);
+            assert_int_equal(ptl_kb_diagnose(one, facts, &log, 1, &d, &err), 0);
+            ptl_kb_free(one);
+            /* the indicator says A, a million failures of this project say B */
+            if (!ptl_str_eq(ptl_json_str(ranked(d, 0), "id", ""), i == k ? B : A))
+                fail_msg("%s alone weighs, %s: %s", t[i].param, t[k].param,
+                         ptl_json_str(ranked(d, 0), "id", ""));
+        }
 }
 
 /* The scan looks for less than the pattern says (engine.c): what it leaves away at a pattern's beginning must
@@ -422,6 +464,7 @@ int main(void)
         cmocka_unit_test(ranges_of_versions),
         cmocka_unit_test(numbers_of_the_weighing_are_bounded),
         cmocka_unit_test(own_history_and_people_move_the_answer),
+        cmocka_unit_test(what_is_asked_and_what_is_pasted_have_priors_of_their_own),
     };
     return cmocka_run_group_tests(tests, make_kb, free_kb);
 }

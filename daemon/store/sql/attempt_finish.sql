@@ -11,7 +11,7 @@ WITH held AS (
     SELECT h.id, h.run_id, h.retries, h.retry_max, CASE
                WHEN h.state = 'cancelling' THEN 'cancelled'
                WHEN $4::boolean THEN 'green'
-               WHEN $5::text IN ('setup', 'agent_lost') THEN CASE WHEN h.losses < GREATEST($17::bigint, CASE WHEN h.spec #> '{retry,when}' ?| ARRAY[$5::text, 'always'] THEN h.retry_max ELSE 0 END) THEN 'queued' ELSE 'red' END
+               WHEN $5::text IN ('setup', 'agent_lost') THEN CASE WHEN h.losses < stage_losses_max($17::bigint, h.spec, h.retry_max, $5::text) THEN 'queued' ELSE 'red' END
                WHEN $5::text = 'cancelled' THEN 'queued'
                WHEN h.retries < h.retry_max AND h.spec #> '{retry,when}' ? 'always' THEN 'queued'
                WHEN h.retries < h.retry_max AND h.spec #> '{retry,when}' ?| ARRAY[$5::text, 'transient', 'unclear'] THEN 'deciding'

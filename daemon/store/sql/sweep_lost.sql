@@ -1,9 +1,9 @@
--- sweep_lost: agents that went silent past their lease lose their attempts.  $1 bigint losses allowed; a stage whose `retry` names agent_lost may ask for more.
+-- sweep_lost: agents that went silent past their lease lose their attempts.  $1 bigint losses allowed any stage (stage_losses_max).
 -- State: stage claimed, running -> queued, red; cancelling -> cancelled.
 -- @write
 -- @repeatable
 WITH silent AS (
-    SELECT s.*, GREATEST($1::bigint, CASE WHEN s.spec #> '{retry,when}' ?| ARRAY['agent_lost', 'always'] THEN s.retry_max ELSE 0 END) AS losses_max FROM stage s WHERE s.state IN ('claimed', 'running', 'cancelling') AND (s.lease_until < now() OR (s.state = 'cancelling' AND s.cancel_by < now())) ORDER BY s.lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
+    SELECT s.*, stage_losses_max($1::bigint, s.spec, s.retry_max, 'agent_lost') AS losses_max FROM stage s WHERE s.state IN ('claimed', 'running', 'cancelling') AND (s.lease_until < now() OR (s.state = 'cancelling' AND s.cancel_by < now())) ORDER BY s.lease_until LIMIT 500 FOR UPDATE SKIP LOCKED
 ), ended AS (
     UPDATE attempt a SET ok = false, end_reason = CASE WHEN silent.state = 'cancelling' THEN 'cancelled' ELSE 'agent_lost' END, ended_at = now(),
            message = CASE WHEN silent.state = 'cancelling' THEN 'the agent did not end it in time' ELSE 'agent ' || COALESCE(a.agent_name, '?') || ' was silent past its lease' END,

@@ -8,15 +8,15 @@ minimised is (--shipped: each case once, by all indicators and the text model th
 """
 import argparse, json, math, random, subprocess, sys
 
-NAMES = ('rules', 'text', 'text_alone', 'prior', 'outside', 'asked')
+NAMES = ('rules', 'text', 'text_alone', 'prior', 'prior_asked', 'prior_pasted', 'outside', 'asked')
 PLATFORMS = ('server', 'mobile', 'browser')
 # prior: a project's own counts must keep a say; asked: what a person asks about can still be a full disk.
-LIMITS = {'prior': (0.2, 2), 'outside': (-9, 9), 'asked': (-6, 0)}
+LIMITS = {'prior': (0.2, 2), 'prior_asked': (0.1, 2), 'prior_pasted': (0.1, 2), 'outside': (-9, 9), 'asked': (-6, 0)}
 
 
 HEAD = """# The numbers of the weighing (daemon/kb/score.c has the formula), made by tests/bench/diagnosis/fit.py.
 version: 1
-# rules, text (where an indicator is sure), text_alone (where none speaks), prior, outside (where a stage failed), asked (outside too, where a person asks): how much each counts"""
+# rules, text (where an indicator is sure), text_alone (where none speaks), prior (_asked: where a person asks; _pasted: where none does and no stage is known), outside (where a stage failed), asked (outside too, where a person asks): how much each counts"""
 CALIBRATION = "# the first answer's probability: 1 / (1 + exp(-(slope · logit + shift)))"
 
 
@@ -51,7 +51,8 @@ def load(a):
 def probabilities(k, row):
     alone = math.exp(-1.5 * row[3])
     text = k['text_alone'] * alone + k['text'] * (1 - alone)
-    z = [k['rules'] * r + text * t + k['prior'] * p + ((k['asked'] if row[5] else 0 if row[6] else k['outside']) if out else 0) for _, out, r, t, p in row[4]]
+    prior = k['prior_asked'] if row[5] else k['prior_pasted'] if row[6] else k['prior']
+    z = [k['rules'] * r + text * t + prior * p + ((k['asked'] if row[5] else 0 if row[6] else k['outside']) if out else 0) for _, out, r, t, p in row[4]]
     top = max(z)
     e = [math.exp(x - top) for x in z]
     s = sum(e)
@@ -77,9 +78,9 @@ def right(k, rows, held, file):
 
 
 def fit(rows):
-    k = dict(rules=2.0, text=0.5, text_alone=1.0, prior=0.3, outside=0.0, asked=-3.0)
+    k = dict(rules=2.0, text=0.5, text_alone=1.0, prior=0.3, prior_asked=0.3, prior_pasted=0.3, outside=0.0, asked=-3.0)
     best = loss(k, rows)
-    step = dict(rules=0.8, text=0.3, text_alone=0.4, prior=0.2, outside=0.8, asked=0.5)
+    step = dict(rules=0.8, text=0.3, text_alone=0.4, prior=0.2, prior_asked=0.2, prior_pasted=0.2, outside=0.8, asked=0.5)
     for _ in range(8):
         for n in NAMES:
             for d in (step[n], -step[n]):
