@@ -6,7 +6,7 @@ import json
 import threading
 import urllib.request
 
-from portolan import wait_for
+from portolan import patient, wait_for
 
 THREE = """
 version: 1
@@ -350,3 +350,20 @@ def test_failures_may_be_allowed(site):
     site.project("allowed", THREE.replace("grep -q HELLO", "grep -q NEVER").replace("verify: {", "verify: {allow-failure: true, "), {"weights.txt": "hello\\n"})
     run = site.until(site.run("allowed"), "red", "green")
     assert run["state"] == "green" and run["stages"][2]["state"] == "red"
+
+
+def test_a_silent_stream_beats_as_often_as_the_setting_says(own_site):
+    """So that a proxy with a short patience does not cut it. No agent is there: after its first events the stream has nothing to say."""
+    site = own_site
+    site.settings["sse-heartbeat"] = "1s"
+    site.start_daemon()
+    site.project("silent", THREE, {"weights.txt": "hello\n"})
+    run_id = site.run("silent")
+    request = urllib.request.Request(f"{site.url}/api/v1/runs/{run_id}/events?since=0", headers={"Authorization": f"Bearer {site.token}", "Accept": "text/event-stream"})
+    beats = 0
+    with urllib.request.urlopen(request, timeout=patient(10)) as stream:  # less than the 15 s that hold where nothing is set
+        for raw in stream:
+            beats += raw == b": beat\n"
+            if beats == 2:
+                break
+    assert beats == 2, "the stream ended instead of waiting"
