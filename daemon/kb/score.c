@@ -10,8 +10,8 @@
  * P(node) = ln((A · share of the paper's questions + own past failures of the node) / (A + own past
  * failures)), A = 50
  *
- * z(node) = rules·R + text·T + prior·P, + outside where the node is not a deployment challenge and a stage
- * failed; p = softmax(z), the first one's p calibrated
+ * z(node) = rules·R + text·T + prior·P, + outside where the node is not a deployment challenge; p =
+ * softmax(z), the first one's p calibrated
  *
  * When a person asks, prior_asked stands for prior and asked for outside: people rarely ask about a full
  * disk, and seldom paste what says so. When nobody asks and no stage is known, prior_pasted stands for prior:
@@ -543,7 +543,7 @@ static void softmax(const struct ptl_kb *kb, const json_t *facts, struct weighin
     /* Of a text that the model hardly knows it says only what it saw most of. */
     if (w->known < PTL_KB_FEATURES_FLOOR)
         text *= w->known / PTL_KB_FEATURES_FLOOR;
-    double outside = w->asked ? k->asked : w->at.stage != IN_UNKNOWN ? k->outside : 0;
+    double outside = w->asked ? k->asked : k->outside;
     double prior = w->asked ? k->prior_asked : w->at.stage == IN_UNKNOWN ? k->prior_pasted : k->prior;
     for (int i = 0; i < w->n_cand; i++) {
         struct candidate *c = &w->cand[i];

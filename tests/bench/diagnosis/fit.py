@@ -16,7 +16,7 @@ LIMITS = {'prior': (0.2, 2), 'prior_asked': (0.1, 2), 'prior_pasted': (0.1, 2), 
 
 HEAD = """# The numbers of the weighing (daemon/kb/score.c has the formula), made by tests/bench/diagnosis/fit.py.
 version: 1
-# rules, text (where an indicator is sure), text_alone (where none speaks), prior (_asked: where a person asks; _pasted: where none does and no stage is known), outside (where a stage failed), asked (outside too, where a person asks): how much each counts"""
+# rules, text (where an indicator is sure), text_alone (where none speaks), prior (_asked: where a person asks; _pasted: where none does and no stage is known), outside, asked (for outside where a person asks): how much each counts"""
 CALIBRATION = "# the first answer's probability: 1 / (1 + exp(-(slope · logit + shift)))"
 
 
@@ -52,7 +52,7 @@ def probabilities(k, row):
     alone = math.exp(-1.5 * row[3])
     text = k['text_alone'] * alone + k['text'] * (1 - alone)
     prior = k['prior_asked'] if row[5] else k['prior_pasted'] if row[6] else k['prior']
-    z = [k['rules'] * r + text * t + prior * p + ((k['asked'] if row[5] else 0 if row[6] else k['outside']) if out else 0) for _, out, r, t, p in row[4]]
+    z = [k['rules'] * r + text * t + prior * p + ((k['asked'] if row[5] else k['outside']) if out else 0) for _, out, r, t, p in row[4]]
     top = max(z)
     e = [math.exp(x - top) for x in z]
     s = sum(e)
