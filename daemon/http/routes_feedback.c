@@ -22,7 +22,7 @@ static void refuse(struct ptl_request *q, const char *why)
         {"not_diagnosed", 409,
          "attempt %s has no diagnosis that could be confirmed: name the challenge (verdict 'correct'), or say 'not_a_challenge'"},
         {"no_challenge",  422,
-         "body.challenge: no such node of the knowledge base (attempt %s); GET /api/v1/kb/challenges lists them"                },
+         "body.challenge: no such node of the knowledge base (attempt %s); portolan kb list lists them"                         },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(words); i++)
         if (ptl_str_eq(words[i].why, why)) {

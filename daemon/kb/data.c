@@ -657,9 +657,13 @@ static void read_params(struct reader *r, const json_t *doc, json_t *out)
 {
     const char *key;
     json_t *v;
+    if (!json_is_object(doc))
+        problem(r, "expected a map");
     json_object_foreach((json_t *)doc, key, v)
     {
-        if (!json_is_number(v) || !(fabs(json_number_value(v)) <= PARAM_MAX))
+        if (strcmp(key, "version") != 0 && !ptl_kb_param_known(key))
+            problem(r, "unknown key '%s'", key);
+        else if (!json_is_number(v) || !(fabs(json_number_value(v)) <= PARAM_MAX))
             problem(r, "%s: expected %s, from -%d to %d", key, number_wanted(v), PARAM_MAX, PARAM_MAX);
         json_object_set(out, key, v);
     }

@@ -24,7 +24,7 @@ const struct ptl_kb_file *ptl_kb_file_find(const struct ptl_kb_files *files, con
  * and what the file says}…], "links":[{"from","to","why"}…], "entries":[…as in the form…], "indicators":[…as
  * in the form, every optional key filled in…]} -EINVAL and every problem found as "FILE: OBJECT: sentence"
  * appended to `problems` (an array), *ret untouched; -ENOMEM. Files outside taxonomy/, entries/, indicators/
- * are left alone. */
+ * and model/params.yml are left alone. */
 PTL_NODISCARD int ptl_kb_data_read(const struct ptl_kb_files *files, json_t *problems, json_t **ret);
 
 /* One indicator by itself, as a user adds it: checked against the nodes of `doc`, optional keys filled in.
@@ -37,4 +37,6 @@ PTL_NODISCARD int ptl_kb_entry_check(const json_t *doc, const char *where, const
 /* Is `version` within `range` (">=1.2", "<2.0 >=1.15", "2.*", "==1.4"; several parts: all of them)? Digits
  * and dots compared as numbers; what is no version is within. */
 bool ptl_kb_version_in(const char *version, const char *range);
+/* May model/params.yml set this number of the weighing? (score.c) */
+bool ptl_kb_param_known(const char *name);
 #endif

@@ -24,6 +24,7 @@
 #include "data.h"
 #include <ctype.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 
 enum {
@@ -47,36 +48,55 @@ static const double SURE = 2, DOUBT_OF_SURE = -2;
 static const double OUTSIDE_SHARE =
     0.2; /* of all failures, what is assumed not to be a deployment challenge at all */
 
-static const struct params defaults = {.rules = 2,
-                                       .text = 0.5,
-                                       .text_alone = 1,
-                                       .prior = 0.3,
-                                       .outside = 0,
-                                       .asked = -3,
-                                       .threshold = 0.2,
-                                       .slope = 1,
-                                       .slope_asked = 1,
-                                       .shift = 0,
-                                       .upstream = 0.75};
+/* What model/params.yml may set, and what holds where it does not: a number, or what another one is. */
+static const struct param {
+    const char *name;
+    size_t at; /* in struct params */
+    double otherwise;
+    const char *same_as; /* an earlier one; NULL: otherwise */
+} param_table[] = {
+#define PARAM(name) #name, offsetof(struct params, name)
+    {PARAM(rules),        2,    NULL   },
+         {PARAM(text),         0.5,  NULL   },
+         {PARAM(text_alone),   1,    NULL   },
+    {PARAM(prior),        0.3,  NULL   },
+         {PARAM(prior_asked),  0,    "prior"},
+         {PARAM(prior_pasted), 0,    "prior"},
+    {PARAM(outside),      0,    NULL   },
+         {PARAM(asked),        -3,   NULL   },
+         {PARAM(threshold),    0.2,  NULL   },
+    {PARAM(slope),        1,    NULL   },
+         {PARAM(shift),        0,    NULL   },
+         {PARAM(slope_asked),  1,    NULL   },
+    {PARAM(shift_asked),  0,    NULL   },
+         {PARAM(upstream),     0.75, NULL   },
+#undef PARAM
+};
+
+static const struct param *param_find(const char *name)
+{
+    for (size_t i = 0; i < PTL_ARRAY_LEN(param_table); i++)
+        if (strcmp(param_table[i].name, name) == 0)
+            return &param_table[i];
+    return NULL;
+}
+
+bool ptl_kb_param_known(const char *name)
+{
+    return param_find(name);
+}
 
 void kb_params_read(const json_t *doc, struct params *ret)
 {
-    const json_t *p = json_object_get(doc, "params");
-    double prior = ptl_json_num(p, "prior", defaults.prior);
-    *ret = (struct params){ptl_json_num(p, "rules", defaults.rules),
-                           ptl_json_num(p, "text", defaults.text),
-                           ptl_json_num(p, "text_alone", defaults.text_alone),
-                           prior,
-                           ptl_json_num(p, "prior_asked", prior),
-                           ptl_json_num(p, "prior_pasted", prior),
-                           ptl_json_num(p, "outside", defaults.outside),
-                           ptl_json_num(p, "asked", defaults.asked),
-                           ptl_json_num(p, "threshold", defaults.threshold),
-                           ptl_json_num(p, "slope", defaults.slope),
-                           ptl_json_num(p, "shift", defaults.shift),
-                           ptl_json_num(p, "slope_asked", defaults.slope_asked),
-                           ptl_json_num(p, "shift_asked", defaults.shift_asked),
-                           ptl_json_num(p, "upstream", defaults.upstream)};
+    const json_t *given = json_object_get(doc, "params");
+    for (size_t i = 0; i < PTL_ARRAY_LEN(param_table); i++) {
+        const struct param *p = &param_table[i];
+        double otherwise = p->otherwise;
+        if (p->same_as)
+            memcpy(&otherwise, (const char *)ret + param_find(p->same_as)->at, sizeof(otherwise));
+        double v = ptl_json_num(given, p->name, otherwise);
+        memcpy((char *)ret + p->at, &v, sizeof(v));
+    }
 }
 
 /* ---- situation */

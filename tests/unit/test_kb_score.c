@@ -420,6 +420,8 @@ static void numbers_of_the_weighing_are_bounded(void **state PTL_UNUSED)
         {"slope: -101\n",                       1, "a number, from -100"     },
         {"slope: x\n",                          1, "a number, from -100"     },
         {"slope: -0.70\n",                      1, "without zeros at its end"},
+        {"- slope: 0.7\n",                      1, "expected a map"          },
+        {"slopes: 0.7\n",                       1, "unknown key 'slopes'"    },
     };
     for (size_t i = 0; i < PTL_ARRAY_LEN(t); i++) {
         struct ptl_kb_file file = {"model/params.yml", t[i].text, strlen(t[i].text)};
