@@ -20,7 +20,7 @@ struct part {
 
 /* Who takes part where node k is parted from the others. A case whose expert would accept k too is on no
  * side. */
-static size_t choose_parts(const struct trainer *t, int k, double cost, struct part *ret)
+static size_t choose_parts(const struct trainer *t, int k, struct part *ret)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->n; i++) {
@@ -31,7 +31,8 @@ static size_t choose_parts(const struct trainer *t, int k, double cost, struct p
             accepted = accepted || r->also[a] == k;
         if (accepted || !(r->weight > 0) || (here != OUTSIDE && there != OUTSIDE && there != here))
             continue;
-        ret[n++] = (struct part){.row = r, .y = r->label == k ? 1 : -1, .extra = 1 / (2 * cost * r->weight)};
+        ret[n++] =
+            (struct part){.row = r, .y = r->label == k ? 1 : -1, .extra = 1 / (2 * t->cost * r->weight)};
     }
     return n;
 }
@@ -107,14 +108,14 @@ static void part(struct part *v, size_t n, double *w, double *b)
     }
 }
 
-int kb_train_planes(const struct trainer *t, double cost, float *w, double *b)
+int kb_train_planes(const struct trainer *t, float *w, double *b)
 {
     size_t C = (size_t)t->n_classes;
     struct part *v = malloc((t->n + 1) * sizeof(*v));
     double *one = malloc((t->n_feat + 1) * sizeof(*one));
     bool ok = v && one;
     for (int k = 0; ok && k < t->n_nodes; k++) {
-        size_t n = choose_parts(t, k, cost, v);
+        size_t n = choose_parts(t, k, v);
         memset(one, 0, (t->n_feat + 1) * sizeof(*one));
         part(v, n, one, &b[k]);
         for (size_t f = 0; f < t->n_feat; f++)

@@ -1,6 +1,6 @@
-/* test_kb_train.c - the two learners of the text model, on rows made by hand: that planes are where their
- * formula has its least value, who takes part in them, what an accepted answer means to each, and that the
- * same cases give the same bytes. */
+/* test_kb_train.c - the learners of the text model, on rows made by hand: that planes are where their formula
+ * has its least value, who takes part, what an accepted answer means to each, and that the same cases give
+ * the same bytes. */
 #include "train-private.h"
 #include <math.h>
 #include <setjmp.h>
@@ -36,6 +36,7 @@ static void make(struct toy *y)
     memcpy(y->category, category, sizeof(category));
     memcpy(y->platform, platform, sizeof(platform));
     y->t = (struct trainer){.n = ROWS,
+                            .cost = 1,
                             .n_nodes = NODES,
                             .n_classes = CLASSES,
                             .kind = y->kind,
@@ -84,7 +85,8 @@ static double sharpness(const struct toy *y)
     two.rows[1].label = 1;
     /* without features the bias is 0 for both, by symmetry; with one row only it is 2C / (1 + 2C) */
     two.t.n = 1;
-    assert_int_equal(kb_train_planes(&two.t, 1, two.w, two.b), 0);
+    two.t.cost = 1;
+    assert_int_equal(kb_train_planes(&two.t, two.w, two.b), 0);
     return two.b[0] / (2.0 / 3.0);
 }
 
@@ -94,7 +96,8 @@ static void test_least(void **state PTL_UNUSED)
     struct toy y;
     const double cost = 0.7;
     make(&y);
-    assert_int_equal(kb_train_planes(&y.t, cost, y.w, y.b), 0);
+    y.t.cost = cost;
+    assert_int_equal(kb_train_planes(&y.t, y.w, y.b), 0);
     double sharp = sharpness(&y);
     assert_true(sharp > 1);
     for (int k = 0; k < NODES; k++) {
@@ -130,22 +133,25 @@ static void test_platforms(void **state PTL_UNUSED)
     for (int i = 0; i < ROWS; i++)
         if (b.rows[i].label == 2)
             b.x[i][1] *= 3;
-    assert_int_equal(kb_train_planes(&a.t, 1, a.w, a.b), 0);
-    assert_int_equal(kb_train_planes(&b.t, 1, b.w, b.b), 0);
+    assert_int_equal(kb_train_planes(&a.t, a.w, a.b), 0);
+    assert_int_equal(kb_train_planes(&b.t, b.w, b.b), 0);
     assert_true(a.b[0] == b.b[0] && a.b[1] == b.b[1]);
     assert_true(a.b[2] != b.b[2] && a.b[3] != b.b[3]);
 }
 
-/* The rows of node 1 might be called 0 as well: both learners then hold 0 for likelier there. The sum over
- * its 15 rows was 14 for logit, and 7 without the share of what is accepted. */
+typedef int (*learner)(const struct trainer *t, float *w, double *b);
+
+/* The rows of node 1 might be called 0 as well: all learners then hold 0 for likelier there. The sum over its
+ * 15 rows was 14 for logit, and 7 without the share of what is accepted. */
 static void test_also(void **state PTL_UNUSED)
 {
     static const struct {
         const char *name;
-        bool planes;
+        learner learn;
     } ways[] = {
-        {"planes", true },
-        {"logit",  false}
+        {"planes",  kb_train_planes },
+        {"logit",   kb_train_logit  },
+        {"lowrank", kb_train_lowrank},
     };
     for (size_t m = 0; m < PTL_ARRAY_LEN(ways); m++) {
         struct toy without, with;
@@ -157,9 +163,7 @@ static void test_also(void **state PTL_UNUSED)
                 with.rows[i].also[0] = 0;
         for (int k = 0; k < 2; k++) {
             struct toy *y = k ? &with : &without;
-            int r =
-                ways[m].planes ? kb_train_planes(&y->t, 1, y->w, y->b) : kb_train_logit(&y->t, y->w, y->b);
-            assert_int_equal(r, 0);
+            assert_int_equal(ways[m].learn(&y->t, y->w, y->b), 0);
             for (int i = 0; i < ROWS; i++)
                 if (y->rows[i].label == 1) {
                     const struct row *one = &y->rows[i];
@@ -171,22 +175,19 @@ static void test_also(void **state PTL_UNUSED)
     }
 }
 
-/* Most rows get their own node first, of those that compete; classes of kinds and categories count in. */
-static void test_logit(void **state PTL_UNUSED)
+/* How many rows get their own node first, of those that compete; classes of kinds and categories count in. */
+static int count_right(const struct toy *y)
 {
-    struct toy y;
     int right = 0;
-    make(&y);
-    assert_int_equal(kb_train_logit(&y.t, y.w, y.b), 0);
     for (int i = 0; i < ROWS; i++) {
-        const struct row *r = &y.rows[i];
+        const struct row *r = &y->rows[i];
         int best = -1;
         double most = -INFINITY;
         for (int k = 0; k < NODES; k++) {
-            double z = side(&y, r, k) + side(&y, r, y.kind[k]) +
-                       (y.category[k] >= 0 ? side(&y, r, y.category[k]) : 0);
-            if (y.platform[k] != OUTSIDE && y.platform[r->label] != OUTSIDE &&
-                y.platform[k] != y.platform[r->label])
+            double z = side(y, r, k) + side(y, r, y->kind[k]) +
+                       (y->category[k] >= 0 ? side(y, r, y->category[k]) : 0);
+            if (y->platform[k] != OUTSIDE && y->platform[r->label] != OUTSIDE &&
+                y->platform[k] != y->platform[r->label])
                 continue;
             if (z > most) {
                 most = z;
@@ -195,7 +196,50 @@ static void test_logit(void **state PTL_UNUSED)
         }
         right += best == r->label;
     }
-    assert_in_range(right, ROWS * 7 / 10, ROWS);
+    return right;
+}
+
+static void test_right(void **state PTL_UNUSED)
+{
+    static const learner ways[] = {kb_train_logit, kb_train_lowrank};
+    for (size_t m = 0; m < PTL_ARRAY_LEN(ways); m++) {
+        struct toy y;
+        make(&y);
+        assert_int_equal(ways[m](&y.t, y.w, y.b), 0);
+        assert_in_range(count_right(&y), ROWS * 7 / 10, ROWS);
+    }
+}
+
+/* Kinds and categories get nothing; what a row of no weight says is not learned: rows with wrong labels spoil
+ * what is learned, and do not when they weigh nothing. */
+static void test_lowrank(void **state PTL_UNUSED)
+{
+    struct toy y, other;
+    make(&y);
+    assert_int_equal(kb_train_lowrank(&y.t, y.w, y.b), 0);
+    for (int k = 0; k < CLASSES; k++)
+        if (k >= NODES) /* it has no use for kinds and categories */
+            assert_true(y.b[k] == 0 && y.w[k] == 0);
+    make(&other);
+    for (int i = 0; i < ROWS; i++)
+        if (i % 3)
+            other.rows[i].label = other.rows[i].label == 3 ? 0 : 3;
+        else
+            other.rows[i].weight = 1;
+    struct toy silent = other;
+    silent.t.kind = silent.kind;
+    silent.t.category = silent.category;
+    silent.t.platform = silent.platform;
+    silent.t.rows = silent.rows;
+    for (int i = 0; i < ROWS; i++)
+        if (i % 3)
+            silent.rows[i].weight = 0;
+    assert_int_equal(kb_train_lowrank(&other.t, other.w, other.b), 0);
+    assert_int_equal(kb_train_lowrank(&silent.t, silent.w, silent.b), 0);
+    for (int i = 0; i < ROWS; i++) /* ask both for what make() meant */
+        other.rows[i].label = silent.rows[i].label = i % NODES;
+    assert_true(count_right(&silent) > ROWS * 6 / 10);
+    assert_true(count_right(&other) < ROWS / 2);
 }
 
 static void test_same(void **state PTL_UNUSED)
@@ -230,7 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_least), cmocka_unit_test(test_platforms), cmocka_unit_test(test_also),
-        cmocka_unit_test(test_logit), cmocka_unit_test(test_same),
+        cmocka_unit_test(test_right), cmocka_unit_test(test_lowrank),   cmocka_unit_test(test_same),
     };
     return cmocka_run_group_tests_name("kb_train", tests, NULL, NULL);
 }
