@@ -157,44 +157,67 @@ static void note_poll(struct poll *p, const char *error)
     (void)!ptl_store_query(p->core->store, PTL_SQL_project_poll_done, &a, NULL, NULL);
 }
 
-static void tell_ref(struct poll *p, const char *ref, const char *before, const char *after)
+static void on_noted(void *ctx PTL_UNUSED, struct ptl_rows *const *rows PTL_UNUSED, size_t n PTL_UNUSED,
+                     const struct ptl_error *err)
 {
-    if (!p->first || ptl_str_eq(after, ZERO)) {
-        ptl_core_push(p->core, p->project_id, ref, before, after, "poll", "poll", NULL, NULL);
-        return;
-    }
+    if (err)
+        ptl_log_warning("the refs of a first look are not stored, the next poll looks again: %s", err->text);
+}
+
+/* All refs of a first look and that it was made are one fact: half of them would make pushes of the rest. */
+static void note_first(struct poll *p)
+{
+    enum { AT_ONCE = 1000 };
+    struct ptl_batch *b = ptl_batch_new(p->core->store);
     struct ptl_args a;
+    for (size_t i = 0; i < p->n;) {
+        PTL_JSON *refs = json_array();
+        for (size_t end = p->n - i < AT_ONCE ? p->n : i + AT_ONCE; i < end; i++)
+            json_array_append_new(refs, json_pack("{s:s,s:s}", "ref", p->refs[i].ref, "sha", p->refs[i].sha));
+        ptl_args_init(&a);
+        ptl_args_i64(&a, p->project_id);
+        ptl_args_json(&a, refs);
+        ptl_batch_add(b, PTL_SQL_ref_seen_note, &a);
+    }
     ptl_args_init(&a);
     ptl_args_i64(&a, p->project_id);
-    ptl_args_str(&a, ref);
-    ptl_args_str(&a, after);
-    (void)!ptl_store_query(p->core->store, PTL_SQL_ref_seen_put, &a, NULL, NULL);
+    ptl_args_str(&a, NULL);
+    ptl_batch_add(b, PTL_SQL_project_poll_done, &a);
+    if (ptl_batch_run(b, on_noted, NULL) != 0)
+        ptl_log_warning("project=%s: the refs of the first look are not stored, the next poll looks again: "
+                        "the database queue is full",
+                        p->project);
 }
 
 /* Both lists are in the order of strcmp(), so one walk over the two is enough, however many refs there are:
  * this is the loop's thread. */
-static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+static void tell_differences(struct poll *p, struct ptl_rows *rows)
 {
-    struct poll *p = ctx;
-    int known = err ? 0 : ptl_rows_count(rows), row = 0;
-    for (size_t i = 0; !err && (i < p->n || row < known);) {
+    int known = ptl_rows_count(rows), row = 0;
+    for (size_t i = 0; i < p->n || row < known;) {
         const struct ref_now *now = i < p->n ? &p->refs[i] : NULL;
         const char *seen = row < known ? ptl_row_str(rows, row, "ref") : NULL;
         const char *before = seen ? ptl_row_str(rows, row, "sha") : NULL;
         int order = !now ? 1 : !seen ? -1 : strcmp(now->ref, seen);
         if (order < 0)
-            tell_ref(p, now->ref, NULL, now->sha);
+            ptl_core_push(p->core, p->project_id, now->ref, NULL, now->sha, "poll", "poll", NULL, NULL);
         else if (order > 0)
-            tell_ref(p, seen, before, ZERO);
+            ptl_core_push(p->core, p->project_id, seen, before, ZERO, "poll", "poll", NULL, NULL);
         else if (!ptl_str_eq(before, now->sha))
-            tell_ref(p, now->ref, before, now->sha);
+            ptl_core_push(p->core, p->project_id, now->ref, before, now->sha, "poll", "poll", NULL, NULL);
         i += order <= 0;
         row += order >= 0;
     }
-    if (!err)
-        note_poll(
-            p,
-            NULL); /* behind the refs it noted, in the same order of writes: a crash in between looks again */
+    note_poll(p, NULL);
+}
+
+static void on_seen(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct poll *p = ctx;
+    if (!err && p->first)
+        note_first(p);
+    else if (!err)
+        tell_differences(p, rows);
     poll_free(p);
 }
 
