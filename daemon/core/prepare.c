@@ -264,6 +264,7 @@ static void run(struct ptl_work *w)
     r = ptl_git_resolve(&call, mirror, rev, &p->commit, &err);
     if (r < 0) {
         invalid(p, "%s", err.text);
+        trouble(p, r);
         return;
     }
     if (p->sha && is_somebodys_word(p->trigger) && !is_where_it_is_said_to_be(p, &call, mirror))

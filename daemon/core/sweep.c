@@ -188,13 +188,29 @@ static void tidy_done(struct ptl_work *w)
     free(t);
 }
 
-static void tidy(struct ptl_core *core)
+static void prune_events(struct ptl_core *core);
+
+static void on_pruned(void *ctx, struct ptl_rows *rows, const struct ptl_error *err)
+{
+    struct ptl_core *core = ctx;
+    if (err)
+        ptl_log_warning("old events are not removed, the next try is in a while: %s", err->text);
+    else if (ptl_row_i64(rows, 0, "pruned") >= EVENTS_AT_ONCE && !atomic_load(&core->stopping))
+        prune_events(core); /* more came in than one piece */
+}
+
+static void prune_events(struct ptl_core *core)
 {
     struct ptl_args a;
     ptl_args_init(&a);
     ptl_args_i64(&a, core->o.event_retention_ms);
     ptl_args_i64(&a, EVENTS_AT_ONCE);
-    (void)!ptl_store_query(core->store, PTL_SQL_event_prune, &a, NULL, NULL);
+    (void)!ptl_store_query(core->store, PTL_SQL_event_prune, &a, on_pruned, core);
+}
+
+static void tidy(struct ptl_core *core)
+{
+    prune_events(core);
     struct tidy *t = ptl_xcalloc(1, sizeof(*t));
     t->work.run = tidy_run;
     t->work.done = tidy_done;

@@ -155,6 +155,8 @@ void git_op_scrub(const struct git_op *op, struct ptl_error *err)
 static int code_of(int r, int klass)
 {
     switch (r) {
+    case GIT_EEOF: /* the other side went away in the middle */
+        return -EIO;
     case GIT_ENOTFOUND:
         return -ENOENT;
     case GIT_EAUTH:
@@ -168,6 +170,7 @@ static int code_of(int r, int klass)
     switch (klass) {
     case GIT_ERROR_NOMEMORY:
         return -ENOMEM;
+    case GIT_ERROR_NET:
     case GIT_ERROR_OS:
     case GIT_ERROR_FILESYSTEM:
         return -EIO;

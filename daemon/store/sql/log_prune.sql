@@ -8,9 +8,10 @@ WITH mine AS MATERIALIZED (
     SELECT CASE WHEN $2::bigint > 0 THEN (SELECT COALESCE(sum(log_bytes), 0) FROM attempt WHERE log_bytes > 0 AND log_pruned_at IS NULL AND ended_at IS NOT NULL) - $2::bigint ELSE 0 END AS bytes FROM mine WHERE ok
 ), oldest AS (
     SELECT a.id, a.log_bytes, a.ended_at, sum(a.log_bytes) OVER (ORDER BY a.ended_at, a.id) - a.log_bytes AS before
-      FROM (SELECT id, stage_id, log_bytes, ended_at, diagnosis_state FROM attempt WHERE log_bytes > 0 AND log_pruned_at IS NULL AND ended_at IS NOT NULL AND (SELECT ok FROM mine) ORDER BY ended_at, id LIMIT 2000) a
-      JOIN stage s ON s.id = a.stage_id JOIN run r ON r.id = s.run_id
-     WHERE r.state IN ('green', 'red', 'cancelled', 'invalid') AND a.diagnosis_state <> 'pending'
+      FROM (SELECT t.id, t.log_bytes, t.ended_at FROM attempt t JOIN stage s ON s.id = t.stage_id JOIN run r ON r.id = s.run_id
+             WHERE t.log_bytes > 0 AND t.log_pruned_at IS NULL AND t.ended_at IS NOT NULL AND t.diagnosis_state <> 'pending'
+               AND r.state IN ('green', 'red', 'cancelled', 'invalid') AND (SELECT ok FROM mine)
+             ORDER BY t.ended_at, t.id LIMIT 2000) a -- those of runs that never end hinder nobody
 ), due AS (
     SELECT o.id FROM oldest o, excess WHERE (($1::bigint > 0 AND o.ended_at < now() - $1::bigint * interval '1 ms') OR o.before < excess.bytes) AND o.before < $4::bigint ORDER BY o.ended_at, o.id LIMIT $3::bigint
 ), marked AS (

@@ -329,6 +329,37 @@ targets:
     assert run["stages"][0]["state"] == "red" and 1 <= len(attempts) < 10, "ten retries were allowed, three seconds were not"
 
 
+NOWHERE = """
+version: 1
+model: nowhere
+export: {run: ["true"], labels: [nowhere]}
+targets:
+  server: {host: server, verify: {run: ["true"]}}
+"""
+
+
+def test_the_clocks_end_what_waits_behind_thousands(site):
+    site.project("crowd", NOWHERE)
+    crowd = site.run("crowd")
+    first = site.until_stage(crowd, "export", "queued")["id"]
+    columns = site.sql("SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns WHERE table_name = 'stage' AND column_name NOT IN ('id', 'name') AND is_generated = 'NEVER'")
+    site.sql(f"INSERT INTO stage (name, {columns}) SELECT 'export/' || i, {columns} FROM stage, generate_series(1, 5001) i WHERE id = {first}")
+    site.project("behind", NOWHERE.replace("labels: [nowhere]", "labels: [nowhere], queue-timeout: 1s"))
+    run = site.until(site.run("behind"), "red", "green")
+    assert run["stages"][0]["state"] == "red" and "queue" in run["stages"][0]["message"], run["stages"][0]
+    site.ok("POST", f"/api/v1/runs/{crowd}/cancel")
+    site.until(crowd, "cancelled")
+
+
+def test_a_removed_project_works_no_more(site):
+    site.project("removed", NOWHERE)
+    run = site.run("removed")
+    site.until_stage(run, "export", "queued")
+    site.ok("DELETE", "/api/v1/projects/removed")
+    stages = wait_for("its run to end", lambda: site.sql(f"SELECT state FROM run WHERE id = {run}") == "cancelled" and site.sql(f"SELECT DISTINCT state || ': ' || message FROM stage WHERE run_id = {run}"), 20)
+    assert stages == "cancelled: the project was removed", stages
+
+
 def test_a_matrix_is_a_stage_for_each_value(site):
     site.project("matrix", """
 version: 1

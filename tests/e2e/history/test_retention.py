@@ -23,6 +23,9 @@ def test_by_age_and_by_size(own_past):
     past.finish(jobs[0], None)   # its export has ended, the run goes on
     assert past.get(open_run)["state"] == "running"
     past.sql(f"UPDATE attempt SET ended_at = ended_at - interval '40 days' WHERE id IN ({old}, {jobs[0]['attempt_id']})")
+    # Many more of the run that does not end, all older: they hinder nobody.
+    past.sql("INSERT INTO attempt (stage_id, fence, agent_name, ended_at, ok, end_reason, diagnosis_state, log_bytes) "
+             f"SELECT stage_id, 1000 + i, 'many', ended_at - interval '1 day', true, 'exit', 'none', 10 FROM attempt, generate_series(1, 2000) i WHERE id = {jobs[0]['attempt_id']}")
     past.daemons[-1].terminate()
     past.daemons[-1].wait(30)
     past.start_daemon("by-age", **{"log-retention": "30d"})
