@@ -79,6 +79,15 @@ def test_a_failure_is_told_by_mail_to_who_committed_it(site, red, mailbox):
     assert not mailbox.to("grace@mail.example"), "whom it does not concern is not told"
 
 
+def test_a_stage_that_no_agent_took_is_told_too(site, red, mailbox):
+    before = len(mailbox.to("ada@mail.example"))
+    site.project("untaken", TWO.replace("export:\n", "export:\n  labels: [nowhere]\n  queue-timeout: 1s\n"), FILES)
+    run = site.run("untaken")
+    site.until(run, "red")
+    mail = wait_for("the mail", lambda: mailbox.to("ada@mail.example")[before:], 30)[0]
+    assert mail["Subject"].startswith("[portolan] untaken#1 export failed") and "queue-timeout" in mail.get_content(), mail.get_content()
+
+
 def test_chat_and_webhook_forms(site, red, hooks):
     room = wait_for("the chat line", lambda: hooks.at("/services/T0/secret-part"), 30)[0]
     assert room["json"]["text"].startswith("told#1 verify/web failed") and "remove room" not in room["json"]["text"]
