@@ -25,6 +25,8 @@ struct ptl_core_options {
     int64_t log_retention_bytes;  /* of all logs together; 0: no limit */
     int64_t event_retention_ms;   /* events older than this are forgotten; runs, attempts and logs stay */
     int64_t prepare_timeout_ms;   /* fetch, plan and snapshot of one run */
+    unsigned git_work_max;        /* prepares and polls at a time, 1 at least: they may wait for a forge on
+                                   * their thread, and the rest of the daemon needs threads too */
     int64_t gate_wait_ms;         /* that a gate waits for its risk, before it asks a person */
     int64_t relabel_rate;         /* attempts of the past diagnosed anew a second, 1..1000 */
     bool allow_private_addresses; /* repositories and forges on loopback and private addresses */

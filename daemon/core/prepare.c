@@ -465,11 +465,13 @@ void ptl_core_prepare_tick(void *ctx)
 {
     struct ptl_core *core = ctx;
     core->prepare_asked = false;
-    if (core->preparing >= PREPARING_MAX || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
+    unsigned busy = core->preparing + core->polling, most = core->o.git_work_max;
+    most = most < PREPARING_MAX + core->polling ? most : PREPARING_MAX + core->polling;
+    if (busy >= most || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
         return;
     struct ptl_args a;
     ptl_args_init(&a);
-    ptl_args_i64(&a, PREPARING_MAX - core->preparing);
+    ptl_args_i64(&a, most - busy);
     ptl_args_i64(&a, core->o.prepare_timeout_ms + 60000);
     core->preparing++;
     if (ptl_store_query(core->store, PTL_SQL_run_prepare_claim, &a, on_claimed, core) != 0)

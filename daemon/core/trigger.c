@@ -282,11 +282,13 @@ void ptl_core_poll_tick(void *ctx)
 {
     struct ptl_core *core = ctx;
     enum { POLLING_MAX = 4 };
-    if (core->polling >= POLLING_MAX || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
+    unsigned busy = core->preparing + core->polling, most = core->o.git_work_max;
+    most = most < POLLING_MAX + core->preparing ? most : POLLING_MAX + core->preparing;
+    if (busy >= most || !ptl_store_is_ready(core->store) || atomic_load(&core->stopping))
         return;
     struct ptl_args a;
     ptl_args_init(&a);
-    ptl_args_i64(&a, POLLING_MAX - core->polling);
+    ptl_args_i64(&a, most - busy);
     core->polling++;
     if (ptl_store_query(core->store, PTL_SQL_project_poll_claim, &a, on_due, core) != 0)
         core->polling--;

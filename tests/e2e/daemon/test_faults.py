@@ -194,6 +194,20 @@ def test_a_forge_that_is_away_for_a_moment_makes_no_run_invalid(own_site):
     assert "failed" in got["message"] and "tries" not in got["message"], got["message"]
 
 
+def test_a_silent_forge_does_not_take_all_threads(own_site):
+    site = own_site
+    site.start_daemon(**{"git-schemes": "http,file", "workers": "4"})
+    with HttpGit(site.dir / "repos") as forge:
+        for n in range(6):
+            site.ok("POST", "/api/v1/projects", {"name": f"silent-{n}", "url": f"{forge.base}/silent/{n}.git"})
+            site.run(f"silent-{n}")
+        asked = lambda: sum("/silent/" in str(r) for r in forge.requests)  # noqa: E731
+        wait_for("as many to wait for the forge as may", lambda: asked() >= 2, 30)
+        time.sleep(patient(2))  # until more would have asked it
+        assert site.call("HEAD", f"/api/v1/blobs/{'0' * 64}").status == 404, "what needs a thread is answered"
+        assert asked() == 2, "threads less two wait for forges"
+
+
 def test_without_a_pipeline_file_the_run_says_how_to_add_one(own_site):
     site = own_site
     site.start_daemon()
