@@ -587,6 +587,29 @@ await test("agents: enrol, drain, activate", async () => {
     await page.waitForSelector(".agents .state:has-text('active')");
     return page;
 });
+await test("what is being typed into a filter stays while runs come and go", async () => {
+    const page = await fresh();
+    await page.goto(`${site.url}/runs`);
+    await page.waitForSelector("tr[data-row]");
+    await page.getByLabel("Branch or ref").pressSequentially("ma");
+    const id = (await site.ok("POST", "/api/v1/projects/harbour/runs", {})).run_id;
+    await page.waitForSelector(`a[href="/runs/${id}"]`);
+    assert.equal(await page.getByLabel("Branch or ref").inputValue(), "ma");
+    await site.call("POST", `/api/v1/runs/${id}/cancel`, {});
+    return page;
+});
+await test("trends offer no time that the daemon does not count", async () => {
+    const page = await fresh();
+    for (const interval of ["day", "week", "month"]) {
+        await page.goto(`${site.url}/failures?view=trends&interval=${interval}`);
+        await page.getByLabel("Since").waitFor();
+        const times = await page.getByLabel("Since").locator("option").evaluateAll((all) => all.map((o) => o.value));
+        assert.ok(times.length > 1);
+        for (const since of times)
+            await site.ok("GET", `/api/v1/trends?by=category&interval=${interval}&since=${since}`);
+    }
+    return page;
+});
 await test("projects: register, change, secrets, start a run, deliveries and their replay, badge, archive", async () => {
     const page = await fresh();
     const url = (await site.ok("GET", "/api/v1/projects/harbour")).url;
@@ -601,6 +624,16 @@ await test("projects: register, change, secrets, start a run, deliveries and the
     await page.getByLabel("Poll every").fill("soon");
     await press(page, "Save");
     await said(page, "body.poll");
+    assert.ok(await page.evaluate(() => {
+        const box = document.querySelector(".said > div").getBoundingClientRect();
+        return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)?.closest("dialog .said");
+    }), "what went wrong in a dialog is said above it");
+    const sheet = await page.locator("dialog[open] .dialog").boundingBox();
+    await page.mouse.move(sheet.x + 60, sheet.y + 60);
+    await page.mouse.down();
+    await page.mouse.move(2, 2, {steps: 4});
+    await page.mouse.up();
+    assert.equal(await page.locator("dialog[open]").count(), 1, "text that is selected beyond the edge closes nothing");
     await page.getByLabel("Poll every").fill("1h");
     await press(page, "Save");
     await page.waitForSelector("dd:has-text('every 3600 s')");

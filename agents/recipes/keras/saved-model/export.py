@@ -53,10 +53,13 @@ def check_same(what: str, first: dict[str, np.ndarray], second: dict[str, np.nda
         got = second[name]
         if got.shape != expected.shape:
             recipe.fail(f"{what}: output \"{name}\" has shape {list(got.shape)} instead of {list(expected.shape)}")
-        gap = np.abs(got.astype(np.float64) - expected.astype(np.float64))
-        over = gap - (SAME_ATOL + SAME_RTOL * np.abs(expected.astype(np.float64)))
-        if over.size and over.max() > 0:
-            index = tuple(int(i) for i in np.unravel_index(over.argmax(), over.shape))
+        left, right = got.astype(np.float64), expected.astype(np.float64)
+        with np.errstate(invalid="ignore"):                    # inf - inf
+            gap = np.abs(left - right)
+        wrong = ~((gap <= SAME_ATOL + SAME_RTOL * np.abs(right)) | (left == right) | (np.isnan(left) & np.isnan(right)))
+        if wrong.any():                                        # a NaN on one side only is wrong, and hides nothing else
+            worst = np.where(wrong, np.where(np.isnan(gap), np.inf, gap), -1)
+            index = tuple(int(i) for i in np.unravel_index(worst.argmax(), worst.shape))
             recipe.fail(f"{what}: output \"{name}\" differs by {gap[index]:.6g} at {list(index)} "
                         f"({expected[index]!r} and {got[index]!r})")
 

@@ -122,9 +122,16 @@ function Save({close}: {close: () => void}) {
 
 // ---- trends: one's own numbers beside the paper's
 interface Trend { id: string; title: string | null; path: string | null; failures: number; resolved: number; share: number; share_of_platform: number; unresolved_share: number; median_hours: number | null; series: {at: string; failures: number; resolved: number}[]; paper: {share: number | null; questions: number | null; unanswered: number | null; median_hours: number | null} | null }
+/** How far back the daemon counts by each interval (routes_history.c: no answer has more than some 15000 points). */
+const since_of: Record<string, [string, string][]> = {
+    day: [["30d", "30 days"], ["90d", "90 days"]],
+    week: [["30d", "30 days"], ["90d", "90 days"], ["365d", "a year"]],
+    month: [["90d", "90 days"], ["365d", "a year"], [new Date(Date.now() - 3650 * 86400000).toISOString().slice(0, 10), "ten years"]],
+};
 const sea = (id: string) => id === "none" ? "unclear" : idWords(id);
 function Trends() {
-    const q = query.value, by = q.get("by") ?? "category", interval = q.get("interval") ?? "week", project = q.get("project") ?? "", since = q.get("since") ?? "90d";
+    const q = query.value, by = q.get("by") ?? "category", interval = q.get("interval") ?? "week", project = q.get("project") ?? "";
+    const times = since_of[interval] ?? since_of.week, since = times.some(([t]) => t === q.get("since")) ? q.get("since")! : "90d";
     const projects = useGet<Page<{name: string}>>("/api/v1/projects?limit=500");
     const trends = useGet<{items: Trend[]}>("/api/v1/trends?" + new URLSearchParams({by, interval, since, ...(project ? {project} : {})}));
     const rows = trends.data?.items ?? [];
@@ -137,7 +144,7 @@ function Trends() {
             <label>By <select value={by} onChange={(e) => setQuery({by: e.currentTarget.value})}><option value="category">category</option><option value="challenge">challenge</option></select></label>
             <label>Per <select value={interval} onChange={(e) => setQuery({interval: e.currentTarget.value})}>{["day", "week", "month"].map((i) => <option key={i}>{i}</option>)}</select></label>
             <label>Project <select value={project} onChange={(e) => setQuery({project: e.currentTarget.value})}><option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>
-            <label>Since <select value={since} onChange={(e) => setQuery({since: e.currentTarget.value})}><option value="30d">30 days</option><option value="90d">90 days</option><option value="365d">a year</option><option value="2000-01-01">always</option></select></label>
+            <label>Since <select value={since} onChange={(e) => setQuery({since: e.currentTarget.value})}>{times.map(([t, words]) => <option key={t} value={t}>{words}</option>)}</select></label>
         </form>
         {trends.error && <Failed problem={trends.error} retry={trends.reload} />}
         {!trends.data ? !trends.error && <Loading what="Counting" /> : rows.length === 0 ? <Empty title="No failures in this time"><p>Choose a longer one.</p></Empty> : <>

@@ -5,7 +5,7 @@ import {bytes, number, percent} from "../lib/format.ts";
 import {useLive, useSoon} from "../lib/live.ts";
 import {go, query, setQuery, withQuery} from "../lib/router.ts";
 import {matrixUrl, projectNames} from "../lib/urls.ts";
-import {Empty, Failed, Loading, Mark, State, Time, Title, tone} from "../ui/basics.tsx";
+import {Empty, Failed, Loading, Mark, State, Time, Title, Typed, tone} from "../ui/basics.tsx";
 import {Chart, type Series} from "../ui/chart.tsx";
 import {Spark} from "../ui/spark.tsx";
 
@@ -44,7 +44,7 @@ export function Matrix() {
         <Title>Matrix</Title>
         <form class="filters" role="search" onSubmit={(e) => e.preventDefault()}>
             <label>Project <select value={project} onChange={(e) => setQuery({project: e.currentTarget.value, cell: ""})}><option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>
-            <label>Branch <input type="search" data-search value={ref} placeholder="any" onChange={(e) => setQuery({ref: e.currentTarget.value.trim()})} /></label>
+            <label>Branch <Typed data-search value={ref} placeholder="any" set={(words) => setQuery({ref: words})} /></label>
         </form>
         {models.length > 0 && <Sum models={models} whole={!next} />}
         {error && <Failed problem={error} retry={() => setRound(round + 1)} />}

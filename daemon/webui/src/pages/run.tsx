@@ -31,7 +31,12 @@ export function Run({parts}: {parts: string[]}) {
             preflight.reload();
         before.current = run.data?.state;
     }, [run.data?.state]);
-    useLive(run.data ? `/api/v1/runs/${id}/events` : null, (e) => { if (e.kind !== "log") soon(); }, run.reload);
+    useLive(run.data ? `/api/v1/runs/${id}/events` : null, (e) => {
+        if (e.kind === "preflight")
+            preflight.reload();
+        if (e.kind !== "log")
+            soon();
+    }, run.reload);
     const q = query.value, r = run.data;
     const stage = r?.stages.find((s) => s.name === q.get("stage")) ?? (r ? telling(r.stages) : undefined);
     useKeys(r ? [

@@ -4,7 +4,7 @@ import {useLive, useSoon} from "../lib/live.ts";
 import {shortRef, shortSha} from "../lib/format.ts";
 import {query, setQuery} from "../lib/router.ts";
 import {projectNames, runsUrl} from "../lib/urls.ts";
-import {Empty, Failed, Loading, More, State, Time, Title, Took} from "../ui/basics.tsx";
+import {Empty, Failed, Loading, More, State, Time, Title, Took, Typed} from "../ui/basics.tsx";
 
 export interface RunRow {
     id: number; project: string; number: number | null; ref: string; commit_sha: string | null; commit_message: string | null; commit_author: string | null; state: string; message: string | null;
@@ -26,8 +26,8 @@ export function Runs() {
                 <option value="">all</option>{projects.data?.items.map((p) => <option key={p.name}>{p.name}</option>)}</select></label>
             <label>State <select value={q.get("state") ?? ""} onChange={(e) => setQuery({state: e.currentTarget.value})}>
                 <option value="">any</option>{states.map((s) => <option key={s}>{s}</option>)}</select></label>
-            <label>Branch or ref <input data-search type="search" value={q.get("ref") ?? ""} placeholder="main" onChange={(e) => setQuery({ref: e.currentTarget.value.trim()})} /></label>
-            <label>Commit <input type="search" class="mono" value={q.get("commit") ?? ""} placeholder="a1b2c3" size={12} onChange={(e) => setQuery({commit: e.currentTarget.value.trim().toLowerCase()})} /></label>
+            <label>Branch or ref <Typed data-search value={q.get("ref") ?? ""} placeholder="main" set={(ref) => setQuery({ref})} /></label>
+            <label>Commit <Typed class="mono" value={q.get("commit") ?? ""} placeholder="a1b2c3" size={12} set={(commit) => setQuery({commit: commit.toLowerCase()})} /></label>
             {filtered && <button type="button" class="link" onClick={() => setQuery({project: "", state: "", ref: "", commit: ""})}>Clear</button>}
         </form>
         {runs.error && <Failed problem={runs.error} retry={runs.reload} />}

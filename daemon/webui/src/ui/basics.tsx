@@ -83,7 +83,11 @@ export function say(text: string, bad = false) {
     said.value = {text, bad, id};
     setTimeout(() => { if (said.value?.id === id) said.value = null; }, bad ? 12000 : 5000);
 }
-export function Said() {
+/** Dialogs that are open, the topmost last: a modal one lies above all else and makes it inert, so what is said is said inside of it. */
+const dialogs = signal<string[]>([]);
+export function Said({of: at}: {of?: string}) {
+    if (dialogs.value[dialogs.value.length - 1] !== at)
+        return null;
     return <div class="said" role="status" aria-live="polite">{said.value && <div class={said.value.bad ? "bad" : ""}>{said.value.text}
         <button type="button" class="link" aria-label="Dismiss" onClick={() => { said.value = null; }}>✕</button></div>}</div>;
 }
@@ -126,16 +130,30 @@ export function Dialog({title, close, children, wide}: {title: string; close: ()
         const d = box.current!, before = document.activeElement as HTMLElement | null;
         if (!d.open)
             d.showModal();
-        return () => { before?.focus?.(); };
+        dialogs.value = [...dialogs.value, id];
+        return () => {
+            dialogs.value = dialogs.value.filter((x) => x !== id);
+            before?.focus?.();
+        };
     }, []);
-    return <dialog ref={box} class={wide ? "wide" : ""} aria-labelledby={id} onCancel={(e) => { e.preventDefault(); close(); }} onClick={(e) => { if (e.target === box.current) close(); }}>
-        <div class="dialog"><header><h2 id={id}>{title}</h2><button type="button" class="icon" aria-label="Close" onClick={close}>✕</button></header>{children}</div>
+    // Text selected by dragging beyond the edge is no click beside it, and a file chooser that is closed is not this dialog.
+    const beside = useRef(false);
+    return <dialog ref={box} class={wide ? "wide" : ""} aria-labelledby={id} onCancel={(e) => { if (e.target !== box.current) return; e.preventDefault(); close(); }}
+        onMouseDown={(e) => { beside.current = e.target === box.current; }} onClick={(e) => { if (e.target === box.current && beside.current) close(); }}>
+        <Said of={id} /><div class="dialog"><header><h2 id={id}>{title}</h2><button type="button" class="icon" aria-label="Close" onClick={close}>✕</button></header>{children}</div>
     </dialog>;
 }
 
 export function Field({label, hint, children}: {label: string; hint?: ComponentChildren; children: (id: string) => ComponentChildren}) {
     const id = useId();
     return <div class="field"><label for={id}>{label}</label>{children(id)}{hint && <p class="hint">{hint}</p>}</div>;
+}
+
+/** Words to look for: what is being typed is nobody else's until it is sent (Enter, or leaving the field). */
+export function Typed({value, set, ...more}: {value: string; set: (words: string) => void; placeholder?: string; class?: string; size?: number; "data-search"?: boolean}) {
+    const [text, setText] = useState(value);
+    useEffect(() => setText(value), [value]);
+    return <input type="search" {...more} value={text} onInput={(e) => setText(e.currentTarget.value)} onChange={(e) => set(e.currentTarget.value.trim())} />;
 }
 
 /** Views of one thing, as links; on a narrow screen the chosen one is brought into sight. */

@@ -29,7 +29,11 @@ export function Log({attempt, open, marks}: {attempt: number; open: boolean; mar
         source.open().then(() => setReady(true), (e) => { if (e.name !== "AbortError") setError(e); });
         return () => { source.close(); cancelAnimationFrame(frame.current); frame.current = 0; };
     }, [source]);
-    useStream(ready && open ? source : null);
+    // What was followed is followed to its end, also when the page hears sooner that the stage is over than the stream brings the last lines.
+    const followed = useRef<LogSource | null>(null);
+    if (open)
+        followed.current = source;
+    useStream(ready && followed.current === source ? source : null);
 
     // ---- where we are: `pos` is the line at the upper edge, with its fraction; `seen` the scroll box as it stood when pos was right
     const n = source.count, real = n * ROW, tall = Math.min(real, TALLEST), scaled = real > tall;
@@ -254,10 +258,10 @@ function useStream(source: LogSource | null) {
         let es: EventSource | null = null, timer: ReturnType<typeof setTimeout>, wait = 1000, gone = false;
         const open = async () => {
             clearTimeout(timer);
-            if (es || document.hidden)
+            if (es || document.hidden || source.ended)
                 return;
             await source.catchUp().catch(() => { /* the stream tells */ });
-            if (es || document.hidden || gone)
+            if (es || document.hidden || gone || source.ended)
                 return;
             es = new EventSource(`/api/v1/attempts/${source.attempt}/log/stream?offset=${source.bytes}`);
             es.addEventListener("log", (m) => { const d = JSON.parse((m as MessageEvent).data); source.append(d.text, d.next_offset); });
@@ -274,9 +278,11 @@ function useStream(source: LogSource | null) {
             };
         };
         const seen = () => { if (document.hidden) { es?.close(); es = null; } else void open(); };
+        const anew = () => { es?.close(); es = null; void open(); };   // a stream of the network before may hang without an error
         document.addEventListener("visibilitychange", seen);
+        addEventListener("online", anew);
         void open();
-        return () => { gone = true; document.removeEventListener("visibilitychange", seen); clearTimeout(timer); es?.close(); };
+        return () => { gone = true; document.removeEventListener("visibilitychange", seen); removeEventListener("online", anew); clearTimeout(timer); es?.close(); };
     }, [source]);
 }
 
