@@ -170,7 +170,6 @@ static int code_of(int r, int klass)
     switch (klass) {
     case GIT_ERROR_NOMEMORY:
         return -ENOMEM;
-    case GIT_ERROR_NET:
     case GIT_ERROR_OS:
     case GIT_ERROR_FILESYSTEM:
         return -EIO;
